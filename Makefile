@@ -1,0 +1,57 @@
+# Each command sets up what it needs in .venv, once: `make demo` on a fresh clone is enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo app test docs export newest clean
+
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# One stamp for each set of extras. `dev` holds all the others: where it is installed, it serves for them.
+installed = $(VENV)/.installed-$(if $(wildcard $(VENV)/.installed-dev),dev,$(1))
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(call installed,train)  ## run the whole path on the practice site: votes, classifier, report
+	@camtraps demo --out demo
+
+app: demo/bundle/bundle.json $(call installed,app)  ## serve the page that names the animal, with the demo's classifier
+	@camtraps app --bundle demo/bundle
+
+demo/bundle/bundle.json:
+	@$(MAKE) --no-print-directory demo
+
+# Two notebooks run at a time and share the cores, or their threads would fight over them.
+test: export OMP_NUM_THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 2 ? n / 2 : 1)))
+test: export MPLBACKEND := Agg
+test: export JUPYTER_PLATFORM_DIRS := 1
+test: export GRADIO_ANALYTICS_ENABLED := False
+test: $(call installed,dev)  ## check that exports are in sync, run the notebooks, run the tests
+	@python tools/check.py
+	@nbdev_test --flags slow --n_workers 2 --do_print
+	@python -m pytest
+
+docs: $(call installed,dev)  ## build the site of the notebooks in _docs
+	@python -W ignore tools/docs.py
+
+export: $(call installed,dev)  ## after editing notebooks: clean them, make the modules, app.py and README.md
+	@python tools/export.py
+
+newest: $(VENV)/bin/python  ## run the demo with the newest releases that settings.ini admits
+	@python tools/newest.py
+
+clean:  ## remove what these commands made, except .venv
+	@rm -rf _proc _docs build dist *.egg-info demo .pytest_cache .hypothesis tests/screenshots
+
+$(VENV)/.installed-%: settings.ini setup.py constraints.txt | $(VENV)/bin/python
+	@echo 'Installing urbanrivers_camtraps[$*] into $(VENV): once, a few minutes.'
+	@python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and " \
+		"$(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv $(VENV)

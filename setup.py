@@ -1,0 +1,43 @@
+"""Everything that is installed is declared in settings.ini; this file only reads it."""
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+config = ConfigParser(delimiters=['='])
+config.read('settings.ini', encoding='utf-8')
+settings = config['DEFAULT']
+
+
+def requirements(name: str) -> list[str]:
+    "Split the requirement list `name` of settings.ini."
+    return settings[f'{name}requirements'].split()
+
+
+train, app = requirements('train_'), requirements('app_')
+setup(
+    name=settings['lib_name'],
+    version=settings['version'],
+    description=settings['description'],
+    long_description=Path('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author=settings['author'],
+    url=settings['git_url'],
+    license='Apache-2.0',
+    keywords=settings['keywords'],
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+    ],
+    packages=find_packages(include=[settings['lib_path'], f"{settings['lib_path']}.*"]),
+    include_package_data=True,
+    python_requires=f">={settings['min_python']}",
+    install_requires=requirements(''),
+    extras_require={'train': train, 'app': app, 'all': train + app, 'dev': requirements('dev_') + train + app},
+    entry_points={
+        'console_scripts': settings['console_scripts'].split(),
+        'nbdev': [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],  # for links between the docs' pages
+    },
+    zip_safe=False,
+)

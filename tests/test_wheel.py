@@ -1,0 +1,81 @@
+"""The wheel in an empty environment, with the base requirements alone: what somebody gets who only wants to predict."""
+import json, subprocess, sys, venv, zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = 'urbanrivers_camtraps'
+#: The rooms that need an extra; every other one must do without.
+NEED_EXTRAS = {'train', 'speciesnet', 'app'}
+#: Rooms without which the wheel is no use: named, so that a missing one fails too.
+MUST_BE_THERE = {'core', 'site', 'clean', 'images', 'dataset', 'train', 'evaluate', 'bundle', 'predict', 'app',
+                 'sandbox', 'cli'}
+#: What belongs to extras and must not come with the base.
+HEAVY = ['torch', 'torchvision', 'timm', 'fastai', 'fastcore', 'sklearn', 'gradio']
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory) -> Path:
+    "The wheel of the working tree."
+    out = tmp_path_factory.mktemp('wheel')
+    subprocess.run([sys.executable, ROOT/'tools'/'make_wheel.py', out], check=True)
+    return next(out.glob('*.whl'))
+
+
+@pytest.fixture(scope='module')
+def empty(wheel, tmp_path_factory) -> Path:
+    "The commands of an environment that holds the wheel and its base requirements."
+    folder = tmp_path_factory.mktemp('empty')
+    venv.create(folder, with_pip=True)
+    subprocess.run([folder/'bin'/'python', '-m', 'pip', 'install', '-qq', '--disable-pip-version-check',
+                    '-c', ROOT/'constraints.txt', wheel], check=True)
+    return folder/'bin'
+
+
+@pytest.fixture(scope='module')
+def rooms(wheel) -> set[str]:
+    "The modules in the wheel."
+    names = map(Path, zipfile.ZipFile(wheel).namelist())
+    return {o.stem for o in names if o.match(f'{PACKAGE}/[!_]*.py') and len(o.parts) == 2}
+
+
+def run(empty: Path, code: str, cwd: Path) -> str:
+    "Run code in the empty environment, away from the project's folder."
+    result = subprocess.run([empty/'python', '-I', '-c', code], cwd=cwd, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_rooms_are_in_the_wheel(rooms):
+    assert MUST_BE_THERE <= rooms, f'missing: {sorted(MUST_BE_THERE - rooms)}'
+
+
+def test_nothing_but_code_and_licence(wheel):
+    tops = {Path(o).parts[0] for o in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {PACKAGE, f'{PACKAGE}-{wheel.name.split("-")[1]}.dist-info'}
+    assert any(o.endswith('/LICENSE') for o in zipfile.ZipFile(wheel).namelist())
+
+
+def test_base_is_light(empty, tmp_path):
+    found = run(empty, 'import importlib.util, json; '
+                f'print(json.dumps([o for o in {HEAVY} if importlib.util.find_spec(o)]))', tmp_path)
+    assert json.loads(found) == []
+
+
+def test_rooms_import_without_extras(empty, rooms, tmp_path):
+    names = sorted(rooms - NEED_EXTRAS)
+    code = f'''
+import importlib, json
+faults = {{}}
+for name in {names}:
+    try: importlib.import_module('{PACKAGE}.' + name)
+    except ImportError as error: faults[name] = str(error)
+print(json.dumps(faults))'''
+    assert json.loads(run(empty, code, tmp_path)) == {}
+
+
+def test_command(empty, tmp_path):
+    result = subprocess.run([empty/'camtraps', '--help'], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for verb in ('fetch', 'predict', 'demo'): assert verb in result.stdout

@@ -1,0 +1,34 @@
+"""Run the demo on the newest releases that settings.ini admits: today's user gets those, not the pinned ones."""
+import subprocess, sys, tempfile, venv
+from pathlib import Path
+
+from make_wheel import build_wheel
+
+
+def pinned(
+    listing: str, # lines of `name==version`
+) -> dict[str, str]:
+    "Read versions by name, spelled as pip compares them."
+    pairs = (line.split('==') for line in listing.splitlines() if '==' in line and not line.startswith('#'))
+    return {name.lower().replace('_', '-'): version for name, version in pairs}
+
+
+def main() -> None:
+    "Install the wheel into an empty environment elsewhere, say what is newer there, and run the demo in it."
+    root = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheel, python = build_wheel(root, folder), folder/'venv'/'bin'/'python'
+        venv.create(folder/'venv', with_pip=True)
+        print('Installing the newest releases: a few minutes.', flush=True)
+        subprocess.run([python, '-m', 'pip', 'install', '-qq', '--disable-pip-version-check', f'{wheel}[train]'],
+                       check=True)
+        frozen = subprocess.run([python, '-m', 'pip', 'freeze'], check=True, capture_output=True, text=True).stdout
+        ours, theirs = pinned((root/'constraints.txt').read_text()), pinned(frozen)
+        for package, version in sorted(theirs.items()):
+            if ours.get(package) != version: print(f"  {package} {ours.get(package, 'not pinned')} -> {version}")
+        sys.stdout.flush()
+        sys.exit(subprocess.run([python.with_name('camtraps'), 'demo', '--out', folder/'demo'], cwd=folder).returncode)
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,26 @@
+"""Draw the README's pictures from the tables that `make demo` left: run it after a change that can be seen."""
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from urbanrivers_camtraps.clean import plot_funnel
+from urbanrivers_camtraps.core import read_table
+from urbanrivers_camtraps.evaluate import plot_confusion, plot_predictions
+
+
+def draw_pictures(
+    demo: Path, # folder of the demo
+    folder: Path = Path('nbs/images'), # gets the pictures
+) -> None:
+    "Draw panel, funnel and confusion matrix."
+    predictions = read_table(demo/'predictions.parquet')
+    shown = predictions.drop_duplicates('burst_id').groupby('label').head(2).sample(frac=1, random_state=1)
+    for name, figure in {'predictions.jpg': plot_predictions(shown, count=8, order='as_they_come'),
+                         'funnel.png': plot_funnel(read_table(demo/'funnel.parquet')),
+                         'confusion.png': plot_confusion(predictions)}.items():
+        figure.savefig(folder/name, dpi=100)
+        plt.close(figure)
+
+
+if __name__ == '__main__': draw_pictures(Path(sys.argv[1] if len(sys.argv) > 1 else 'demo'))
