@@ -1,4 +1,4 @@
-"""The app as visitors meet it: served by `python app.py`, used in Chromium and called as the public page calls it."""
+"""The app as visitors meet it: served by `python app.py` or `camtraps app`, used in Chromium and called as the public page calls it."""
 import json
 import os
 import shutil
@@ -42,15 +42,19 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
     pytest.fail(f'the app did not start:\n{log.read_text()}')
 
 
-@pytest.fixture(scope='module')
-def app(bundle_folder, tmp_path_factory):
-    "`python app.py` on a free port, with its address and its log."
+#: The two ways to serve the page.
+COMMANDS = {'python app.py': [sys.executable, 'app.py'], 'camtraps app': [Path(sys.executable).parent/'camtraps', 'app']}
+
+
+@pytest.fixture(scope='module', params=COMMANDS)
+def app(request, bundle_folder, tmp_path_factory):
+    "The app on a free port, with its address and its log."
     folder, port = tmp_path_factory.mktemp('app'), free_port()
     log = folder/'log.txt'
     environment = {**os.environ, 'CAMTRAPS_BUNDLE': str(bundle_folder), 'GRADIO_SERVER_PORT': str(port),
                    'GRADIO_TEMP_DIR': str(folder/'uploads'), 'NO_PROXY': '127.0.0.1,localhost', 'PYTHONUNBUFFERED': '1'}
     with log.open('w') as output:
-        process = subprocess.Popen([sys.executable, 'app.py'], cwd=ROOT, env=environment, stdout=output, stderr=output,
+        process = subprocess.Popen(COMMANDS[request.param], cwd=ROOT, env=environment, stdout=output, stderr=output,
                                    start_new_session=True)
     try:
         wait_for(f'http://127.0.0.1:{port}/', process, log)

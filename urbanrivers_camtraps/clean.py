@@ -7,21 +7,21 @@ __all__ = ['MISSPELLINGS', 'STEPS', 'MEDIA', 'Rules', 'CleanError', 'normalise_n
            'drop_duplicates', 'drop_unlabelled', 'enough_votes', 'drop_blank_conflicts', 'one_label', 'species_rank',
            'enough_photographs', 'Cleaned', 'clean', 'plot_funnel', 'plot_class_counts']
 
-# %% ../nbs/02_clean.ipynb #18676513
-from collections.abc import Callable
+# %% ../nbs/02_clean.ipynb #b76eaaf5
+import re
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import BLANK, COLORS, NOT_ANIMALS, CamtrapsError, common_name, need_columns, plot_style
+from .core import BLANK, COLORS, NOT_ANIMALS, PEOPLE, CamtrapsError, common_name, need_columns, plot_style
 
-# %% ../nbs/02_clean.ipynb #9015cfc3
+# %% ../nbs/02_clean.ipynb #f7afabb6
 @dataclass(frozen=True)
 class Rules:
     "Thresholds and readings of the funnel."
-    min_votes: int = 3 # volunteers who must agree on a label
+    min_votes: int = 3 # votes that a label needs; the site does not show it where a volunteer votes twice
     min_photographs: int = 26 # photographs a class must have
     sum_counts: bool = True # add the votes for a species over its counts
     null_is_blank: bool = False # read every row without a name as a blank
@@ -35,7 +35,7 @@ class Rules:
 class CleanError(CamtrapsError):
     "The votes leave nothing to work with."
 
-# %% ../nbs/02_clean.ipynb #f7aecafb
+# %% ../nbs/02_clean.ipynb #5b416488
 #: Seen on the site → as it should be.
 MISSPELLINGS = {'Neovision vision': 'Neovison vison', 'Accipiter cooperii': 'Astur cooperii'}
 
@@ -46,14 +46,14 @@ def normalise_name(
     "Put case, spaces and known misspellings right: `Chelydra Serpentina ` becomes `Chelydra serpentina`."
     if not isinstance(name, str) or not name.strip(): return None
     name = ' '.join(name.split()).capitalize()
-    return MISSPELLINGS.get(name, name)
+    return PEOPLE.get(name.lower(), MISSPELLINGS.get(name, name))
 
 
 def is_species_rank(
     label: str, # a normalised label
 ) -> bool:
     "Say whether an animal is named to its species; blank, human and vehicle have no rank and pass."
-    return label in NOT_ANIMALS or ' ' in label
+    return label in NOT_ANIMALS or bool(re.fullmatch(r'(?!Un)[A-Z][a-z]+( [a-z-]{3,}){1,2}', label))
 
 # %% ../nbs/02_clean.ipynb #05cd6f7b
 def read_labels(
@@ -110,7 +110,7 @@ def enough_photographs(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
 
 STEPS = (drop_duplicates, drop_unlabelled, enough_votes, drop_blank_conflicts, one_label, species_rank, enough_photographs)
 
-# %% ../nbs/02_clean.ipynb #8a3396e9
+# %% ../nbs/02_clean.ipynb #81123216
 #: What the labels keep of each photograph.
 MEDIA = ('url', 'timestamp', 'deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude')
 
@@ -137,7 +137,8 @@ def clean(
 ) -> Cleaned:
     "Run the funnel over vote rows; raise `CleanError` where nothing is left."
     need_columns(observations, ('media_id', 'observation_type', 'scientific_name', 'count', 'votes'), 'observations')
-    rows = observations.assign(label=read_labels(observations, rules.null_is_blank))
+    rows = observations.reset_index(drop=True)
+    rows['label'] = read_labels(rows, rules.null_is_blank)
     funnel, dropped = [('fetch', len(rows), rows.media_id.nunique(), 0, 'Vote rows as fetched.')], []
     for step in STEPS:
         kept = step(rows, rules)

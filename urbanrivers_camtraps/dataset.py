@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SplitBy', 'GROUPS', 'DatasetError', 'add_bursts', 'groups', 'split_photographs', 'split_counts', 'plot_split',
-           'read_folder', 'content_hash']
+           'read_folder', 'split_hash', 'content_hash']
 
-# %% ../nbs/04_dataset.ipynb #321cb97c
-import hashlib
+# %% ../nbs/04_dataset.ipynb #2d8381ae
+import hashlib, warnings
 from pathlib import Path
 from typing import Literal
 
@@ -16,27 +16,29 @@ import numpy as np
 import pandas as pd
 
 from .core import COLORS, CamtrapsError, class_name, common_name, need_columns, plot_style
-from .images import SUFFIXES, PhotographError, describe, open_photograph
+from .images import PhotographError, describe, open_photograph, photographs_below
 
 # %% ../nbs/04_dataset.ipynb #81b34594
 class DatasetError(CamtrapsError):
     "The photographs cannot be made into a data set that can be trusted."
 
-# %% ../nbs/04_dataset.ipynb #24562816
+# %% ../nbs/04_dataset.ipynb #35d17404
 def add_bursts(
     photographs: pd.DataFrame, # with `media_id`, `deployment_id` and `timestamp`, or a `burst_id`
     gap: str | pd.Timedelta = '60s', # the longest pause within a burst
-) -> pd.DataFrame: # the same rows in the same order with `burst_id`
+    among: pd.DataFrame | None = None, # all photographs that are known of, such as the observations; by default these
+) -> pd.DataFrame: # the same rows in the same order with `burst_id`, missing where time or deployment is
     "Give each photograph the id of its burst."
     if 'burst_id' in photographs and photographs.burst_id.notna().all(): return photographs.copy()
     need_columns(photographs, ('media_id', 'deployment_id', 'timestamp'), 'photographs')
-    timed = photographs[photographs.timestamp.notna()].assign(deployment_id=lambda o: o.deployment_id.fillna('unknown'))
+    known = photographs if among is None else pd.concat([photographs, among])
+    timed = known.drop_duplicates('media_id').dropna(subset=['timestamp', 'deployment_id'])
     timed = timed.sort_values(['deployment_id', 'timestamp', 'media_id'])
     start = (timed.deployment_id != timed.deployment_id.shift()) | (timed.timestamp.diff() > pd.Timedelta(gap))
     first = timed.media_id.where(start).ffill()  # a burst is named after its first photograph
-    return photographs.assign(burst_id=first.reindex(photographs.index).fillna(photographs.media_id))
+    return photographs.assign(burst_id=photographs.media_id.map(dict(zip(timed.media_id, first))))
 
-# %% ../nbs/04_dataset.ipynb #d2a751fe
+# %% ../nbs/04_dataset.ipynb #5cd29dba
 SplitBy = Literal['image', 'burst', 'deployment', 'location']
 GROUPS = {'image': 'media_id', 'burst': 'burst_id', 'deployment': 'deployment_id', 'location': 'location_id'}
 
@@ -45,51 +47,66 @@ def groups(
     photographs: pd.DataFrame, # with the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
 ) -> pd.Series:
-    "Say which group each photograph belongs to; a missing deployment or location is a group of its own."
+    "Say which group each photograph belongs to; missing where that is not known."
     if by not in GROUPS: raise DatasetError(f"cannot split by {by!r}", todo=f"Choose one of {', '.join(GROUPS)}")
-    return need_columns(photographs, (GROUPS[by],), f'photographs, to split by {by},')[GROUPS[by]].fillna('unknown').astype(str)
+    if by == 'image' and 'sha256' in photographs: return photographs.sha256  # two copies of a file are one photograph
+    group = need_columns(photographs, (GROUPS[by],), f'photographs, to split by {by},')[GROUPS[by]]
+    if by != 'location' or 'deployment_id' not in photographs: return group
+    return group.fillna(photographs.deployment_id.map(photographs.groupby('deployment_id').location_id.first()))
 
 
 def _hold_out(photographs: pd.DataFrame, group: pd.Series, share: float, seed: int) -> pd.Index:
     "Choose whole groups that hold about `share` of each class."
-    from sklearn.model_selection import StratifiedGroupKFold
-    folds = min(max(2, round(1/share)), group.nunique())
+    try: from sklearn.model_selection import StratifiedGroupKFold
+    except ModuleNotFoundError as error:
+        raise DatasetError('needs scikit-learn, which is not installed', 'split', "Run `pip install 'urbanrivers_camtraps[train]'`") from error
+    folds = min(max(2, round(1/share)), group.nunique(), photographs.label.value_counts().max())
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    _, held = next(splitter.split(photographs, photographs.label, group))
+    with warnings.catch_warnings(action='ignore', category=UserWarning):  # of rare classes: `split_counts` shows them
+        _, held = next(splitter.split(photographs, photographs.label, group))
     return photographs.index[held]
 
-# %% ../nbs/04_dataset.ipynb #3a1ec656
+
+def _check_groups(labels: pd.Series, group: pd.Series, by: str) -> None:
+    "Raise `DatasetError` naming the classes that have too few groups to be split."
+    need = 3 if by in ('image', 'burst') else 1
+    per_class = group.groupby(labels).nunique()
+    if (per_class >= need).all() and group.nunique() >= 3: return
+    few = ', '.join(f'{o} ({n} {by})' for o, n in per_class[per_class < need].items()) or f'all ({group.nunique()} {by})'
+    raise DatasetError(f'too few to be trained on, validated and tested: {few}', f'split by {by}',
+                       'Add photographs, leave the class out (min_photographs), or split by something smaller')
+
+# %% ../nbs/04_dataset.ipynb #492e8c49
 def split_photographs(
     photographs: pd.DataFrame, # with `label` and the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
-    test: float = .2, # share set apart for the last word
-    valid: float = .2, # share set apart for looking at while training
+    test: float = .2, # share set apart for the last word, at most a half
+    valid: float = .2, # share set apart for looking at while training, at most half of the rest
     seed: int = 42, # another seed, another split
-) -> pd.DataFrame: # the same rows with `split`: train, valid or test
+) -> pd.DataFrame: # the same rows with `split`: train, valid, test, or `none` where the group is not known
     "Split photographs so that no group is on two sides; raise `DatasetError` naming a class that cannot be split."
+    if not (0 < test <= .5 and 0 < valid <= (1 - test)/2):
+        raise DatasetError(f'cannot set {test:g} and {valid:g} apart', 'split', 'Give shares above 0: test up to 0.5, valid up to half of the rest')
+    photographs = need_columns(photographs, ('label',), 'photographs').reset_index(drop=True)
     group = groups(photographs, by)
-    need = 3 if by in ('image', 'burst') else 1
-    per_class = group.groupby(photographs.label).nunique()
-    if (per_class < need).any() or group.nunique() < 3:
-        few = ', '.join(f'{o} ({n} {by})' for o, n in per_class[per_class < need].items()) or f'all ({group.nunique()} {by})'
-        raise DatasetError(f'too few to be trained on, validated and tested: {few}', f'split by {by}',
-                           'Add photographs, leave the class out (min_photographs), or split by something smaller')
-    held = _hold_out(photographs, group, test, seed)
-    rest = photographs.drop(held)
-    split = pd.Series('train', photographs.index)
+    placed = photographs[group.notna()]
+    _check_groups(placed.label, group[placed.index], by)
+    held = _hold_out(placed, group[placed.index], test, seed)
+    rest = placed.drop(held)
+    split = pd.Series('none', photographs.index).mask(group.notna(), 'train')
     split[held] = 'test'
     split[_hold_out(rest, group[rest.index], valid/(1 - test), seed)] = 'valid'
     lost = sorted(set(photographs.label) - set(photographs.label[split == 'train']))
     if lost: raise DatasetError(f"nothing left to train on: {', '.join(lost)}", f'split by {by}', 'Try another seed, or split by burst')
     return photographs.assign(split=split)
 
-# %% ../nbs/04_dataset.ipynb #4226e38e
+# %% ../nbs/04_dataset.ipynb #ab286394
 def split_counts(
     photographs: pd.DataFrame, # with `label` and `split`
 ) -> pd.DataFrame: # one row a class, one column a split
     "Count photographs by class and split; a zero says that a figure for that class cannot be had."
     counts = pd.crosstab(photographs.label, photographs.split)
-    return counts.reindex(columns=['train', 'valid', 'test'], fill_value=0)
+    return counts.reindex(columns=[o for o in ('train', 'valid', 'test', 'none') if o != 'none' or o in counts], fill_value=0)
 
 
 def plot_split(
@@ -108,20 +125,27 @@ def plot_split(
         figure.legend(loc='outside upper right', ncols=3)
     return figure
 
-# %% ../nbs/04_dataset.ipynb #f7232bb7
+# %% ../nbs/04_dataset.ipynb #f4c6437b
 def read_folder(
     folder: str | Path, # holds one folder a class
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs with `media_id, label, path, width, height, sha256`; unreadable with `path, error`
     "Read a folder of class folders as a table; raise `DatasetError` where there is none."
-    paths = sorted(o for o in Path(folder).glob('*/*') if o.suffix.lower() in SUFFIXES and not o.name.startswith('.'))
+    paths = photographs_below(folder, '*/*')
     if not paths: raise DatasetError('holds no class folders with photographs', folder, 'Lay them out as images/<Species_name>/photograph.jpg')
     rows, unreadable = [], []
     for path in paths:
         try:
             open_photograph(path, max_side=256)  # all of it is read, at a reduced scale
-            rows.append({'media_id': f'{path.parent.name}/{path.stem}', 'label': class_name(path.parent.name), **describe(path)})
+            rows.append({'media_id': f'{path.parent.name}/{path.name}', 'label': class_name(path.parent.name), **describe(path)})
         except PhotographError as error: unreadable.append({'path': str(path), 'error': str(error)})
     return pd.DataFrame(rows, columns=['media_id', 'label', 'path', 'width', 'height', 'sha256']), pd.DataFrame(unreadable, columns=['path', 'error'])
+
+
+def split_hash(
+    photographs: pd.DataFrame, # with `label`, `sha256` and `split`
+) -> str: # 16 hexadecimal digits
+    "Name a split by which photograph is on which side, so that a model is never judged on what it was trained on."
+    return content_hash(photographs.assign(label=photographs.label + ' ' + photographs.split))
 
 
 def content_hash(

@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['OBSERVATIONS', 'PATH', 'SiteError', 'web_session', 'read_body', 'parse_document', 'fetch_observations']
 
-# %% ../nbs/01_site.ipynb #abcf3a9b
+# %% ../nbs/01_site.ipynb #c31e0f4c
+import json, re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import requests
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.util import Retry
 
 from .core import CamtrapsError, setting
 
-# %% ../nbs/01_site.ipynb #f495a55b
+# %% ../nbs/01_site.ipynb #17a6d959
 class SiteError(CamtrapsError):
     "The volunteers' site cannot be reached or does not answer as it should."
 
@@ -43,7 +44,7 @@ def read_body(
     **params, # query
 ) -> bytes:
     "Read one answer whole; raise `SiteError` where the server is gone, refuses, or cuts the connection each time."
-    where = url.split('?')[0]
+    where = re.sub('//[^/@]*@', '//', url.split('?')[0])  # no password of an address either
     for left in reversed(range(tries)):
         try: answer = session.get(url, params=params, timeout=timeout)
         except requests.RequestException as error:  # its text may hold the query: only the kind is told
@@ -53,7 +54,7 @@ def read_body(
         if answer.ok: return answer.content
         raise SiteError(f'refused with status {answer.status_code}', where, 'Check the address; if it is right, try again later')
 
-# %% ../nbs/01_site.ipynb #98e1c9e4
+# %% ../nbs/01_site.ipynb #72505cdb
 class _Part(BaseModel):
     "A part of the site's answer; fields that are not named are never kept."
     model_config = ConfigDict(extra='ignore', hide_input_in_errors=True, coerce_numbers_to_str=True)
@@ -79,7 +80,13 @@ class _Vote(_Part):
     observationType: str | None = None
     scientificName: str | None = None
     count: int | None = None
-    observationCount: int
+    observationCount: int = Field(ge=0, le=10**6)
+
+
+class _Page(_Part):
+    images: list
+    totalImages: int = Field(ge=0)
+    totalPages: int = Field(ge=0)
 
 
 class _Document(_Part):
@@ -114,19 +121,19 @@ def parse_document(
     return [dict(zip(OBSERVATIONS, (*place, vote.observationType, vote.scientificName, vote.count, vote.observationCount)))
             for vote in media.speciesConsensus or []]
 
-# %% ../nbs/01_site.ipynb #dfcbc6ef
+# %% ../nbs/01_site.ipynb #7d8c7aab
 PATH = '/api/cameratrap/getCameratrapImages'
 
 
-def _page(session: requests.Session, url: str, **query) -> dict:
+def _page(session: requests.Session, url: str, **query) -> _Page:
     "Read one page; raise `SiteError` where the answer is not the API's JSON."
     body = read_body(session, url, **query)
-    try: page = requests.compat.json.loads(body)
+    try: page = json.loads(body)
     except ValueError: page = None
     if not isinstance(page, dict): raise SiteError('answered something else than JSON', url, 'Check that CAMTRAPS_SITE is the address of the site itself')
-    missing = [o for o in ('images', 'totalImages', 'totalPages') if o not in page]
-    if missing: raise SiteError(f"answered without {' and '.join(missing)}", url, 'Its API may have changed: see the site room')
-    return page
+    try: return _Page.model_validate(page)
+    except ValidationError as error:
+        raise SiteError(f'answered without a proper {error.errors()[0]["loc"][0]}', url, 'Its API may have changed: see the site room') from None
 
 
 def _parse(documents: list[dict]) -> tuple[list[dict], list[dict]]:
@@ -136,11 +143,13 @@ def _parse(documents: list[dict]) -> tuple[list[dict], list[dict]]:
         try: rows += parse_document(document)
         except ValidationError as error:
             media_id = document.get('mediaID') if isinstance(document, dict) else None
-            rejects += [{'media_id': media_id if isinstance(media_id, str) else None, 'field': '.'.join(map(str, o['loc'])), 'error': o['msg']}
-                        for o in error.errors(include_input=False, include_url=False)]
+            media_id = media_id if isinstance(media_id, str) else 'no id'
+            for o in error.errors(include_input=False, include_url=False):
+                field = '.'.join(map(str, o['loc'])) or 'document'
+                rejects.append({'media_id': media_id, 'field': field, 'error': f"{media_id}: {field}: {o['msg']}"})
     return rows, rejects
 
-# %% ../nbs/01_site.ipynb #3c0dac50
+# %% ../nbs/01_site.ipynb #1adc364c
 def fetch_observations(
     site: str | None = None, # address of the site; by default the setting CAMTRAPS_SITE
     species: Iterable[str] | None = None, # scientific names: photographs with a vote for any of them
@@ -156,12 +165,15 @@ def fetch_observations(
     if reviewed: query['reviewed'] = 'true'
     with web_session(workers) as session, ThreadPoolExecutor(workers) as pool:
         first = _page(session, url, page=1, **query)
-        rest = pool.map(lambda number: _page(session, url, page=number, **query), range(2, first['totalPages'] + 1))
-        pages = [first, *tqdm(rest, total=max(0, first['totalPages'] - 1), desc='pages', disable=not progress or first['totalPages'] < 2)]
-    documents = {o.get('_id', number) if isinstance(o, dict) else number: o for number, o in enumerate(o for page in pages for o in page['images'])}
-    if len(documents) != first['totalImages']:
-        raise SiteError(f"promised {first['totalImages']} photographs and gave {len(documents)}: it changed under way", url, 'Run again')
+        rest = pool.map(lambda number: _page(session, url, page=number, **query), range(2, first.totalPages + 1))
+        pages = [first, *tqdm(rest, total=max(0, first.totalPages - 1), desc='pages', disable=not progress or first.totalPages < 2)]
+    listed = enumerate(document for page in pages for document in page.images)
+    documents = {str(o.get('_id', number)) if isinstance(o, dict) else number: o for number, o in listed}
+    if not documents: raise SiteError('knows no such photograph', url, 'Check the names asked for')
+    if len(documents) != first.totalImages:
+        raise SiteError(f'promised {first.totalImages} photographs and gave {len(documents)}: it changed under way', url, 'Run again')
     rows, rejects = _parse(list(documents.values()))
+    if rejects and not rows: raise SiteError(f"gave no document that can be read ({rejects[0]['error']})", url, 'Its API may have changed: see the site room')
     observations = pd.DataFrame(rows, columns=list(OBSERVATIONS))
     observations['timestamp'] = pd.to_datetime(observations.timestamp, utc=True, errors='coerce', format='ISO8601')
     return observations, pd.DataFrame(rejects, columns=['media_id', 'field', 'error'])

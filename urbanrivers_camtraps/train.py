@@ -7,7 +7,7 @@ __all__ = ['IMAGENET', 'PACKAGED', 'Recipe', 'TrainError', 'make_body', 'make_mo
            'make_learner', 'plot_augmented', 'features', 'probe', 'learner_predictions', 'finetune', 'save_run',
            'load_run']
 
-# %% ../nbs/05_train.ipynb #6fd2a41b
+# %% ../nbs/05_train.ipynb #a5d70c8b
 import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -32,11 +32,13 @@ from fastai.torch_core import params, set_seed
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.core import PILImage
 from fastai.vision.learner import create_body, create_head
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, common_name, need_columns, plot_style
-from .images import PhotographError, open_photograph
+from .dataset import split_hash
+from .images import open_photograph
 
 # %% ../nbs/05_train.ipynb #6034a70e
 IMAGENET = {'mean': (.485, .456, .406), 'std': (.229, .224, .225)}
@@ -115,14 +117,14 @@ def make_model(
     apply_init(head, nn.init.kaiming_normal_)
     return nn.Sequential(body, head), recipe
 
-# %% ../nbs/05_train.ipynb #b009fff3
+# %% ../nbs/05_train.ipynb #3bd6cf21
 def open_trimmed(
     path: str | Path, # a stored photograph
     trim_top: float = 0., # share of the height to cut at the top
     trim_bottom: float = 0., # and at the bottom
 ) -> PILImage:
     "Open a photograph and cut the makers' banners off."
-    photograph = open_photograph(path)
+    photograph = open_photograph(path, max_side=1024)  # as `predict` does
     width, height = photograph.size
     return PILImage.create(photograph.crop((0, round(trim_top*height), width, height - round(trim_bottom*height))))
 
@@ -137,15 +139,17 @@ def make_dataloaders(
     need_columns(photographs, ('path', 'label', 'split'), 'photographs')
     table = photographs[photographs.split.isin(['train', 'valid'])].reset_index(drop=True)
     if table.split.nunique() < 2: raise TrainError('needs rows to train and to validate on', 'photographs', 'Split them first (dataset room)')
+    if table.label.nunique() < 2: raise TrainError('needs at least two classes to tell apart', 'photographs')
+    batch_size = min(recipe.batch_size, (table.split == 'train').sum())  # fastai drops a batch that is not full
     opening = partial(open_trimmed, trim_top=recipe.trim_top, trim_bottom=recipe.trim_bottom)
     photograph = TransformBlock(type_tfms=opening, item_tfms=ToTensor, batch_tfms=IntToFloatTensor)
     batch_transforms = [*(aug_transforms(size=recipe.size) if augment else []), Normalize.from_stats(recipe.mean, recipe.std, cuda=False)]
     block = DataBlock((photograph, CategoryBlock(vocab=sorted(table.label.unique()))), get_x=ColReader('path'), get_y=ColReader('label'),
                       splitter=lambda o: (o.index[o.split == 'train'].tolist(), o.index[o.split == 'valid'].tolist()),
                       item_tfms=Resize(recipe.size, method='squish'), batch_tfms=batch_transforms)
-    return block.dataloaders(table, bs=recipe.batch_size, num_workers=workers)
+    return block.dataloaders(table, bs=int(batch_size), num_workers=workers)
 
-# %% ../nbs/05_train.ipynb #d7b1c64b
+# %% ../nbs/05_train.ipynb #4150410f
 def make_learner(
     photographs: pd.DataFrame, # with `path`, `label` and `split`
     recipe: Recipe, # all settings
@@ -154,10 +158,11 @@ def make_learner(
     workers: int = 0, # processes that decode
 ) -> Learner: # with `recipe`, and the classes in `dls.vocab`
     "Make a Learner whose body and head can be frozen and unfrozen apart."
+    need_columns(photographs, ('path', 'label', 'split'), 'photographs')
     set_seed(recipe.seed, reproducible=True)
     model, recipe = make_model(recipe, photographs.label[photographs.split.isin(['train', 'valid'])].nunique(), body)
     loaders = make_dataloaders(photographs, recipe, augment, workers)
-    learner = Learner(loaders, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate,
+    learner = Learner(loaders, model.to(loaders.device), loss_func=CrossEntropyLossFlat(), metrics=error_rate,
                       splitter=lambda o: [params(o[0]), params(o[1])])
     learner.recipe = recipe
     return learner
@@ -207,7 +212,7 @@ def _fit_linear(head: nn.Linear, inputs: np.ndarray, targets: np.ndarray, streng
         head.weight.copy_(torch.from_numpy(weight))
         head.bias.copy_(torch.from_numpy(bias - weight @ mean))
 
-# %% ../nbs/05_train.ipynb #54304bdb
+# %% ../nbs/05_train.ipynb #ee585b9a
 def probe(
     photographs: pd.DataFrame, # with `path`, `label` and `split`
     recipe: Recipe = Recipe(), # settings
@@ -217,21 +222,21 @@ def probe(
     "Fit a linear head on the frozen body's features of the training photographs."
     learner = make_learner(photographs, replace(recipe, head='linear'), body, augment=False)
     train = photographs[photographs.split == 'train']
-    if train.label.nunique() < 2: raise TrainError('needs at least two classes to tell apart', 'photographs')
     targets = train.label.map(learner.dls.vocab.o2i).to_numpy()
     _fit_linear(learner.model[1], features(learner, train), targets, strength)
     return learner
 
-# %% ../nbs/05_train.ipynb #b8ee39ef
+# %% ../nbs/05_train.ipynb #b485e415
 def learner_predictions(
     learner: Learner, # from `probe` or `finetune`
     photographs: pd.DataFrame, # with `path`
 ) -> pd.DataFrame: # the same rows with `prediction, score, scores`; the classes' order in `.attrs['classes']`
     "Predict photographs with a Learner, as the prediction tables of every other room."
-    loader = learner.dls.test_dl(photographs, with_labels=False, bs=learner.recipe.batch_size)
-    with learner.no_bar(), learner.no_logging(): scores = learner.get_preds(dl=loader)[0].numpy()
-    classes = list(learner.dls.vocab)
-    table = photographs.assign(prediction=[classes[o] for o in scores.argmax(1)], score=scores.max(1), scores=list(scores))
+    classes, scores = list(learner.dls.vocab), np.empty((0, len(learner.dls.vocab)), 'float32')
+    if len(photographs):
+        loader = learner.dls.test_dl(photographs, with_labels=False, bs=learner.recipe.batch_size)
+        with learner.no_bar(), learner.no_logging(): scores = learner.get_preds(dl=loader)[0].numpy()
+    table = photographs.assign(prediction=[classes[o] for o in scores.argmax(1)], score=scores.max(1, initial=0), scores=list(scores))
     table.attrs['classes'] = classes
     return table
 
@@ -249,32 +254,36 @@ def finetune(
         learner.fine_tune(recipe.epochs, recipe.learning_rate)
     return learner
 
-# %% ../nbs/05_train.ipynb #26159488
+# %% ../nbs/05_train.ipynb #e6324921
 def save_run(
     learner: Learner, # from `probe` or `finetune`
     folder: str | Path, # gets `run.json` and `weights.safetensors`
+    photographs: pd.DataFrame, # the table it was trained on, whose split it is bound to
     **about, # what else to remember, such as the data set's hash
 ) -> Path:
     "Write a trained Learner so that `load_run` can build it again."
     folder = Path(folder)
     with atomic_path(folder/'weights.safetensors') as path: save_file({k: v.contiguous() for k, v in learner.model.state_dict().items()}, path)
-    run = {'recipe': asdict(learner.recipe), 'classes': list(learner.dls.vocab), **about}
+    run = {'recipe': asdict(learner.recipe), 'classes': list(learner.dls.vocab), 'split_hash': split_hash(photographs), **about}
     with atomic_path(folder/'run.json') as path: path.write_text(json.dumps(run, indent=1))
     return folder
 
 
 def load_run(
     folder: str | Path, # written by `save_run`
-    photographs: pd.DataFrame, # the table it was trained on, or one with the same classes
+    photographs: pd.DataFrame, # the table it was trained on
     body: nn.Module | None = None, # the body, where it was your own
 ) -> Learner:
-    "Build a saved Learner again; raise `TrainError` where the folder or the classes do not fit."
+    "Build a saved Learner again; raise `TrainError` where there is none, or where it was trained on another split."
     folder = Path(folder)
-    try: run = json.loads((folder/'run.json').read_text())
-    except (OSError, ValueError) as error: raise TrainError('holds no trained model', folder, 'Run `camtraps train` first') from error
-    recipe = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in run['recipe'].items()})
+    try:
+        run, weights = json.loads((folder/'run.json').read_text()), load_file(folder/'weights.safetensors')
+        recipe = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in run['recipe'].items()})
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise TrainError(f'holds no trained model that can be read ({type(error).__name__})', folder, 'Run `camtraps train` first') from error
+    if run.get('split_hash') != split_hash(photographs):
+        raise TrainError('was trained on another split: it would be judged on photographs it knows', folder, 'Run `camtraps train` again')
     learner = make_learner(photographs, replace(recipe, pretrained=False), body, augment=recipe.head != 'linear')
-    if list(learner.dls.vocab) != run['classes']: raise TrainError('was trained on other classes than this table has', folder)
-    learner.model.load_state_dict(load_file(folder/'weights.safetensors'))
+    learner.model.load_state_dict(weights)
     learner.recipe = recipe
     return learner
