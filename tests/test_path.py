@@ -143,6 +143,20 @@ def test_killed_download_leaves_no_half_photograph(tmp_path):
     assert not list(images.rglob('*.part'))
 
 
+def test_sandbox_serves_what_fetch_reads(tmp_path):
+    process = subprocess.Popen([CAMTRAPS, 'sandbox', '--size', 'june-2025', '--port', '0'], stdout=subprocess.PIPE, text=True)
+    try:
+        (tmp_path/'.env').write_text(process.stdout.readline())  # `CAMTRAPS_SITE=http://127.0.0.1:…`
+        done = camtraps('fetch', '--species', 'Castor canadensis, Turdus migratorius', folder=tmp_path)
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert done.returncode == 0, done.stderr
+    observations = read_table(tmp_path/'data'/'observations.parquet')
+    assert {'Castor canadensis', 'Turdus migratorius'} <= set(observations.scientific_name)
+    assert observations.media_id.nunique() > 77  # the original kept 48 and 29 of them
+
+
 def test_a_class_of_one_photograph_is_named(tmp_path, photograph):
     for number, name in enumerate(['Branta_canadensis']*4 + ['blank']*4 + ['Lontra_canadensis']):
         (tmp_path/'photographs'/name).mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@
 __all__ = ['FORMAT_VERSION', 'CARD', 'AGREEMENT', 'BundleError', 'Transforms', 'Figure', 'Description', 'golden_photographs',
            'pixel_hash', 'Bundle', 'read_bundle', 'write_bundle']
 
-# %% ../nbs/07_bundle.ipynb #c0dd86fc
+# %% ../nbs/07_bundle.ipynb #4f2120f4
 import copy, hashlib, json, os, shutil, warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core import HUMAN, CamtrapsError, common_name, folder_name
-from .images import open_photograph
+from .images import STORED_SIDE, open_photograph
 
 # %% ../nbs/07_bundle.ipynb #3686828f
 #: The version of the folder's layout. A reader refuses any other.
@@ -193,11 +193,11 @@ def pixel_hash(
     "Compute the SHA-256 of a photograph's pixels, row by row, three bytes each."
     return hashlib.sha256(np.asarray(photograph.convert('RGB')).tobytes()).hexdigest()
 
-# %% ../nbs/07_bundle.ipynb #81488a89
+# %% ../nbs/07_bundle.ipynb #fb628dc1
 def _golden(golden: Sequence[str | Path] | None) -> dict[str, Image.Image]:
     "Open the golden photographs, or draw them where none are given."
     if golden is None: return golden_photographs()
-    return {Path(o).name: open_photograph(o, max_side=1024) for o in golden}
+    return {Path(o).name: open_photograph(o, max_side=STORED_SIDE) for o in golden}
 
 
 def _golden_record(name: str, photograph: Image.Image, scores: np.ndarray) -> dict:
@@ -371,7 +371,7 @@ def _card(description: Description) -> str:
     return CARD.format(count=len(description.classes), classes=classes, figures=figures, trim=trim,
                        backbone=description.backbone, dataset_hash=description.dataset_hash or 'not stated')
 
-# %% ../nbs/07_bundle.ipynb #1147e019
+# %% ../nbs/07_bundle.ipynb #efa49dc0
 #: How far scores of onnxruntime and torch may lie apart.
 AGREEMENT = .02
 
@@ -398,7 +398,7 @@ def _write_examples(examples: Mapping[str, str | Path], folder: Path) -> None:
         if label == HUMAN: raise BundleError('shows a person and cannot be an example', path)
         target = folder/'examples'/f'{folder_name(label)}.jpg'
         target.parent.mkdir(exist_ok=True)
-        open_photograph(path, max_side=1024).save(target, 'JPEG', quality=90)
+        open_photograph(path, max_side=STORED_SIDE).save(target, 'JPEG', quality=90)
 
 # %% ../nbs/07_bundle.ipynb #6add7a0d
 def _describe_learner(learner, **extra) -> Description:

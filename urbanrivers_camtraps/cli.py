@@ -7,7 +7,7 @@ __all__ = ['app', 'DATASET', 'SOME_SKIPPED', 'Data', 'By', 'Size', 'Method', 'Im
            'images', 'dataset', 'train', 'evaluate', 'export', 'predict_photographs', 'serve_app', 'sandbox', 'demo',
            'run', 'main']
 
-# %% ../nbs/31_cli.ipynb #8dfa0f0d
+# %% ../nbs/31_cli.ipynb #d87a8494
 import importlib, json, os, sys, warnings
 from enum import Enum
 from pathlib import Path
@@ -22,7 +22,7 @@ from .clean import Rules, clean, plot_class_counts, plot_funnel
 from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, read_table, table_html, write_table
 from .dataset import GROUPS, add_bursts, content_hash, plot_split, read_folder, split_counts, split_photographs
 from .evaluate import Section, figure_section, write_report
-from .images import download_photographs
+from .images import STORED_SIDE, download_photographs
 from .predict import check_ending, predict, write_predictions
 from .sandbox import Faults, PracticeSite, make_practice, make_practice_from, run_practice, serve_practice
 from .site import fetch_observations
@@ -96,10 +96,10 @@ def clean_votes(
     typer.echo(cleaned.funnel[['step', 'rows', 'photographs']].to_string(index=False))
     typer.echo(cleaned.labels.label.value_counts().to_string(header=False))
 
-# %% ../nbs/31_cli.ipynb #a2f98544
+# %% ../nbs/31_cli.ipynb #420f2176
 @app.command()
 def images(
-    max_side: Annotated[int, typer.Option(min=64, help='Longest side of the stored copies in pixels.')] = 1024,
+    max_side: Annotated[int, typer.Option(min=64, help='Longest side of the stored copies in pixels.')] = STORED_SIDE,
     workers: Annotated[int, typer.Option(min=1, help='Downloads at once.')] = 16,
     data: Data = Path('data'),
 ):
@@ -154,7 +154,7 @@ def train(
     error = (valid.prediction != valid.label).mean()
     typer.echo(f'{method.value} of {backbone}: error {error:.1%} on {len(valid)} validation photographs')
 
-# %% ../nbs/31_cli.ipynb #21f3306f
+# %% ../nbs/31_cli.ipynb #da8f4eff
 def _sections_before(photographs: pd.DataFrame, room: ModuleType, recipe: object, data: Path) -> list[Section]:
     "Make the report's sections on votes, photographs and training from the tables that are there."
     sections = [figure_section('What the network sees', 'Training photographs with banners cut off, squished and varied at random.',
@@ -163,7 +163,8 @@ def _sections_before(photographs: pd.DataFrame, room: ModuleType, recipe: object
     if not (data/'funnel.parquet').exists(): return sections
     funnel, dropped = read_table(data/'funnel.parquet'), read_table(data/'dropped.parquet')
     rows = dropped[~dropped.label.isin([HUMAN, VEHICLE])].groupby('step', sort=False).head(3)
-    account = table_html(funnel) + '<h3>Some of the rows left behind</h3>' + table_html(rows[['step', 'media_id', 'label', 'count', 'votes']].fillna('–'))
+    rows = rows.assign(media_id=rows.media_id.str[:8] + '…')[['step', 'label', 'count', 'votes', 'deployment', 'media_id']]
+    account = table_html(funnel) + '<h3>Some of the rows left behind</h3>' + table_html(rows.fillna('–'))
     heading, text, figure = figure_section('From votes to labels', 'Rows kept and dropped at each step.', plot_funnel(funnel))
     classes = figure_section('The classes', 'Photographs a class after cleaning.', plot_class_counts(read_table(data/'labels.parquet')))
     return [*sections, (heading, text, figure + account), classes]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['score_photograph', 'top', 'Predictions', 'predict', 'check_ending', 'write_predictions']
 
-# %% ../nbs/08_predict.ipynb #15a9f12b
+# %% ../nbs/08_predict.ipynb #d71d97d4
 import json, os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +19,16 @@ from tqdm.auto import tqdm
 
 from .bundle import Bundle
 from .core import CamtrapsError, atomic_path
-from .images import PhotographError, find_photographs, open_photograph
+from .images import STORED_SIDE, PhotographError, find_photographs, open_photograph
 
-# %% ../nbs/08_predict.ipynb #363f05a1
+# %% ../nbs/08_predict.ipynb #e281915d
 def score_photograph(
     bundle: Bundle, # from `read_bundle`
     source: str | Path | bytes, # a file, or its bytes
     trim: tuple[float, float] | None = None, # fractions of the height to cut off; by default the bundle's
 ) -> np.ndarray: # float32, one score a class, sum 1
     "Open and score one photograph; raise `PhotographError` where it cannot be used."
-    return bundle(open_photograph(source, max_side=1024), trim)
+    return bundle(open_photograph(source, max_side=STORED_SIDE), trim)
 
 
 def top(

@@ -7,7 +7,7 @@ __all__ = ['IMAGENET', 'PACKAGED', 'Recipe', 'TrainError', 'make_body', 'make_mo
            'make_learner', 'plot_augmented', 'features', 'probe', 'learner_predictions', 'finetune', 'save_run',
            'load_run']
 
-# %% ../nbs/05_train.ipynb #a5d70c8b
+# %% ../nbs/05_train.ipynb #69559985
 import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -38,7 +38,7 @@ from torch import nn
 
 from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, common_name, need_columns, plot_style
 from .dataset import split_hash
-from .images import open_photograph
+from .images import STORED_SIDE, open_photograph
 
 # %% ../nbs/05_train.ipynb #6034a70e
 IMAGENET = {'mean': (.485, .456, .406), 'std': (.229, .224, .225)}
@@ -117,14 +117,14 @@ def make_model(
     apply_init(head, nn.init.kaiming_normal_)
     return nn.Sequential(body, head), recipe
 
-# %% ../nbs/05_train.ipynb #3bd6cf21
+# %% ../nbs/05_train.ipynb #01d73377
 def open_trimmed(
     path: str | Path, # a stored photograph
     trim_top: float = 0., # share of the height to cut at the top
     trim_bottom: float = 0., # and at the bottom
 ) -> PILImage:
     "Open a photograph and cut the makers' banners off."
-    photograph = open_photograph(path, max_side=1024)  # as `predict` does
+    photograph = open_photograph(path, max_side=STORED_SIDE)
     width, height = photograph.size
     return PILImage.create(photograph.crop((0, round(trim_top*height), width, height - round(trim_bottom*height))))
 
