@@ -70,40 +70,61 @@ def read_labels(
     label[kind.isin(NOT_ANIMALS)] = kind[kind.isin(NOT_ANIMALS)]
     return label.mask(kind.isna() & name.isna(), BLANK)  # rows older than the field `observationType`
 
-# %% ../nbs/02_clean.ipynb #b9e651a3
-def drop_duplicates(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+# %% ../nbs/02_clean.ipynb #45bae91c
+def drop_duplicates(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Keep one of the rows that say the same of the same photograph."
     return rows.drop_duplicates(['media_id', 'observation_type', 'scientific_name', 'count'])
 
 
-def drop_unlabelled(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def drop_unlabelled(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Keep rows that name something: a species, or blank, human or vehicle."
     return rows[rows.label.notna()]
 
-
-def enough_votes(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
-    "Keep rows whose label has `min_votes` volunteers behind it, counted over the counts or not."
+# %% ../nbs/02_clean.ipynb #78950744
+def enough_votes(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
+    "Keep rows whose label has `min_votes` votes behind it, added over the counts or not."
     votes = rows.groupby(['media_id', 'label']).votes.transform('sum') if rules.sum_counts else rows.votes
     return rows[votes >= rules.min_votes]
 
 
-def drop_blank_conflicts(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def drop_blank_conflicts(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Drop photographs that some call blank and others do not: volunteers zone out."
     blank = (rows.label == BLANK).groupby(rows.media_id)
     return rows[blank.transform('min') == blank.transform('max')]
 
-
-def one_label(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+# %% ../nbs/02_clean.ipynb #56432246
+def one_label(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Keep photographs with one label: two species in one frame are another question."
     return rows[rows.groupby('media_id').label.transform('nunique') == 1]
 
 
-def species_rank(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def species_rank(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Keep animals named to the species; a bird that is just a bird teaches little."
     return rows[rows.label.map({o: is_species_rank(o) for o in rows.label.unique()}).astype(bool)]
 
-
-def enough_photographs(rows: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+# %% ../nbs/02_clean.ipynb #29c8b45e
+def enough_photographs(
+    rows: pd.DataFrame, # vote rows with `media_id`, `label`, `votes`
+    rules: Rules, # thresholds and readings
+) -> pd.DataFrame: # the rows kept
     "Keep classes with `min_photographs` photographs."
     return rows[rows.groupby('label').media_id.transform('nunique') >= rules.min_photographs]
 
