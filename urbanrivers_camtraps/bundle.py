@@ -400,7 +400,7 @@ def _write_examples(examples: Mapping[str, str | Path], folder: Path) -> None:
         target.parent.mkdir(exist_ok=True)
         open_photograph(path, max_side=STORED_SIDE).save(target, 'JPEG', quality=90)
 
-# %% ../nbs/07_bundle.ipynb #6add7a0d
+# %% ../nbs/07_bundle.ipynb #1550e112
 def _describe_learner(learner, **extra) -> Description:
     "Describe a learner's recipe and classes."
     recipe, classes = learner.recipe, tuple(map(str, learner.dls.vocab))
@@ -421,7 +421,7 @@ def write_bundle(
     examples: Mapping[str, str | Path] | None = None, # class → photograph to try in the app, none of a person
 ) -> Path: # the folder
     "Write a bundle, whole or not at all, once onnxruntime and torch agree on the golden photographs."
-    from safetensors.torch import save_model
+    from safetensors.torch import save
     folder = Path(folder)
     description = _describe_learner(learner, figures=figures or {}, dataset_hash=dataset_hash,
                                     thresholds=thresholds or {})
@@ -429,7 +429,8 @@ def write_bundle(
     with _replaced_folder(folder) as new:
         model = _whole_graph(network, description).SerializeToString()
         (new/'model.onnx').write_bytes(model)
-        save_model(network, str(new/'model.safetensors'))
+        weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        (new/'model.safetensors').write_bytes(save(weights))
         records = _checked_scores(Bundle(new, description, _session(model)), network, _golden(golden), folder)
         scored = {'classes': description.classes, 'photographs': records}
         (new/'golden.json').write_text(json.dumps(scored, indent=1), 'utf-8')

@@ -27,7 +27,7 @@ from .predict import check_ending, predict, write_predictions
 from .sandbox import Faults, PracticeSite, make_practice, make_practice_from, run_practice, serve_practice
 from .site import fetch_observations
 
-# %% ../nbs/31_cli.ipynb #2a7c6027
+# %% ../nbs/31_cli.ipynb #cf4802fc
 def _exit(status: int | None) -> None:
     "Make what a verb returns the exit status."
     raise typer.Exit(status or 0)
@@ -35,7 +35,8 @@ def _exit(status: int | None) -> None:
 
 app = typer.Typer(result_callback=_exit, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help='From volunteers\' votes on camera-trap photographs to a classifier. The verbs in their usual order: fetch, clean, '
-                       'images, dataset, train, evaluate, export, predict. Exit status: 0 all is well, 1 error, 2 wrong call, 3 some photographs were skipped.')
+                       'images, dataset, train, evaluate, export, predict. Exit status: 0 all is well, 1 error, 2 wrong call, '
+                       '3 some photographs were skipped.')
 
 #: What the verbs after `dataset` need of its table.
 DATASET = ('path', 'label', 'split', 'sha256')
@@ -187,7 +188,7 @@ def evaluate(
     typer.echo(f"error {figures['error']:.1%} on {taken_on}; always the most frequent class: {figures['majority_error']:.1%}")
     typer.echo(f'report: {report}')
 
-# %% ../nbs/31_cli.ipynb #bfb6ffe8
+# %% ../nbs/31_cli.ipynb #f5c95226
 def _examples(learner: object, photographs: pd.DataFrame, room: ModuleType) -> dict[str, str]:
     "Choose a validation photograph of each class to try in the app: one that is answered rightly, none of a person."
     valid = photographs[(photographs.split == 'valid') & ~photographs.label.isin([HUMAN, VEHICLE])]
@@ -199,7 +200,8 @@ def _examples(learner: object, photographs: pd.DataFrame, room: ModuleType) -> d
 @app.command()
 def export(
     bundle: Annotated[Path, typer.Option(help='Folder of the bundle; by default bundle/ in the data folder.')] = None,
-    pickle: Annotated[bool, typer.Option('--pickle', help='Write fastai\'s own learner.pkl into model/ too. Open such a file only if you trust its author.')] = False,
+    pickle: Annotated[bool, typer.Option('--pickle', help='Write fastai\'s own learner.pkl into model/ too. '
+                                         'Open such a file only if you trust its author.')] = False,
     data: Data = Path('data'),
 ):
     "Write the bundle that predict, the app and the web need: no fastai, no torch, no pickle."
@@ -215,7 +217,7 @@ def export(
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
         typer.echo(f"fastai's learner: {data/'model'/'learner.pkl'}")
 
-# %% ../nbs/31_cli.ipynb #4e82acdc
+# %% ../nbs/31_cli.ipynb #c0f8a094
 @app.command('predict')
 def predict_photographs(
     photographs: Annotated[list[str], typer.Argument(help='Photographs, folders (searched to the bottom) or globs.')],
@@ -227,7 +229,9 @@ def predict_photographs(
     knows = read_bundle(bundle)
     predictions = predict(knows, photographs)
     if out: typer.echo(f'{len(predictions.table):,} photographs: {write_predictions(predictions, out)}')
-    elif len(predictions.table): typer.echo(predictions.table.assign(common_name=predictions.table.prediction.map(knows.common_names))[['path', 'common_name', 'score']].to_string(index=False))
+    elif len(predictions.table):
+        shown = predictions.table.assign(common_name=predictions.table.prediction.map(knows.common_names))
+        typer.echo(shown[['path', 'common_name', 'score']].to_string(index=False))
     for skipped in predictions.skipped.itertuples(): typer.echo(f'skipped: {skipped.path}: {skipped.error}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
 
@@ -240,7 +244,7 @@ def serve_app(
     "Serve the page on which anyone can try the classifier."
     _room('app', 'app').launch(bundle, port=port)
 
-# %% ../nbs/31_cli.ipynb #ad2ea934
+# %% ../nbs/31_cli.ipynb #98785e59
 def _practice(size: Size, images: Path | None, manifest: Path | None, seed: int) -> PracticeSite:
     "Make the practice site: drawn, or of real photographs."
     if (images is None) != (manifest is None): raise CamtrapsError('belong together', '--images and --manifest', 'Give both or neither')
@@ -258,11 +262,13 @@ def sandbox(
     manifest: Manifest = None,
     port: Annotated[int, typer.Option(help='0 for any free one.')] = 8765,
     seed: Annotated[int, typer.Option(help='Another seed, another river.')] = 42,
-    faults: Annotated[str, typer.Option(help='What goes wrong and how often, such as error_500=0.1,cut=0.05; also slow, too_many, html, truncated, not_jpeg.')] = '',
+    faults: Annotated[str, typer.Option(help='What goes wrong and how often, such as error_500=0.1,cut=0.05; '
+                                        'also slow, too_many, html, truncated, not_jpeg.')] = '',
 ):
     "Serve a practice site on this machine: the site's API with drawn photographs and made-up volunteers."
     try: wrong = Faults(**{name.strip(): float(share) for name, _, share in (o.partition('=') for o in faults.split(',') if o.strip())})
-    except (TypeError, ValueError) as error: raise CamtrapsError(f'cannot be read ({error})', '--faults', 'Write name=share, separated by commas') from error
+    except (TypeError, ValueError) as error:
+        raise CamtrapsError(f'cannot be read ({error})', '--faults', 'Write name=share, separated by commas') from error
     run_practice(_practice(size, images, manifest, seed), wrong, port=port, ready=lambda address: typer.echo(f'CAMTRAPS_SITE={address}'))
 
 # %% ../nbs/31_cli.ipynb #d6f1ff7c

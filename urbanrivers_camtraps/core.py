@@ -206,7 +206,7 @@ def figure_html(
     kind, data = 'jpeg' if photographs else 'png', base64.b64encode(figure_data(figure, photographs)).decode()
     return f'<figure><img alt="{html.escape(alt, quote=True)}" src="data:image/{kind};base64,{data}"></figure>'
 
-# %% ../nbs/00_core.ipynb #c5cc6958
+# %% ../nbs/00_core.ipynb #11180a80
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
@@ -231,7 +231,8 @@ th:first-child, td:first-child { text-align: left }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--line); padding-top: .8rem }
 </style></head><body>
 <h1>{{ title }}</h1>{% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
-{% if figures %}<div class="figures">{% for name, value in figures.items() %}<div><b>{{ value }}</b><span>{{ name }}</span></div>{% endfor %}</div>{% endif %}
+{% if figures %}<div class="figures">{% for name, value in figures.items() -%}
+<div><b>{{ value }}</b><span>{{ name }}</span></div>{% endfor %}</div>{% endif %}
 {% for heading, text, body in sections %}<section><h2>{{ heading }}</h2>{% if text %}<p>{{ text }}</p>{% endif %}{{ body | safe }}</section>
 {% endfor %}<footer>Made by urbanrivers_camtraps.</footer></body></html>
 """

@@ -135,7 +135,7 @@ def plot_predictions(
                          fontsize=8, color=COLORS[2] if right else COLORS[3])
     return figure
 
-# %% ../nbs/06_evaluate.ipynb #e2f26e41
+# %% ../nbs/06_evaluate.ipynb #ca6772c4
 #: (heading, plain text, HTML), as `html_page` takes them.
 Section = tuple[str, str, str]
 
@@ -158,8 +158,10 @@ def report_sections(
     return [
         ('Class by class', f'Taken on: {taken_on}. Recall: of these photographs, how many were found. Precision: of those called so, how many are.',
          figure_html(plot_recall(predictions), 'Recall and precision of each class') + table_html(per_class(predictions))),
-        figure_section('What is taken for what', f'Taken on: {taken_on}. The diagonal is right; colour is the share of the row.', plot_confusion(predictions)),
-        figure_section('Photographs and predictions', f'From: {taken_on}. The surest errors first: they are the model\'s blind spots or wrong labels. '
+        figure_section('What is taken for what', f'Taken on: {taken_on}. The diagonal is right; colour is the share of the row.',
+                       plot_confusion(predictions)),
+        figure_section('Photographs and predictions',
+                       f'From: {taken_on}. The surest errors first: they are the model\'s blind spots or wrong labels. '
                        'Photographs of people are not shown.', plot_predictions(predictions), photographs=True)]
 
 
@@ -173,7 +175,8 @@ def write_report(
     "Write the report as one self-contained page, and return its figures."
     figures = {'error': error_rate(predictions), 'majority_error': majority_error(predictions, train_labels),
                'macro_recall': macro_recall(predictions), 'photographs': len(predictions)}
-    shown = {f'error on {len(predictions)} photographs': f'{figures["error"]:.1%}', 'error of always the most frequent class': f'{figures["majority_error"]:.1%}',
+    shown = {f'error on {len(predictions)} photographs': f'{figures["error"]:.1%}',
+             'error of always the most frequent class': f'{figures["majority_error"]:.1%}',
              'recall, mean over classes': f'{figures["macro_recall"]:.1%}', 'classes': str(predictions.label.nunique())}
     page = html_page('How good is the classifier?', report_sections(predictions, taken_on) + (before or []), f'Figures taken on: {taken_on}.', shown)
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')

@@ -121,7 +121,7 @@ def parse_document(
     return [dict(zip(OBSERVATIONS, (*place, vote.observationType, vote.scientificName, vote.count, vote.observationCount)))
             for vote in media.speciesConsensus or []]
 
-# %% ../nbs/01_site.ipynb #7d8c7aab
+# %% ../nbs/01_site.ipynb #4f4eedfa
 PATH = '/api/cameratrap/getCameratrapImages'
 
 
@@ -130,7 +130,8 @@ def _page(session: requests.Session, url: str, **query) -> _Page:
     body = read_body(session, url, **query)
     try: page = json.loads(body)
     except ValueError: page = None
-    if not isinstance(page, dict): raise SiteError('answered something else than JSON', url, 'Check that CAMTRAPS_SITE is the address of the site itself')
+    if not isinstance(page, dict):
+        raise SiteError('answered something else than JSON', url, 'Check that CAMTRAPS_SITE is the address of the site itself')
     try: return _Page.model_validate(page)
     except ValidationError as error:
         raise SiteError(f'answered without a proper {error.errors()[0]["loc"][0]}', url, 'Its API may have changed: see the site room') from None
@@ -149,7 +150,7 @@ def _parse(documents: list[dict]) -> tuple[list[dict], list[dict]]:
                 rejects.append({'media_id': media_id, 'field': field, 'error': f"{media_id}: {field}: {o['msg']}"})
     return rows, rejects
 
-# %% ../nbs/01_site.ipynb #1adc364c
+# %% ../nbs/01_site.ipynb #cee7b84e
 def fetch_observations(
     site: str | None = None, # address of the site; by default the setting CAMTRAPS_SITE
     species: Iterable[str] | None = None, # scientific names: photographs with a vote for any of them
@@ -173,7 +174,8 @@ def fetch_observations(
     if len(documents) != first.totalImages:
         raise SiteError(f'promised {first.totalImages} photographs and gave {len(documents)}: it changed under way', url, 'Run again')
     rows, rejects = _parse(list(documents.values()))
-    if rejects and not rows: raise SiteError(f"gave no document that can be read ({rejects[0]['error']})", url, 'Its API may have changed: see the site room')
+    if rejects and not rows:
+        raise SiteError(f"gave no document that can be read ({rejects[0]['error']})", url, 'Its API may have changed: see the site room')
     observations = pd.DataFrame(rows, columns=list(OBSERVATIONS))
     observations['timestamp'] = pd.to_datetime(observations.timestamp, utc=True, errors='coerce', format='ISO8601')
     return observations, pd.DataFrame(rejects, columns=['media_id', 'field', 'error'])

@@ -7,7 +7,7 @@ __all__ = ['IMAGENET', 'PACKAGED', 'Recipe', 'TrainError', 'make_body', 'make_mo
            'make_learner', 'plot_augmented', 'features', 'probe', 'learner_predictions', 'finetune', 'save_run',
            'load_run']
 
-# %% ../nbs/05_train.ipynb #69559985
+# %% ../nbs/05_train.ipynb #06202b49
 import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -33,7 +33,7 @@ from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.core import PILImage
 from fastai.vision.learner import create_body, create_head
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, common_name, need_columns, plot_style
@@ -254,7 +254,7 @@ def finetune(
         learner.fine_tune(recipe.epochs, recipe.learning_rate)
     return learner
 
-# %% ../nbs/05_train.ipynb #e6324921
+# %% ../nbs/05_train.ipynb #a1746b63
 def save_run(
     learner: Learner, # from `probe` or `finetune`
     folder: str | Path, # gets `run.json` and `weights.safetensors`
@@ -263,7 +263,7 @@ def save_run(
 ) -> Path:
     "Write a trained Learner so that `load_run` can build it again."
     folder = Path(folder)
-    with atomic_path(folder/'weights.safetensors') as path: save_file({k: v.contiguous() for k, v in learner.model.state_dict().items()}, path)
+    with atomic_path(folder/'weights.safetensors') as path: path.write_bytes(save({k: v.contiguous() for k, v in learner.model.state_dict().items()}))
     run = {'recipe': asdict(learner.recipe), 'classes': list(learner.dls.vocab), 'split_hash': split_hash(photographs), **about}
     with atomic_path(folder/'run.json') as path: path.write_text(json.dumps(run, indent=1))
     return folder
