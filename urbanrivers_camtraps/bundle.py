@@ -6,13 +6,12 @@
 __all__ = ['FORMAT_VERSION', 'CARD', 'AGREEMENT', 'BundleError', 'Transforms', 'Figure', 'Description', 'golden_photographs',
            'pixel_hash', 'Bundle', 'read_bundle', 'write_bundle']
 
-# %% ../nbs/07_bundle.ipynb #4f2120f4
+# %% ../nbs/07_bundle.ipynb #a5bea2d5
 import copy, hashlib, json, os, shutil, warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np

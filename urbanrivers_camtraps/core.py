@@ -8,8 +8,8 @@ __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'COMMON_NAMES',
            'write_table', 'read_table', 'need_columns', 'plot_style', 'figure_data', 'figure_html', 'html_page',
            'table_html']
 
-# %% ../nbs/00_core.ipynb #82f4e4cc
-import base64, html, io, json, os, tempfile
+# %% ../nbs/00_core.ipynb #1f7a28a2
+import base64, html, io, json, os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
