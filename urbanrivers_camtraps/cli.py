@@ -7,8 +7,8 @@ __all__ = ['app', 'DATASET', 'SOME_SKIPPED', 'Data', 'By', 'Size', 'Method', 'Im
            'images', 'dataset', 'train', 'evaluate', 'export', 'predict_photographs', 'serve_app', 'sandbox', 'demo',
            'run', 'main']
 
-# %% ../nbs/31_cli.ipynb #d87a8494
-import importlib, json, os, sys, warnings
+# %% ../nbs/31_cli.ipynb #cf9a8135
+import importlib, json, os, shutil, sys, warnings
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +19,13 @@ import typer
 
 from .bundle import read_bundle, write_bundle
 from .clean import Rules, clean, plot_class_counts, plot_funnel
-from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, read_table, table_html, write_table
+from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, read_table, setting, table_html, write_table
 from .dataset import GROUPS, add_bursts, content_hash, plot_split, read_folder, split_counts, split_photographs
 from .evaluate import Section, figure_section, write_report
 from .images import STORED_SIDE, download_photographs
 from .predict import check_ending, predict, write_predictions
 from .sandbox import Faults, PracticeSite, make_practice, make_practice_from, run_practice, serve_practice
-from .site import fetch_observations
+from .site import EMPTY, Fetched, fetch_changes, fetch_observations, read_fetched, write_fetched
 
 # %% ../nbs/31_cli.ipynb #cf4802fc
 def _exit(status: int | None) -> None:
@@ -66,19 +66,38 @@ def _list_skipped(skipped: pd.DataFrame, path: Path) -> int | None:
     typer.echo(f'{len(skipped)} skipped; all are listed in {path}', err=True)
     return SOME_SKIPPED
 
-# %% ../nbs/31_cli.ipynb #cab75774
+# %% ../nbs/31_cli.ipynb #11112582
+def _fetched(site: str, names: list[str] | None, since: str | None, volunteers: bool, data: Path) -> Fetched:
+    "Fetch everything, or what changed and merge it."
+    if not since:
+        key = setting('CAMTRAPS_VOLUNTEER_KEY') if volunteers else None
+        return fetch_observations(site, names, reviewed=not names, folder=data/'.fetch', key=key)
+    before = read_fetched(data)
+    if names or volunteers: raise CamtrapsError('asks for what the last run asked for', '--since', 'Leave --species and --volunteers out')
+    key = setting('CAMTRAPS_VOLUNTEER_KEY') if before.about.get('key') else None
+    return fetch_changes(before, site, None if since == 'last' else since, key)
+
+
 @app.command()
 def fetch(
     site: Annotated[str, typer.Option(help='Address of the site. By default the setting CAMTRAPS_SITE (environment, .env or Kaggle secret).')] = None,
     species: Annotated[str, typer.Option(help='Scientific names, separated by commas. By default everything reviewed, blanks included.')] = None,
+    since: Annotated[str, typer.Option(help='last, or an earlier date: take only what changed since then, and merge it.')] = None,
+    volunteers: Annotated[bool, typer.Option('--volunteers', help='Keep single votes, volunteers as hashes keyed with the setting '
+                                             'CAMTRAPS_VOLUNTEER_KEY, so that `clean` can weigh them.')] = False,
     data: Data = Path('data'),
 ):
-    "Fetch the volunteers' votes: observations.parquet."
+    "Fetch the volunteers' votes: observations.parquet, media.parquet, rejects.csv. A killed run goes on where it was."
     names = [o.strip() for o in species.split(',') if o.strip()] if species else None
-    observations, rejects = fetch_observations(site, names, reviewed=not names)
-    write_table(observations, data/'observations.parquet', species=names)
-    typer.echo(f'{len(observations):,} vote rows on {observations.media_id.nunique():,} photographs')
-    return _list_skipped(rejects, data/'rejects.csv')
+    fetched = _fetched(site, names, since, volunteers, data)
+    write_fetched(fetched, data)
+    shutil.rmtree(data/'.fetch', ignore_errors=True)
+    typer.echo(f'{len(fetched.observations):,} vote rows on {fetched.media.media_id.nunique():,} photographs')
+    left_out = fetched.rejects[fetched.rejects.effect != EMPTY]
+    if empty := len(fetched.rejects) - len(left_out): typer.echo(f'{empty:,} fields the site left empty are listed in {data/"rejects.csv"}')
+    for row in left_out.head(3).itertuples(): typer.echo(f'{row.effect}: {row.media_id} {row.field}: {row.error}', err=True)
+    if len(left_out): typer.echo(f'{len(left_out):,} votes or photographs left out; all are listed in {data/"rejects.csv"}', err=True)
+    return SOME_SKIPPED if len(left_out) else None
 
 # %% ../nbs/31_cli.ipynb #2cd67222
 @app.command('clean')

@@ -640,7 +640,7 @@ def _when(rng: np.random.Generator, labels: np.ndarray, deployments: np.ndarray)
     return pd.DataFrame({'light': np.array(LIGHTS)[light], 'timestamp': timestamp,
                          'celsius': celsius.round().astype(int)})
 
-# %% ../nbs/30_sandbox.ipynb #9e19f078
+# %% ../nbs/30_sandbox.ipynb #876b9cb2
 def _bursts(rng: np.random.Generator, labels: np.ndarray, second_labels: np.ndarray,
             deployments: pd.DataFrame) -> pd.DataFrame:
     "Say where, when and with whom each burst was taken: one row a burst."
@@ -668,7 +668,8 @@ def _media(bursts: pd.DataFrame, deployments: pd.DataFrame, seed: int) -> pd.Dat
     media['path'] = (day+place+'/DCIM/'+(100+number//1000).astype(str)+'MEDIA/SYFW'
                      +(number % 10000).astype(str).str.zfill(4)+'.JPG')
     return media.assign(document_id=_ids('document', seed, len(media)), hidden='',
-                        media_id=_ids('media', seed, len(media), 32)+'-2')
+                        media_id=_ids('media', seed, len(media), 32)+'-2',
+                        updated_at=media.timestamp+pd.Timedelta('1D'))
 
 # %% ../nbs/30_sandbox.ipynb #b278f1f2
 #: What people take an animal for who do not know it: likely mistakes and higher ranks.
@@ -998,7 +999,7 @@ def _files(table: pd.DataFrame, images: Path, manifest: Path) -> list[Path]:
                             'Paths in the manifest are relative to the folder of photographs or to its parent')
     return files
 
-# %% ../nbs/30_sandbox.ipynb #0fb6070d
+# %% ../nbs/30_sandbox.ipynb #e0eb1252
 def _real_media(table: pd.DataFrame, files: list[Path], seed: int) -> pd.DataFrame:
     "Make the table of media of real photographs: bursts ten minutes apart, a deployment a location."
     at, animal = pd.factorize(table.location)[0], table.observation_type == 'animal'
@@ -1012,6 +1013,7 @@ def _real_media(table: pd.DataFrame, files: list[Path], seed: int) -> pd.DataFra
         'location': table.location, 'location_id': _ids('location', seed, len(table))[at],
         'camera_id': _ids('camera', seed, len(table))[at], 'longitude': -87.65-.013*at, 'latitude': 41.9+.011*at,
         'path': 'frames/'+table.path, 'document_id': _ids('document', seed, len(table)),
+        'updated_at': pd.Timestamp('2024-02-01', tz='UTC')+pd.to_timedelta(np.arange(len(table)), 's'),
         'media_id': [hashlib.md5(o.read_bytes()).hexdigest() for o in files]})
 
 
@@ -1059,7 +1061,7 @@ def _deployment_json(media: tuple) -> dict:
             'deploymentStart': _json_time(media.start), 'deploymentEnd': None,
             'locationId': None if media.hidden == 'location' else location}
 
-# %% ../nbs/30_sandbox.ipynb #dd98f4d0
+# %% ../nbs/30_sandbox.ipynb #4c0c75fa
 class _Documents:
     "Writes the JSON of media, from lists made once."
     def __init__(self, site: PracticeSite):
@@ -1089,6 +1091,7 @@ class _Documents:
             '_id': media.document_id, 'mediaID': media.media_id, 'relativePath': folders, 'fileName': folders[-1],
             'publicURL': None if media.hidden == 'url' else f'{base}/images/{media.path}',
             'timestamp': None if media.hidden == 'timestamp' else taken, 'fileMediatype': 'image/jpeg',
+            'updatedAt': _json_time(media.updated_at),
             'exifData': {'Make': media.make, 'Orientation': 1, 'DateTimeOriginal': taken},
             'deploymentId': None if media.hidden == 'deployment' else _deployment_json(media),
             'reviewCount': int(self.reviews[row]), 'consensusStatus': self.status[row],
@@ -1098,7 +1101,7 @@ class _Documents:
             'reviewers': [self.people[o] for o in dict.fromkeys(o.volunteer for o in votes)],
             'favorites': [{'user': self.people[row % 48], 'createdAt': taken}] if self.favorite[row] else []}
 
-# %% ../nbs/30_sandbox.ipynb #ca9fcc70
+# %% ../nbs/30_sandbox.ipynb #8afeaec3
 def _moment(text: str, end: bool = False) -> pd.Timestamp:
     "Read a date or a moment as UTC; a bare date as an `end` means its last moment."
     moment = pd.Timestamp(text)
@@ -1121,7 +1124,8 @@ class _Desk:
         self.deployment = media.deployment_id.where(media.hidden != 'deployment').to_numpy(object)
         self.location = media.location_id.where(~media.hidden.isin(['deployment', 'location'])).to_numpy(object)
         fields = {'_id': media.document_id, 'mediaID': media.media_id, 'timestamp': self.taken, 'publicURL': media.path,
-                  'reviewCount': pd.Series(self.documents.reviews), 'consensusStatus': pd.Series(self.documents.status),
+                  'updatedAt': media.updated_at, 'reviewCount': pd.Series(self.documents.reviews),
+                  'consensusStatus': pd.Series(self.documents.status),
                   'deploymentId': pd.Series(self.deployment), 'relativePath': media.path}
         self.ranks = {name: field.rank(method='dense', na_option='top').to_numpy() for name, field in fields.items()}
 
@@ -1153,11 +1157,11 @@ class _Desk:
             after, before = self.hour >= first, self.hour <= last
             yield after & before if first <= last else after | before  # from evening to morning
 
-    def answer(self, ask: dict[str, str], base: str) -> dict:
+    def answer(self, ask: dict[str, str], base: str, most_rows: int) -> dict:
         "Answer a request; `base` is the address of this site."
         limit, page = int(ask.get('limit', 12)), int(ask.get('page', 1))
         if limit < 1 or page < 1: raise ValueError('limit and page must be 1 or more')
-        if limit > MAX_PAGE_SIZE: raise TimeoutError('operation exceeded time limit')
+        if limit > most_rows: raise TimeoutError('operation exceeded time limit')
         mask = np.ones(len(self.hour), bool)
         for one in (*self._vote_masks(ask), *self._place_masks(ask)): mask &= one
         with self.lock: rows = self.rng.permutation(np.flatnonzero(mask))
@@ -1166,7 +1170,7 @@ class _Desk:
         images = [self.documents.write(o, base) for o in rows[(page-1)*limit:page*limit]]
         return {'images': images, 'totalImages': len(rows), 'page': page, 'totalPages': math.ceil(len(rows)/limit)}
 
-# %% ../nbs/30_sandbox.ipynb #c0928952
+# %% ../nbs/30_sandbox.ipynb #f334cd35
 #: What can go wrong with an answer; the last two only with photographs.
 FAULTS = ('error_500', 'slow', 'cut', 'too_many', 'html', 'truncated', 'not_jpeg')
 
@@ -1183,6 +1187,7 @@ class Faults:
     not_jpeg: float = 0. # text that says it is a JPEG
     slow_seconds: float = 2. # how slow is slow
     retry_after: int = 1 # seconds that a 429 asks for
+    most_rows: int = MAX_PAGE_SIZE # rows a page above which the site times out
     row_delay: float = 0. # seconds that 1,000 rows of JSON take, always
     photograph_delay: float = 0. # seconds that a photograph takes, always
     seed: int = 42 # of the choice
@@ -1245,7 +1250,7 @@ def _failing(app: Callable, faults: Faults) -> Callable:
         await (_instead(fault, faults) or app)(scope, receive, send)
     return failing
 
-# %% ../nbs/30_sandbox.ipynb #c00dab18
+# %% ../nbs/30_sandbox.ipynb #f25d0be2
 def practice_app(
     site: PracticeSite, # from `make_practice` or `make_practice_from`
     faults: Faults = Faults(), # what goes wrong; nothing by default
@@ -1255,7 +1260,7 @@ def practice_app(
 
     async def images(request: Request) -> Response:
         ask, base = dict(request.query_params), str(request.base_url).rstrip('/')
-        try: answer = await run_in_threadpool(desk.answer, ask, base)
+        try: answer = await run_in_threadpool(desk.answer, ask, base, faults.most_rows)
         except (ValueError, TimeoutError) as error:
             return JSONResponse({'message': 'Error fetching images', 'error': str(error)}, 500)
         await asyncio.sleep(faults.row_delay*len(answer['images'])/1000)
