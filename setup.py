@@ -14,7 +14,8 @@ def requirements(name: str) -> list[str]:
     return settings[f'{name}requirements'].split()
 
 
-train, app = requirements('train_'), requirements('app_')
+votes, app = requirements('votes_'), requirements('app_')
+train = requirements('train_') + votes  # the demo weighs votes before it trains
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -34,7 +35,7 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
-    extras_require={'train': train, 'app': app, 'all': train + app, 'dev': requirements('dev_') + train + app},
+    extras_require={'votes': votes, 'train': train, 'app': app, 'all': train + app, 'dev': requirements('dev_') + train + app},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),
         'nbdev': [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],  # for links between the docs' pages
