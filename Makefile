@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo app test docs export newest clean
+.PHONY: help demo app test bench docs export newest clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,6 +33,9 @@ test: $(call installed,dev)  ## check that exports are in sync, run the notebook
 	@python tools/check.py
 	@nbdev_test --flags slow --n_workers 2 --do_print
 	@python -m pytest
+
+bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean or images
+	@python -W ignore tools/bench.py $(ONLY)
 
 docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 	@python -W ignore tools/docs.py

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.bundle import read_bundle
-from urbanrivers_camtraps.core import read_table
+from urbanrivers_camtraps.core import read_table, write_table
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
@@ -66,11 +66,33 @@ def test_no_volunteer_is_in_any_file(demo, practice):
 
 
 def test_bundle_answers_as_the_learner_did(demo, monkeypatch):
-    test, bundle = read_table(demo[0]/'predictions.parquet').head(8), read_bundle(demo[0]/'bundle')
+    table, bundle = read_table(demo[0]/'predictions.parquet'), read_bundle(demo[0]/'bundle')
     from urbanrivers_camtraps.predict import predict
     monkeypatch.chdir(demo[0].parent)
-    answers = predict(bundle, test.path.tolist(), progress=False).table
-    assert np.abs(np.stack(answers.scores) - np.stack(test.scores)).max() < .02
+    for deployment, test in list(table[table.banner_how == 'found'].groupby('deployment'))[:3]:
+        answers = predict(bundle, test.path.head(4).tolist(), deployment=deployment, progress=False).table
+        assert np.abs(np.stack(answers.scores) - np.stack(test.scores.head(4))).max() < .02
+
+
+def test_the_data_card_shows_the_data(demo):
+    page = (demo[0]/'data.html').read_text(encoding='utf-8')
+    headings = re.findall('<h2>(.*?)</h2>', page)
+    assert {'The photographs', 'Classes by location', 'At which hours', 'From votes to labels', 'Banners', 'All but the same'} <= set(headings)
+    assert '@' not in page.split('</style>')[1] and 'src="http' not in page and str(demo[0]) not in page
+    photographs = read_table(demo[0]/'dataset.parquet')
+    assert photographs.attrs['dataset_hash'] in page and f'{len(photographs):,}' in page
+
+
+def test_a_second_version_says_what_changed(demo, tmp_path):
+    shutil.copytree(demo[0], tmp_path/'demo')
+    data = tmp_path/'demo'
+    photographs = read_table(data/'photographs.parquet')
+    photographs = photographs.assign(label=photographs.label.mask(photographs.index == 3, 'blank')).drop(index=[5, 6])
+    write_table(photographs.reset_index(drop=True), data/'photographs.parquet')
+    for verb in ('dataset', 'card'):
+        done = camtraps(verb, '--data', 'demo', folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert '3 photographs are not as they were' in (data/'data.html').read_text(encoding='utf-8')
 
 
 def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):

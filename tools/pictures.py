@@ -4,8 +4,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from urbanrivers_camtraps.banners import plot_banners
 from urbanrivers_camtraps.clean import plot_funnel
 from urbanrivers_camtraps.core import read_table
+from urbanrivers_camtraps.datacard import plot_activity, plot_by_location, plot_samples
 from urbanrivers_camtraps.evaluate import plot_confusion, plot_predictions
 
 
@@ -13,12 +15,14 @@ def draw_pictures(
     demo: Path, # folder of the demo
     folder: Path = Path('nbs/images'), # gets the pictures
 ) -> None:
-    "Draw panel, funnel and confusion matrix."
-    predictions = read_table(demo/'predictions.parquet')
+    "Draw panel, funnel, confusion matrix and the pictures of the data card."
+    predictions, photographs = (read_table(demo/f'{name}.parquet') for name in ('predictions', 'dataset'))
     shown = predictions.drop_duplicates('burst_id').groupby('label').head(2).sample(frac=1, random_state=1)
     for name, figure in {'predictions.jpg': plot_predictions(shown, count=8, order='as_they_come'),
                          'funnel.png': plot_funnel(read_table(demo/'funnel.parquet')),
-                         'confusion.png': plot_confusion(predictions)}.items():
+                         'confusion.png': plot_confusion(predictions), 'by_location.png': plot_by_location(photographs),
+                         'activity.png': plot_activity(photographs), 'samples.jpg': plot_samples(photographs),
+                         'banners.jpg': plot_banners(photographs.dropna(subset=['deployment']))}.items():
         figure.savefig(folder/name, dpi=100)
         plt.close(figure)
 

@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['Section', 'EvaluateError', 'error_rate', 'majority_error', 'macro_recall', 'per_class', 'confusion_matrix',
-           'plot_confusion', 'plot_recall', 'plot_predictions', 'figure_section', 'report_sections', 'write_report']
+           'plot_confusion', 'plot_recall', 'plot_predictions', 'figure_section', 'banner_section', 'report_sections',
+           'write_report']
 
-# %% ../nbs/06_evaluate.ipynb #e82f78c3
+# %% ../nbs/06_evaluate.ipynb #19220b69
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import (COLORS, HUMAN, VEHICLE, CamtrapsError, atomic_path, common_name, figure_html, html_page,
+from .banners import plot_banners
+from .core import (COLORS, HUMAN, VEHICLE, CamtrapsError, atomic_path, figure_html, html_page,
                                        need_columns, plot_style, table_html)
 from .images import open_photograph
+from .names import common_name
 
 # %% ../nbs/06_evaluate.ipynb #3a161722
 class EvaluateError(CamtrapsError):
@@ -135,7 +138,7 @@ def plot_predictions(
                          fontsize=8, color=COLORS[2] if right else COLORS[3])
     return figure
 
-# %% ../nbs/06_evaluate.ipynb #ca6772c4
+# %% ../nbs/06_evaluate.ipynb #2af9b351
 #: (heading, plain text, HTML), as `html_page` takes them.
 Section = tuple[str, str, str]
 
@@ -148,6 +151,18 @@ def figure_section(
 ) -> Section:
     "Make a section of the report from a figure."
     return heading, text, figure_html(figure, f'{heading}. {text}', photographs)
+
+
+def banner_section(
+    photographs: pd.DataFrame, # with `path, banner_top, banner_bottom, banner_how`, as `add_banners` gives them
+) -> Section:
+    "Make the section that shows, deployment by deployment, where the makers' banners were cut off."
+    how = photographs.banner_how.value_counts()
+    words = {'found': 'found at both sides', 'partly': 'found at one side, the other fixed', 'fixed': 'fixed'}
+    counted = ', '.join(f'{how[o]:,} {said}' for o, said in words.items() if o in how)
+    text = (f'The network never saw the rows beyond the line; their share of the height stands beside. Photographs by how '
+            f'it was decided: {counted}. Photographs of people are not shown.')
+    return figure_section('Where the banners are cut off', text, plot_banners(photographs), photographs=True)
 
 
 def report_sections(

@@ -63,15 +63,23 @@ def _results(function, paths: list[Path], workers: int) -> Iterator:
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), 256): yield from pool.map(function, paths[start:start + 256])
 
-# %% ../nbs/08_predict.ipynb #8913ab79
+# %% ../nbs/08_predict.ipynb #a8ca3952
+def _trim_of(bundle: Bundle, deployment: str, trim: tuple[float, float] | None) -> tuple[float, float]:
+    "Give what to cut at a known deployment; raise `CamtrapsError` where that is not known or `trim` says it already."
+    if trim is None: return bundle.trim_of(deployment)
+    raise CamtrapsError('says what to cut already', 'trim', 'Give either trim or deployment')
+
+# %% ../nbs/08_predict.ipynb #84906537
 def predict(
     bundle: Bundle, # from `read_bundle`
     photographs: str | Path | Iterable[str | Path], # files, folders and globs
     trim: tuple[float, float] | None = None, # fractions of the height to cut off; by default the bundle's
+    deployment: str | None = None, # where all of them were taken: what the bundle knows to cut there
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
 ) -> Predictions: # in the order of the paths
     "Predict photographs; list those that cannot be read instead of stopping."
+    if deployment is not None: trim = _trim_of(bundle, deployment, trim)
     paths = find_photographs(photographs)
     one = partial(_score_or_error, bundle=bundle, trim=trim)
     results = _results(one, paths, workers or os.cpu_count() or 1)

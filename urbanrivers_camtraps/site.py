@@ -328,7 +328,7 @@ class _Reader:
                 self.most = min(self.most, limit//2)
         return [leaf for half in halves for leaf in self.read(*half, anew)]
 
-# %% ../nbs/01_site.ipynb #c5b3e4fa
+# %% ../nbs/01_site.ipynb #96395de4
 def _total(leaves: list[_Leaf]) -> int:
     "Say how many photographs there were when a page was last read."
     return max(leaves, key=lambda o: o.turn).total
@@ -346,6 +346,11 @@ def _not_yet(leaves: list[_Leaf], page_size: int) -> list[tuple[int, int]]:
     "Name the pages that nobody has read: at the beginning all but the first."
     read = max(leaf.limit*leaf.number for leaf in leaves)
     return [(page_size, o) for o in range(read//page_size + 1, -(-_total(leaves)//page_size) + 1)]
+
+
+def _bar(progress: bool) -> tqdm:
+    "Make a progress bar that says nothing before there is something to say."
+    return tqdm(desc='votes', unit=' photographs', delay=.5, disable=not progress)
 
 
 def _read_all(reader: _Reader, page_size: int, bar: tqdm, rounds: int = 3) -> list[_Leaf]:
@@ -435,7 +440,7 @@ def _newest(reader: _Reader) -> str | None:
     records = [parse_document(o) for o in page.images]
     return records[0].updated_at if records else None
 
-# %% ../nbs/01_site.ipynb #096f44ca
+# %% ../nbs/01_site.ipynb #7971a179
 def fetch_observations(
     site: str | None = None, # address of the site; by default the setting CAMTRAPS_SITE
     species: Iterable[str] | None = None, # scientific names: photographs with a vote for any of them
@@ -449,7 +454,7 @@ def fetch_observations(
     "Fetch all votes, in an order that never changes; raise `SiteError` where the site fails."
     url, hashing = setting('CAMTRAPS_SITE', site).rstrip('/') + PATH, _hashing_key(key)
     query = {**({'species': ','.join(species)} if species else {}), **({'reviewed': 'true'} if reviewed else {})}
-    with web_session(MOST_AT_ONCE) as session, tqdm(desc='votes', unit=' photographs', disable=not progress) as bar:
+    with web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
         reader = _Reader(session, url, {**query, **BY_ID}, hashing, folder and Path(folder), timeout)
         asked = {**_about(query, hashing), 'url': url, 'page_size': page_size}
         before = _earlier_run(reader.folder, asked) or {'newest': _newest(reader)}
@@ -464,7 +469,7 @@ def fetch_observations(
                         'Its API may have changed: see the site room')
     return _account(fetched)
 
-# %% ../nbs/01_site.ipynb #28331a9b
+# %% ../nbs/01_site.ipynb #c5777e3a
 def _changed_since(reader: _Reader, since: str, page_size: int, bar: tqdm) -> list[_Leaf]:
     "Read pages, the documents changed last first, until they are older than `since`."
     leaves, number = [], 1
@@ -506,7 +511,7 @@ def fetch_changes(
     moment = moment.tz_localize('UTC') if moment.tz is None else moment
     if moment > pd.Timestamp(newest):
         raise SiteError(f'is later than the last run ({newest}), which would leave a hole', '--since', 'Give an earlier moment, or `last`')
-    with web_session(MOST_AT_ONCE) as session, tqdm(desc='votes', unit=' photographs', disable=not progress) as bar:
+    with web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
         reader = _Reader(session, url, {**query, **NEWEST_FIRST}, hashing, None, 60)
         leaves = _changed_since(reader, moment.isoformat(), page_size, bar)
     records = {record.document_id: record for leaf in reversed(leaves) for record in leaf.records

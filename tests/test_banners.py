@@ -1,0 +1,49 @@
+"""Banners of a real camera, where there are such frames: the practice site's are tried in the room's notebook."""
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from urbanrivers_camtraps import banners
+from urbanrivers_camtraps.banners import ENOUGH, add_banners, find_banners, plot_banners
+from urbanrivers_camtraps.images import open_photograph
+
+FRAMES = os.environ.get('CAMTRAPS_FRAMES')
+
+
+@pytest.fixture(scope='module')
+def frames() -> pd.DataFrame:
+    "The table of a real RECONYX camera's frames: 256×256 pixels, paper of 5.3 and 5.2 rows, a logo of 11."
+    if not FRAMES: pytest.skip('CAMTRAPS_FRAMES names no folder of real frames')
+    table = pd.read_csv(Path(FRAMES)/'manifest.csv')
+    paths = [str(Path(FRAMES)/o) for o in table.path]
+    return table.assign(path=paths, deployment_id=table.location, burst_id=table.seq_id, width=256, height=256)
+
+
+def test_banner_and_logo_of_a_real_camera(frames):
+    banner, = find_banners(frames).itertuples()
+    assert banner.banner_how == 'found'
+    assert (round(banner.banner_top*256), round(banner.banner_bottom*256)) == (6, 11)  # paper at the top; logo at the bottom
+
+
+def test_a_part_of_the_frames_says_the_same(frames):
+    generator, answers = np.random.default_rng(0), []
+    bursts = frames.drop_duplicates('seq_id')
+    for _ in range(40):
+        some = bursts.iloc[generator.choice(len(bursts), ENOUGH, replace=False)]
+        banner, = find_banners(some).itertuples()
+        answers.append((banner.banner_how, round(banner.banner_top*256), round(banner.banner_bottom*256)))
+    answers = pd.DataFrame(answers, columns=['how', 'top', 'bottom'])
+    found = answers[answers.how == 'found']
+    assert len(found) > 30 and (found.top >= 6).all() and (found.bottom >= 11).all(), answers.value_counts()
+    assert (answers.top >= 6).all() and (answers.bottom >= 11).all()  # nothing of the writing is left, sure or not
+
+
+def test_strips_of_real_frames_show_no_person(frames, monkeypatch):
+    table, shown = add_banners(frames.head(300).assign(label=frames.observation_type)), []
+    monkeypatch.setattr(banners, 'open_photograph', lambda path, side: shown.append(path) or open_photograph(path, side))
+    plot_banners(table)
+    assert table.label.isin(['human', 'vehicle']).any()
+    assert shown and not table.set_index('path').label[shown].isin(['human', 'vehicle']).any()

@@ -1,0 +1,84 @@
+"""From votes to photographs at the real site's size: killed at random moments, and with faulty answers."""
+import filecmp, random, signal, subprocess, sys, time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from urbanrivers_camtraps.core import read_table
+from urbanrivers_camtraps.sandbox import PRACTICE_SPECIES, Faults, make_practice, serve_practice
+
+SOME_SKIPPED = 3 # exit status: done, some photographs listed
+CAMTRAPS = Path(sys.executable).parent/'camtraps'
+TABLES = ('skipped.csv', 'observations.parquet', 'media.parquet', 'rejects.csv', 'labels.parquet', 'funnel.parquet', 'dropped.parquet',
+          'photographs.parquet')
+#: Five answers in a hundred go wrong, in every way there is.
+FAULTY = Faults(error_500=.01, cut=.01, too_many=.005, html=.005, slow=.005, truncated=.01, not_jpeg=.005, retry_after=0, slow_seconds=.1)
+
+
+@pytest.fixture(scope='module')
+def june():
+    "A practice site of the real one's size, its photographs small."
+    return make_practice('june-2025', width=160, height=120)
+
+
+def start(site: str, data: Path) -> subprocess.Popen:
+    "Start the three verbs that bring the data, one after the other; a shell gives the exit status of the last."
+    verbs = f'{CAMTRAPS} fetch --site {site} --species "{",".join(PRACTICE_SPECIES)}" --data {data} && {CAMTRAPS} clean --method agreement --data {data} && exec {CAMTRAPS} images --data {data}'
+    return subprocess.Popen(['sh', '-c', verbs], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def progress(data: Path) -> int:
+    "Count what stands there: pages, tables and photographs."
+    return sum(len(list(data.glob(o))) for o in ('.fetch/*-*.json', '*.parquet', 'images/*/*.jpg'))
+
+
+def killed(site: str, data: Path, more: int, after: float) -> int:
+    "Start a run, kill it `after` seconds from when `more` files have come or gone, and say how many photographs it left."
+    process, before, deadline = start(site, data), progress(data), time.monotonic() + 120
+    while abs(progress(data) - before) < more and process.poll() is None and time.monotonic() < deadline: time.sleep(.01)
+    try: process.wait(after)
+    except subprocess.TimeoutExpired: subprocess.run(['kill', '-KILL', '--', f'-{process.pid}'], check=True)
+    process.wait()
+    return len(list(data.glob('images/*/*.jpg')))
+
+
+def images_of(data: Path) -> dict[str, bytes]:
+    "Read all that stands below images/, by its place."
+    return {str(o.relative_to(data)): o.read_bytes() for o in (data/'images').rglob('*') if o.is_file()}
+
+
+@pytest.fixture(scope='module')
+def undisturbed(june, tmp_path_factory):
+    "The address of the site and the folder of a run that nothing disturbed."
+    data = tmp_path_factory.mktemp('undisturbed')
+    with serve_practice(june, Faults(row_delay=.1, photograph_delay=.02)) as site:
+        assert start(site, data).wait(600) == SOME_SKIPPED  # the site has no address for some
+        yield site, data
+
+
+def test_killed_ten_times_the_same_bytes(undisturbed, tmp_path):
+    site, whole = undisturbed
+    moments = random.Random(3)
+    left = [killed(site, tmp_path, moments.choice([0, 20, 60, 200, 400]), moments.uniform(0, 1)) for _ in range(10)]
+    assert left == sorted(left) and 0 < left[-1] < len(list(whole.glob('images/*/*.jpg'))), left
+    assert len(set(left)) > 3, left  # in the fetch and in the download
+    assert start(site, tmp_path).wait(600) == SOME_SKIPPED
+    for name in TABLES[:-1]: assert filecmp.cmp(whole/name, tmp_path/name, shallow=False), name
+    photographs = [read_table(o/'photographs.parquet') for o in (whole, tmp_path)]
+    for table, data in zip(photographs, (whole, tmp_path)): table['path'] = table.path.str.removeprefix(str(data))
+    pd.testing.assert_frame_equal(*photographs)
+    assert images_of(tmp_path) == images_of(whole)
+
+
+def test_faulty_answers_leave_it_short_only_of_what_is_listed(june, undisturbed, tmp_path):
+    _, whole = undisturbed
+    with serve_practice(june, FAULTY) as site: status = start(site, tmp_path).wait(600)
+    there, here = (read_table(o/'observations.parquet').drop(columns='url') for o in (whole, tmp_path))
+    pd.testing.assert_frame_equal(here, there)
+    labels, photographs = read_table(tmp_path/'labels.parquet'), read_table(tmp_path/'photographs.parquet')
+    listed = set(pd.read_csv(tmp_path/'skipped.csv').media_id)
+    assert status == SOME_SKIPPED and len(listed) < len(pd.read_csv(whole/'skipped.csv')) + len(labels)*.01
+    assert set(labels.media_id) == set(photographs.media_id) | listed and not set(photographs.media_id) & listed
+    stored, wanted = images_of(tmp_path), images_of(whole)
+    assert len(photographs) > 1000 and all(data == wanted[name] for name, data in stored.items() if name.endswith('.jpg'))

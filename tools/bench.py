@@ -1,0 +1,29 @@
+"""Measure what is promised about speed, each figure against its rival in one run: `make bench`, or `make bench ONLY=fetch`."""
+import importlib, sys
+
+BENCHES = ('fetch', 'clean', 'images')
+
+
+def line(
+    found: dict, # what one bench measured
+) -> str:
+    "Say one figure and whether it is what was wanted."
+    if 'ratio' in found:
+        verdict = 'as wanted' if found['ratio'] >= found['wanted'] else 'MISSED'
+        return (f"{found['what']}: {found['seconds']:.1f} s against {found['rival_seconds']:.1f} s ({found['rival']}): "
+                f"{found['ratio']:.2f} times as fast, wanted {found['wanted']:g}: {verdict}")
+    name = next(o.removeprefix('wanted_') for o in found if o.startswith('wanted_'))
+    verdict = 'as wanted' if found[name] <= found[f'wanted_{name}'] else 'MISSED'
+    return f"{found['what']}: {found[name]:.1f} {name}, wanted at most {found[f'wanted_{name}']:g}: {verdict}"
+
+
+def main(
+    names: list[str], # which of `BENCHES`; all by default
+) -> None:
+    "Run benches one after the other and print a line for each figure."
+    for name in names or BENCHES:
+        found = importlib.import_module(f'bench_{name}').main()
+        for one in found if isinstance(found, list) else [found]: print(line(one), flush=True)
+
+
+if __name__ == '__main__': main(sys.argv[1:])
