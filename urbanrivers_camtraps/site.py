@@ -7,15 +7,17 @@ __all__ = ['OBSERVATIONS', 'VOTES', 'MEDIA', 'REJECTS', 'EMPTY', 'LEFT_OUT', 'MA
            'BY_ID', 'NEWEST_FIRST', 'SiteError', 'SiteTimeout', 'web_session', 'read_body', 'parse_document', 'Fetched',
            'fetch_observations', 'fetch_changes', 'write_fetched', 'read_fetched']
 
-# %% ../nbs/01_site.ipynb #449b0b1d
+# %% ../nbs/01_site.ipynb #0a79f556
 import hashlib, hmac, itertools, json, random, re, shutil, time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+import filelock
 import pandas as pd
 import requests
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -279,7 +281,7 @@ def _read_page(session: requests.Session, url: str, timeout: float = 60, tries: 
     if wrong: raise SiteError(f'answered without a proper {wrong[0][0][0]}', url, 'Its API may have changed: see the site room')
     return page
 
-# %% ../nbs/01_site.ipynb #22034f78
+# %% ../nbs/01_site.ipynb #ca3bb1a4
 BY_ID = {'sort': '_id', 'sortDirection': 'asc'} # never changes
 NEWEST_FIRST = {'sort': 'updatedAt', 'sortDirection': 'desc'}
 
@@ -305,7 +307,8 @@ class _Reader:
     def kept(self, limit: int, number: int) -> _Leaf | None:
         "Read a page that an earlier run kept."
         if not self.folder or not self._path(limit, number).is_file(): return None
-        page = json.loads(self._path(limit, number).read_text(encoding='utf-8'))
+        try: page = json.loads(self._path(limit, number).read_text(encoding='utf-8'))
+        except ValueError: return None  # the disk did not keep what it was given
         return _Leaf(limit, number, page['total'], [_Record(*o) for o in page['records']])
 
     def fetch(self, limit: int, number: int) -> _Leaf:
@@ -405,7 +408,7 @@ def _account(fetched: Fetched) -> Fetched:
         fetched.rejects.loc[len(fetched.rejects)] = ('', 'totalImages', error, LEFT_OUT, '')
     return fetched
 
-# %% ../nbs/01_site.ipynb #ed8251fa
+# %% ../nbs/01_site.ipynb #79939e8d
 def _hashing_key(key: str | None) -> bytes | None:
     "Check the key that volunteers' ids are hashed with."
     if key is None: return None
@@ -427,6 +430,19 @@ def _earlier_run(folder: Path | None, about: dict) -> dict | None:
     return before if same and time.time() - before['began'] < KEEP_PAGES else None
 
 
+@contextmanager
+def _alone(folder: Path | None) -> Iterator[None]:
+    "Keep other runs out of `folder`; the system lets go by itself when a run is killed."
+    if folder is None: return (yield)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(f'{folder}.lock', blocking=False)
+    try: lock.acquire()
+    except filelock.Timeout:
+        raise SiteError('another run is fetching into this folder', folder, 'Wait until it has ended, or stop it') from None
+    try: yield
+    finally: lock.release()
+
+
 def _begin(folder: Path, about: dict) -> None:
     "Empty `folder` and write down what its pages are about to be of."
     shutil.rmtree(folder, ignore_errors=True)
@@ -440,7 +456,7 @@ def _newest(reader: _Reader) -> str | None:
     records = [parse_document(o) for o in page.images]
     return records[0].updated_at if records else None
 
-# %% ../nbs/01_site.ipynb #7971a179
+# %% ../nbs/01_site.ipynb #3fdea158
 def fetch_observations(
     site: str | None = None, # address of the site; by default the setting CAMTRAPS_SITE
     species: Iterable[str] | None = None, # scientific names: photographs with a vote for any of them
@@ -454,11 +470,12 @@ def fetch_observations(
     "Fetch all votes, in an order that never changes; raise `SiteError` where the site fails."
     url, hashing = setting('CAMTRAPS_SITE', site).rstrip('/') + PATH, _hashing_key(key)
     query = {**({'species': ','.join(species)} if species else {}), **({'reviewed': 'true'} if reviewed else {})}
-    with web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
-        reader = _Reader(session, url, {**query, **BY_ID}, hashing, folder and Path(folder), timeout)
+    folder = Path(folder) if folder else None
+    with _alone(folder), web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
+        reader = _Reader(session, url, {**query, **BY_ID}, hashing, folder, timeout)
         asked = {**_about(query, hashing), 'url': url, 'page_size': page_size}
-        before = _earlier_run(reader.folder, asked) or {'newest': _newest(reader)}
-        if folder and 'began' not in before: _begin(reader.folder, {**asked, **before})
+        before = _earlier_run(folder, asked) or {'newest': _newest(reader)}
+        if folder and 'began' not in before: _begin(folder, {**asked, **before})
         leaves = sorted(_read_all(reader, page_size, bar), key=lambda o: o.turn)
     records = {record.document_id: record for leaf in leaves for record in leaf.records}  # of two, the one read last
     if not records: raise SiteError('knows no such photograph', url, 'Check the names asked for')
