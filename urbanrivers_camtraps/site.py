@@ -7,8 +7,8 @@ __all__ = ['OBSERVATIONS', 'VOTES', 'MEDIA', 'REJECTS', 'EMPTY', 'LEFT_OUT', 'MA
            'BY_ID', 'NEWEST_FIRST', 'SiteError', 'SiteTimeout', 'web_session', 'read_body', 'parse_document', 'Fetched',
            'fetch_observations', 'fetch_changes', 'write_fetched', 'read_fetched']
 
-# %% ../nbs/01_site.ipynb #0a79f556
-import hashlib, hmac, itertools, json, random, re, shutil, time
+# %% ../nbs/01_site.ipynb #284c65f5
+import hashlib, hmac, itertools, json, random, re, shutil, tempfile, time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -408,7 +408,7 @@ def _account(fetched: Fetched) -> Fetched:
         fetched.rejects.loc[len(fetched.rejects)] = ('', 'totalImages', error, LEFT_OUT, '')
     return fetched
 
-# %% ../nbs/01_site.ipynb #79939e8d
+# %% ../nbs/01_site.ipynb #3ac62cca
 def _hashing_key(key: str | None) -> bytes | None:
     "Check the key that volunteers' ids are hashed with."
     if key is None: return None
@@ -434,8 +434,8 @@ def _earlier_run(folder: Path | None, about: dict) -> dict | None:
 def _alone(folder: Path | None) -> Iterator[None]:
     "Keep other runs out of `folder`; the system lets go by itself when a run is killed."
     if folder is None: return (yield)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(f'{folder}.lock', blocking=False)
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    lock = filelock.FileLock(Path(tempfile.gettempdir())/f'camtraps-{name}.lock', blocking=False)  # a failed fetch leaves no folder
     try: lock.acquire()
     except filelock.Timeout:
         raise SiteError('another run is fetching into this folder', folder, 'Wait until it has ended, or stop it') from None
