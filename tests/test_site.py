@@ -42,7 +42,7 @@ def fetch(folder: Path, site: str, *options: str) -> subprocess.CompletedProcess
 
 def killed_fetch(folder: Path, site: str, pages: int, after: float, *options: str) -> int:
     "Start a fetch and kill it `after` seconds from when it has kept `pages` pages more; say how many are kept."
-    kept = lambda: len(list(folder.glob('.fetch/*-*.json')))
+    kept = lambda: sum(o.endswith('.json') and o[0].isdigit() for o in os.listdir(folder/'.fetch')) if (folder/'.fetch').is_dir() else 0
     wanted = kept() + pages
     process = subprocess.Popen([CAMTRAPS, 'fetch', '--site', site, '--data', folder, *options], env=environment(),
                                stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
