@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo app test bench docs export newest clean
+.PHONY: help demo app test bench study docs export newest clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,8 +34,11 @@ test: $(call installed,dev)  ## check that exports are in sync, run the notebook
 	@nbdev_test --flags slow --n_workers 2 --do_print
 	@python -m pytest
 
-bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean or images
+bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images or train
 	@python -W ignore tools/bench.py $(ONLY)
+
+study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder
+	@python -W ignore tools/study.py $(FRAMES)
 
 docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 	@python -W ignore tools/docs.py
@@ -47,7 +50,7 @@ newest: $(VENV)/bin/python  ## run the demo with the newest releases that settin
 	@python tools/newest.py
 
 clean:  ## remove what these commands made, except .venv
-	@rm -rf _proc _docs build dist *.egg-info demo .pytest_cache .hypothesis tests/screenshots
+	@rm -rf _proc _docs build dist *.egg-info demo study .pytest_cache .hypothesis tests/screenshots
 
 $(VENV)/.installed-%: settings.ini setup.py constraints.txt | $(VENV)/bin/python
 	@echo 'Installing urbanrivers_camtraps[$*] into $(VENV): once, a few minutes.'

@@ -1,17 +1,20 @@
 """Measure what is promised about speed, each figure against its rival in one run: `make bench`, or `make bench ONLY=fetch`."""
 import importlib, sys
 
-BENCHES = ('fetch', 'clean', 'images')
+BENCHES = ('fetch', 'clean', 'images', 'train')
 
 
 def line(
     found: dict, # what one bench measured
 ) -> str:
     "Say one figure and whether it is what was wanted."
+    if 'skipped' in found: return f"{found['what']}: skipped, {found['skipped']}"
     if 'ratio' in found:
+        compared = (f"{found['what']}: {found['seconds']:.1f} s against {found['rival_seconds']:.1f} s ({found['rival']}): "
+                    f"{found['ratio']:.2f} times as fast")
+        if 'wanted' not in found: return compared
         verdict = 'as wanted' if found['ratio'] >= found['wanted'] else 'MISSED'
-        return (f"{found['what']}: {found['seconds']:.1f} s against {found['rival_seconds']:.1f} s ({found['rival']}): "
-                f"{found['ratio']:.2f} times as fast, wanted {found['wanted']:g}: {verdict}")
+        return f"{compared}, wanted {found['wanted']:g}: {verdict}"
     name = next(o.removeprefix('wanted_') for o in found if o.startswith('wanted_'))
     verdict = 'as wanted' if found[name] <= found[f'wanted_{name}'] else 'MISSED'
     return f"{found['what']}: {found[name]:.1f} {name}, wanted at most {found[f'wanted_{name}']:g}: {verdict}"

@@ -432,7 +432,8 @@ def _describe_learner(learner, deployments: Mapping[str, tuple[float, float]], *
         transforms = Transforms(size=recipe.size, mean=tuple(recipe.mean), std=tuple(recipe.std),
                                 trim=(recipe.trim_top, recipe.trim_bottom), deployment_trims=dict(deployments))
         return Description(classes=classes, common_names={o: common_name(o) for o in classes},
-                           backbone=recipe.backbone, transforms=transforms, **extra)
+                           backbone=recipe.backbone, transforms=transforms,
+                           temperature=getattr(learner, 'temperature', 1.), **extra)
     except ValidationError as error: raise BundleError(_first_fault(error), 'bundle.json') from error
 
 

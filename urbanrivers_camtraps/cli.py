@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'DATASET', 'SOME_SKIPPED', 'Data', 'By', 'Size', 'Reading', 'Method', 'Images', 'Manifest', 'fetch',
-           'clean_votes', 'images', 'dataset', 'card', 'train', 'evaluate', 'export', 'predict_photographs',
+           'clean_votes', 'images', 'dataset', 'card', 'train', 'evaluate', 'compare', 'export', 'predict_photographs',
            'serve_app', 'sandbox', 'demo', 'run', 'main']
 
 # %% ../nbs/31_cli.ipynb #5b57619b
@@ -20,12 +20,16 @@ import typer
 
 from .banners import add_banners, deployment_trims
 from .bundle import read_bundle, write_bundle
+from .calibrate import calibration_section, fit_temperature
 from .clean import Rules, clean, plot_class_counts, plot_funnel
 from .core import HUMAN, VEHICLE, CamtrapsError, atomic_path, read_table, setting, table_html, write_table
 from .datacard import write_card
-from .dataset import (
-    GROUPS, add_bursts, add_hashes, content_hash, merge_bursts, near_duplicates, plot_split, read_folder, split_counts, split_photographs)
-from .evaluate import Section, banner_section, figure_section, write_report
+from urbanrivers_camtraps.dataset import (
+    GROUPS, add_bursts, add_folds, add_hashes, content_hash, hard_to_split, merge_bursts, near_duplicates, plot_split, read_folder, split_counts,
+    split_photographs)
+from .evaluate import (
+    Section, banner_section, compare_runs, figure_section, learning_section, stranger_section, write_report)
+from .filter import FilterError, blank_filter, filter_section, sure_threshold
 from .images import STORED_SIDE, download_photographs
 from .names import read_names
 from .predict import check_ending, predict, write_predictions
@@ -45,7 +49,7 @@ app = typer.Typer(result_callback=_exit, add_completion=False, no_args_is_help=T
                        '3 some photographs were skipped.')
 
 #: What the verbs after `dataset` need of its table.
-DATASET = ('path', 'label', 'split', 'sha256')
+DATASET = ('path', 'label', 'split', 'fold', 'sha256')
 SOME_SKIPPED = 3 # exit status: done, but not with all of them
 
 Data = Annotated[Path, typer.Option(help='Folder of the tables.')]
@@ -177,6 +181,13 @@ def _keep_previous(photographs: pd.DataFrame, data: Path) -> None:
     write_table(before[['media_id', 'label', 'sha256']], data/'previous.parquet', dataset_hash=content_hash(before))
 
 
+def _earlier_split(data: Path, by: str, seed: int) -> pd.DataFrame | None:
+    "Read the split that is there, where it was made in the same way: its test set stays what it was."
+    if not (data/'dataset.parquet').exists(): return None
+    before = read_table(data/'dataset.parquet', ('media_id', 'split'))
+    return before if (before.attrs.get('by'), before.attrs.get('seed')) == (by, seed) else None
+
+
 @app.command()
 def dataset(
     by: Annotated[By, typer.Option(help='What must stay on one side of the split. By default burst, and image with --folder.')] = None,
@@ -184,15 +195,19 @@ def dataset(
     valid: Annotated[float, typer.Option(help='Share set apart for looking at while training.')] = .2,
     seed: Annotated[int, typer.Option(help='Another seed, another split.')] = 42,
     folder: Annotated[Path, typer.Option(help='Take a folder of class folders instead of the table.')] = None,
+    motion: Annotated[bool, typer.Option('--motion', help='Find where something moved, for `train --motion` (fixed cameras).')] = False,
     data: Data = Path('data'),
 ):
-    "Find bursts, near-duplicates and banners; split whole groups into train, valid and test: dataset.parquet."
+    "Find bursts, near-duplicates and banners; freeze a test set and split the rest by whole groups: dataset.parquet."
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = read_folder(folder) if folder else (_from_site(data), pd.DataFrame())
-    split = split_photographs(_alike(add_banners(photographs), data), by, test, valid, seed)
+    photographs = _alike(add_banners(photographs), data)
+    if motion: photographs = _room('motion', 'train').add_motion(photographs)
+    split = add_folds(split_photographs(photographs, by, test, valid, seed, _earlier_split(data, by, seed)), by, seed=seed)
     _keep_previous(split, data)
     write_table(split, data/'dataset.parquet', by=by, seed=seed, dataset_hash=content_hash(split))
     typer.echo(f'{split_counts(split).to_string()}\n{len(split):,} photographs, no {by} on two sides, hash {content_hash(split)}')
+    for row in hard_to_split(split, by).itertuples(): typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
     if (split.split == 'none').any(): typer.echo(f"{(split.split == 'none').sum()} in no split: their {by} is not known")
     return _list_skipped(unreadable, data/'unreadable.csv')
 
@@ -206,30 +221,43 @@ def card(
     typer.echo(f'data card: {write_card(data, out)}')
 
 # %% ../nbs/31_cli.ipynb #884d4848
+def _trained(method: Method, photographs: pd.DataFrame, recipe: object, data: Path) -> tuple[object, object, dict]:
+    "Train; give the learner, the function that trains, and its settings."
+    if method is Method.probe: fit, settings = _room('train', 'train').probe, {'cache': data/'features'}
+    else: fit, settings = _room('finetune', 'train').finetune, {'cache': data/'features'}
+    more = {} if method is Method.probe else {'folder': data/'model'/'run', 'progress': True}
+    return fit(photographs, recipe, **settings, **more), fit, settings
+
+
 @app.command()
 def train(
-    method: Annotated[Method, typer.Option(help='probe: seconds, body frozen. finetune: all of the network, as the original.')] = Method.probe,
+    method: Annotated[Method, typer.Option(help='probe: seconds, body frozen. finetune: all of the network, from the probe on.')] = Method.probe,
     backbone: Annotated[str, typer.Option(help='A torchvision or timm name. The default needs no network.')] = 'tf_efficientnet_lite0',
     size: Annotated[int, typer.Option(min=32, help='Side of the square that the network sees, in pixels.')] = 224,
-    epochs: Annotated[int, typer.Option(min=1, help='Passes over the photographs (finetune).')] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help='Passes over the photographs (finetune).')] = 6,
+    motion: Annotated[bool, typer.Option('--motion', help='Look closer where something moved, too; needs `dataset --motion`.')] = False,
+    folds: Annotated[bool, typer.Option('--folds/--no-folds', help='Train once more for each fold, to judge every photograph by a model that '
+                                        'did not know it. By default with probe only; with finetune it takes five times as long.')] = None,
     seed: Annotated[int, typer.Option(help='Same seed, same model.')] = 42,
     data: Data = Path('data'),
 ):
-    "Train a classifier on dataset.parquet: model/."
+    "Train a classifier on dataset.parquet: model/, out_of_fold.parquet. A killed run goes on where it was."
     room, photographs = _room('train', 'train'), read_table(data/'dataset.parquet', DATASET)
-    recipe = room.Recipe(backbone, size, epochs=epochs, seed=seed)
-    learner = (room.probe if method is Method.probe else room.finetune)(photographs, recipe)
+    learner, fit, settings = _trained(method, photographs, room.Recipe(backbone, size, epochs=epochs, motion=motion, seed=seed), data)
+    judged, taken_on = room.learner_predictions(learner, photographs[photographs.split == 'valid']), 'validation photographs'
+    if method is Method.probe if folds is None else folds:
+        judged, taken_on = room.out_of_fold(photographs, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
+    learner.temperature = fit_temperature(judged)
     room.save_run(learner, data/'model', photographs, method=method.value, **photographs.attrs)
+    write_table(judged, data/'out_of_fold.parquet', **judged.attrs, taken_on=taken_on)
     (data/'figures.json').unlink(missing_ok=True)  # those of another model
-    valid = room.learner_predictions(learner, photographs[photographs.split == 'valid'])
-    error = (valid.prediction != valid.label).mean()
-    typer.echo(f'{method.value} of {backbone}: error {error:.1%} on {len(valid)} validation photographs')
+    typer.echo(f'{method.value} of {backbone}: error {(judged.prediction != judged.label).mean():.1%} on {len(judged)} {taken_on}')
 
 # %% ../nbs/31_cli.ipynb #11cfe07a
-def _sections_before(photographs: pd.DataFrame, room: ModuleType, recipe: object, data: Path) -> list[Section]:
+def _sections_before(photographs: pd.DataFrame, recipe: object, data: Path) -> list[Section]:
     "Make the report's sections on votes, photographs and training from the tables that are there."
     sections = [figure_section('What the network sees', 'Training photographs with banners cut off, squished and varied at random.',
-                               room.plot_augmented(photographs, recipe), photographs=True),
+                               _room('finetune', 'train').plot_augmented(photographs, recipe), photographs=True),
                 figure_section('The split', f"Split by {photographs.attrs.get('by', 'image')}: no group is on two sides.", plot_split(photographs))]
     if 'banner_how' in photographs: sections.append(banner_section(photographs))
     if not (data/'funnel.parquet').exists(): return sections
@@ -242,22 +270,51 @@ def _sections_before(photographs: pd.DataFrame, room: ModuleType, recipe: object
     return [*sections, (heading, text, figure + account), classes]
 
 
+def _sections_behind(photographs: pd.DataFrame, learner: object, judged: pd.DataFrame, taken_on: str, data: Path) -> list[Section]:
+    "Make the sections on what stands behind the figures; none of them looks at the test set."
+    room, audit = _room('train', 'train'), _room('audit', 'train')
+    valid = room.learner_predictions(learner, photographs[photographs.split == 'valid'], cache=data/'features')
+    found = audit.audit(photographs, learner.recipe, cache=data/'features')
+    typer.echo(str(found))
+    sections = [audit.audit_section(found), calibration_section(judged, taken_on),
+                filter_section(valid, f'{len(valid)} validation photographs, which the model that ships was not trained on'),
+                learning_section(room.learning_points(photographs, learner.recipe, data/'features')),
+                _room('attention', 'train').attention_section(learner, valid)]
+    if photographs.label.nunique() < 3: return sections
+    return [*sections, stranger_section(room.unseen_classes(photographs, learner.recipe, data/'features'), ())]
+
+
 @app.command()
 def evaluate(
+    final: Annotated[bool, typer.Option('--final', help='Open the frozen test set: for the last word, when nothing is left to choose.')] = False,
     report: Annotated[Path, typer.Option(help='The report; by default report.html in the data folder.')] = None,
     data: Data = Path('data'),
 ):
-    "Judge the trained model on the test photographs: predictions.parquet, figures.json, report.html."
+    "Judge the trained model out of fold, or with --final on the frozen test set: figures.json, report.html."
     room, photographs = _room('train', 'train'), read_table(data/'dataset.parquet', DATASET)
     learner, by = room.load_run(data/'model', photographs), photographs.attrs.get('by', 'image')
-    predictions = room.learner_predictions(learner, photographs[photographs.split == 'test'])
-    write_table(predictions, data/'predictions.parquet', **predictions.attrs, split='test')
-    report, taken_on = report or data/'report.html', f'{len(predictions)} test photographs, split by {by}'
-    train_labels = photographs.label[photographs.split == 'train']
-    figures = write_report(report, predictions, train_labels, taken_on, _sections_before(photographs, room, learner.recipe, data))
+    judged = read_table(data/'out_of_fold.parquet')
+    taken_on = f"{len(judged)} {judged.attrs['taken_on']}, no {by} on two sides"
+    sections = [*_sections_behind(photographs, learner, judged, taken_on, data), *_sections_before(photographs, learner.recipe, data)]
+    if final:
+        judged = room.learner_predictions(learner, photographs[photographs.split == 'test'], final=True)
+        write_table(judged, data/'predictions.parquet', **judged.attrs, split='test')
+        taken_on = f'{len(judged)} test photographs, split by {by}'
+    report = report or data/'report.html'
+    figures = write_report(report, judged, photographs.label[photographs.split == 'train'], taken_on, sections)
     with atomic_path(data/'figures.json') as path: path.write_text(json.dumps({**figures, 'taken_on': taken_on}, indent=1))
     typer.echo(f"error {figures['error']:.1%} on {taken_on}; always the most frequent class: {figures['majority_error']:.1%}")
     typer.echo(f'report: {report}')
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(help='Predictions of one run, such as data/out_of_fold.parquet.')],
+    other: Annotated[Path, typer.Argument(help='Predictions of another run on the same photographs.')],
+):
+    "Compare two runs photograph by photograph, with McNemar's test."
+    tables = [read_table(o, ('media_id', 'label', 'prediction')) for o in (one, other)]
+    typer.echo(str(compare_runs(*tables, groups='burst_id' if 'burst_id' in tables[0] else None)))
 
 # %% ../nbs/31_cli.ipynb #2fada8e7
 def _examples(learner: object, photographs: pd.DataFrame, room: ModuleType) -> dict[str, str]:
@@ -266,6 +323,17 @@ def _examples(learner: object, photographs: pd.DataFrame, room: ModuleType) -> d
     predictions = room.learner_predictions(learner, valid)
     right = predictions[predictions.prediction == predictions.label].sort_values('score', ascending=False)
     return right.groupby('label').path.first().to_dict()
+
+
+def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
+    "Choose on photographs that the model was not trained on from which scores on nobody needs to look; none where they cannot carry it."
+    found, unit = {}, 'burst' if 'burst_id' in valid else None
+    if unit is None: return found
+    try: found['blank'] = float(blank_filter(valid).threshold)
+    except FilterError as error: typer.echo(f'no photograph will be called blank unseen: {error}')
+    try: sure = sure_threshold(valid)
+    except FilterError: sure = None
+    return found if sure is None else {**found, 'sure': float(sure)}
 
 
 @app.command()
@@ -278,11 +346,13 @@ def export(
     "Write the bundle that predict, the app and the web need: no fastai, no torch, no pickle."
     room, photographs = _room('train', 'train'), read_table(data/'dataset.parquet', DATASET)
     learner, path = room.load_run(data/'model', photographs), data/'figures.json'
+    learner.recipe = replace(learner.recipe, motion=False)  # whoever has the bundle has one photograph at a time
     known = json.loads(path.read_text()) if path.exists() else {}
     taken_on = known.pop('taken_on', '')
     figures = {name: {'value': value, 'conditions': taken_on} for name, value in known.items()}
+    valid = room.learner_predictions(learner, photographs[photographs.split == 'valid'])
     folder = write_bundle(
-        learner, bundle or data/'bundle', figures, photographs.attrs.get('dataset_hash'), examples=_examples(learner, photographs, room),
+        learner, bundle or data/'bundle', figures, photographs.attrs.get('dataset_hash'), _thresholds(valid), examples=_examples(learner, photographs, room),
         deployments=deployment_trims(photographs))
     typer.echo(f'bundle: {folder}')
     if pickle:
@@ -356,7 +426,7 @@ def demo(
     _room('train', 'train')
     with serve_practice(_practice(Size.small, images, manifest, seed)) as site: _votes_to_photographs(site, out)
     for title, verb in (('dataset', lambda: dataset(seed=seed, data=out)), ('card', lambda: card(data=out)), ('train', lambda: train(seed=seed, data=out)),
-                        ('evaluate', lambda: evaluate(data=out)), ('export', lambda: export(data=out))):
+                        ('evaluate', lambda: evaluate(final=True, data=out)), ('export', lambda: export(data=out))):
         typer.echo(f'\n— {title}')
         verb()
     typer.echo('\n— predict')

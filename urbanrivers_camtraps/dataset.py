@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SplitBy', 'GROUPS', 'ALIKE', 'OCCASION', 'FOLDER_COLUMNS', 'DatasetError', 'add_bursts', 'groups',
-           'split_photographs', 'split_counts', 'plot_split', 'perceptual_hash', 'add_hashes', 'near_duplicates',
-           'merge_bursts', 'read_folder', 'split_hash', 'content_hash']
+           'split_photographs', 'split_counts', 'plot_split', 'add_folds', 'hard_to_split', 'perceptual_hash',
+           'add_hashes', 'near_duplicates', 'merge_bursts', 'read_folder', 'split_hash', 'content_hash']
 
 # %% ../nbs/04_dataset.ipynb #4aa68ba6
 import hashlib, importlib, os, warnings
@@ -54,8 +54,15 @@ def add_bursts(
     return photographs.assign(burst_id=photographs.media_id.map(dict(zip(timed.media_id, first))))
 
 # %% ../nbs/04_dataset.ipynb #8dd75ced
-SplitBy = Literal['image', 'burst', 'deployment', 'location']
-GROUPS = {'image': 'media_id', 'burst': 'burst_id', 'deployment': 'deployment_id', 'location': 'location_id'}
+SplitBy = Literal['image', 'burst', 'deployment', 'location', 'date']
+GROUPS = {'image': 'media_id', 'burst': 'burst_id', 'deployment': 'deployment_id', 'location': 'location_id', 'date': 'timestamp'}
+
+
+def _days(photographs: pd.DataFrame) -> pd.Series:
+    "Give the day on which each burst began, so that midnight divides none."
+    moments = pd.to_datetime(photographs.timestamp, utc=True)
+    if 'burst_id' in photographs: moments = moments.groupby(photographs.burst_id).transform('min').fillna(moments)
+    return moments.dt.strftime('%Y-%m-%d')
 
 
 def groups(
@@ -66,18 +73,25 @@ def groups(
     if by not in GROUPS: raise DatasetError(f"cannot split by {by!r}", todo=f"Choose one of {', '.join(GROUPS)}")
     if by == 'image' and 'sha256' in photographs: return photographs.sha256  # two copies of a file are one photograph
     group = need_columns(photographs, (GROUPS[by],), f'photographs, to split by {by},')[GROUPS[by]]
+    if by == 'date': return _days(photographs)
     if by != 'location' or 'deployment_id' not in photographs: return group
     return group.fillna(photographs.deployment_id.map(photographs.groupby('deployment_id').location_id.first()))
 
 
-def _hold_out(photographs: pd.DataFrame, group: pd.Series, share: float, seed: int) -> pd.Index:
-    "Choose whole groups that hold about `share` of each class."
+def _folds(photographs: pd.DataFrame, group: pd.Series, folds: int, seed: int) -> Iterator[pd.Index]:
+    "Yield the rows of each fold: whole groups, each class in proportion as far as they allow."
     StratifiedGroupKFold = _library('sklearn.model_selection').StratifiedGroupKFold
-    folds = min(max(2, round(1/share)), group.nunique(), photographs.label.value_counts().max())
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    folds = min(folds, group.nunique(), photographs.label.value_counts().max())
     with warnings.catch_warnings(action='ignore', category=UserWarning):  # of rare classes: `split_counts` shows them
-        _, held = next(splitter.split(photographs, photographs.label, group))
-    return photographs.index[held]
+        for _, held in StratifiedGroupKFold(max(2, folds), shuffle=True, random_state=seed).split(photographs, photographs.label, group):
+            yield photographs.index[held]
+
+
+def _frozen(group: pd.Series, share: float, seed: int) -> pd.Series:
+    "Say which groups' hashes fall into the test set's share; where none does, the lowest."
+    names = group.astype(str)
+    place = names.map({o: int.from_bytes(hashlib.sha256(f'{seed} {o}'.encode()).digest()[:8])/2**64 for o in names.unique()})
+    return place <= max(share, place.min())
 
 
 def _check_groups(labels: pd.Series, group: pd.Series, by: str) -> None:
@@ -91,12 +105,24 @@ def _check_groups(labels: pd.Series, group: pd.Series, by: str) -> None:
                        'Add photographs, leave the class out (min_photographs), or split by something smaller')
 
 # %% ../nbs/04_dataset.ipynb #183d7c20
+def _kept(frozen: pd.Series, photographs: pd.DataFrame, group: pd.Series, before: pd.DataFrame | None) -> pd.Series:
+    "Keep the sides of `before`: True test, False not; missing for photographs whose group stands on two sides now."
+    frozen = frozen.astype('boolean')
+    if before is None: return frozen
+    before = need_columns(before, ('media_id', 'split'), 'earlier split')
+    before = before[before.split != 'none'].drop_duplicates('media_id')
+    known = photographs.media_id[frozen.index].map((before.split == 'test').set_axis(before.media_id)).astype('boolean')
+    tested = known.groupby(group[frozen.index]).transform('max')  # a group that was looked at in the test set stays there
+    return tested.fillna(frozen).mask(known.eq(False) & tested.eq(True).fillna(False))
+
+
 def split_photographs(
     photographs: pd.DataFrame, # with `label` and the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
-    test: float = .2, # share set apart for the last word, at most a half
+    test: float = .2, # share frozen for the last word, at most a half
     valid: float = .2, # share set apart for looking at while training, at most half of the rest
     seed: int = 42, # another seed, another split
+    before: pd.DataFrame | None = None, # an earlier split of some of them, whose test set stays what it was
 ) -> pd.DataFrame: # the same rows with `split`: train, valid, test, or `none` where the group is not known
     "Split photographs so that no group is on two sides; raise `DatasetError` naming a class that cannot be split."
     if not (0 < test <= .5 and 0 < valid <= (1 - test)/2):
@@ -106,16 +132,22 @@ def split_photographs(
     group = groups(photographs, by)
     placed = photographs[group.notna()]
     _check_groups(placed.label, group[placed.index], by)
-    held = _hold_out(placed, group[placed.index], test, seed)
-    rest = placed.drop(held)
-    split = pd.Series('none', photographs.index).mask(group.notna(), 'train')
-    split[held] = 'test'
-    split[_hold_out(rest, group[rest.index], valid/(1 - test), seed)] = 'valid'
-    lost = sorted(set(photographs.label) - set(photographs.label[split == 'train']))
-    if lost:
-        todo = 'Try another seed, or split by burst'
-        raise DatasetError(f"nothing left to train on: {', '.join(lost)}", f'split by {by}', todo)
+    frozen = _kept(_frozen(group[placed.index], test, seed), photographs, group, before)
+    rest = placed[frozen.eq(False).fillna(False)]
+    split = pd.Series('none', photographs.index)
+    split[rest.index], split[frozen.index[frozen.fillna(False)]] = 'train', 'test'
+    if group[rest.index].nunique() > 1: split[next(_folds(rest, group[rest.index], max(2, round((1 - test)/valid)), seed))] = 'valid'
+    _check_sides(photographs.label, split, by)
     return photographs.assign(split=split)
+
+
+def _check_sides(labels: pd.Series, split: pd.Series, by: str) -> None:
+    "Raise `DatasetError` where a side is empty, or a class has nothing to be trained on."
+    empty = [o for o in ('train', 'valid', 'test') if not (split == o).any()]
+    lost = sorted(set(labels[split != 'none']) - set(labels[split == 'train']))
+    if not empty and not lost: return
+    what = f"nothing to train on: {', '.join(lost)}" if lost else f"no {by} in {', '.join(empty)}"
+    raise DatasetError(what, f'split by {by}', 'Try another seed, or split by something smaller such as burst')
 
 # %% ../nbs/04_dataset.ipynb #6589042b
 def split_counts(
@@ -142,6 +174,37 @@ def plot_split(
         ax.grid(axis='y', visible=False)
         figure.legend(loc='outside upper right', ncols=3)
     return figure
+
+# %% ../nbs/04_dataset.ipynb #9039eaf1
+def add_folds(
+    photographs: pd.DataFrame, # with `label` and the column that `by` needs; rows whose `split` is `test` take no part
+    by: SplitBy = 'burst', # what must stay together
+    folds: int = 5, # wanted; fewer where there are fewer groups
+    seed: int = 42, # another seed, other folds
+) -> pd.DataFrame: # the same rows with `fold` (0, 1, …): missing in the test set and where the group is not known
+    "Divide all photographs but the test set's into folds of whole groups, each class in proportion as far as they allow."
+    if folds < 2: raise DatasetError(f'{folds} folds leave nothing to judge by', todo='Give 2 or more')
+    photographs = need_columns(photographs, ('label',), 'photographs').reset_index(drop=True)
+    group = groups(photographs, by)
+    among = photographs[group.notna() & (photographs.split != 'test' if 'split' in photographs else True)]
+    if group[among.index].nunique() < 2: raise DatasetError(f'too few to be divided: {group[among.index].nunique()} {by}', f'folds by {by}')
+    fold = pd.Series(pd.NA, photographs.index, 'Int64')
+    for number, held in enumerate(_folds(among, group[among.index], folds, seed)): fold[held] = number
+    return photographs.assign(fold=fold)
+
+
+def hard_to_split(
+    photographs: pd.DataFrame, # with `label` and the column that `by` needs
+    by: SplitBy = 'burst', # what must stay together
+    folds: int = 5, # wanted
+) -> pd.DataFrame: # one row a class with fewer groups than folds: `label, photographs, groups, what_to_do`
+    "Name the classes whose figures will mean little, and say what to do."
+    table = groups(photographs, by).groupby(photographs.label).agg(photographs='size', groups='nunique').reset_index()
+    table = table[table.groups < folds].sort_values('groups', kind='stable', ignore_index=True)
+    smaller = '' if by in ('image', 'burst') else ', or split by burst'
+    todo = [f'Judge it with care: add {folds - o} more {by}s' if o > 1 else f'It cannot be judged: add photographs of other {by}s{smaller}, or leave it out'
+            for o in table.groups]
+    return table.assign(what_to_do=todo)
 
 # %% ../nbs/04_dataset.ipynb #46fc42bf
 def perceptual_hash(

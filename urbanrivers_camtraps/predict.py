@@ -18,7 +18,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .bundle import Bundle
-from .core import CamtrapsError, atomic_path
+from .core import BLANK, CamtrapsError, atomic_path
+from .filter import decide
 from .images import STORED_SIDE, PhotographError, find_photographs, open_photograph
 
 # %% ../nbs/08_predict.ipynb #e281915d
@@ -44,7 +45,7 @@ def top(
 @dataclass(frozen=True)
 class Predictions:
     "What was seen in photographs, and which files could not be read."
-    table: pd.DataFrame # `path, prediction, score, scores`; the order of the scores in `.attrs['classes']`
+    table: pd.DataFrame # `path, prediction, score, scores, way`; the order of the scores in `.attrs['classes']`
     skipped: pd.DataFrame # `path, error`
 
     def __repr__(self) -> str:
@@ -90,6 +91,8 @@ def predict(
         else: rows.append((name, *top(result, bundle.classes, 1)[0], result))
     table = pd.DataFrame(rows, columns=['path', 'prediction', 'score', 'scores'])
     table.attrs = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names)}
+    known = bundle.thresholds
+    table['way'] = decide(table, known.get('blank') if BLANK in bundle.classes else None, known.get('sure'))
     return Predictions(table, pd.DataFrame(skipped, columns=['path', 'error']))
 
 # %% ../nbs/08_predict.ipynb #07f2e389
@@ -99,7 +102,7 @@ def _flat(predictions: Predictions) -> pd.DataFrame:
     scores = np.stack(table.scores) if len(table) else np.empty((0, len(attrs['classes'])))
     columns = pd.DataFrame(scores.astype(float).round(6), index=table.index, columns=attrs['classes'])
     names = table.prediction.map(lambda o: attrs['common_names'].get(o, o))
-    answers = table[['path', 'prediction']].assign(common_name=names, score=table.score.round(6))
+    answers = table[['path', 'prediction']].assign(common_name=names, score=table.score.round(6), way=table.way)
     flat = pd.concat([answers, columns], axis=1)
     both = pd.concat([flat.astype({'prediction': object}), predictions.skipped], ignore_index=True)
     return both.reindex(columns=[*flat.columns, 'error'])
@@ -109,7 +112,7 @@ def _records(predictions: Predictions) -> list[dict]:
     "Make one JSON object a photograph, with `scores` by class, or `error`."
     classes = predictions.table.attrs['classes']
     rows = _flat(predictions).head(len(predictions.table)).to_dict('records')
-    answered = [{'path': o['path'], 'prediction': o['prediction'], 'common_name': o['common_name'], 'score': o['score'],
+    answered = [{'path': o['path'], 'prediction': o['prediction'], 'common_name': o['common_name'], 'score': o['score'], 'way': o['way'],
                  'scores': {name: o[name] for name in classes}} for o in rows]
     return answered + predictions.skipped.to_dict('records')
 

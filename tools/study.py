@@ -1,0 +1,121 @@
+"""Measure the recipes on real frames, out of fold: `make study FRAMES=folder`. A killed run goes on where it was; the results go into nbs/study."""
+import sys, time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from urbanrivers_camtraps.calibrate import calibration_error, cross_temperature
+from urbanrivers_camtraps.core import BLANK, HUMAN, VEHICLE, read_table, write_table
+from urbanrivers_camtraps.dataset import add_folds
+from urbanrivers_camtraps.evaluate import error_rate, macro_recall
+from urbanrivers_camtraps.filter import removed_at
+from urbanrivers_camtraps.finetune import finetune
+from urbanrivers_camtraps.images import describe
+from urbanrivers_camtraps.motion import add_motion
+from urbanrivers_camtraps.train import Recipe, learning_points, out_of_fold, probe
+
+WORK, RESULTS = Path('study'), Path('nbs/study')
+SEEDS = (0, 1, 2)
+UNCUT = {'banner_top': 0., 'banner_bottom': 0.}
+
+
+def frames(
+    folder: str | Path, # holds manifest.csv: path, label, location, frame, seq_id, observation_type, scientific_name
+    least: int = 27, # photographs a class must have
+) -> pd.DataFrame: # as the rooms take it
+    "Read the frames of one camera; where there is no clock, the running number serves: one frame a second."
+    table = pd.read_csv(Path(folder)/'manifest.csv')
+    label = table.scientific_name.fillna(table.observation_type).where(~table.observation_type.isin([BLANK, HUMAN, VEHICLE]), table.observation_type)
+    table = pd.DataFrame({'media_id': table.path, 'label': label, 'path': [str(Path(folder)/o) for o in table.path], 'burst_id': table.seq_id,
+                          'deployment_id': table.location, 'timestamp': pd.Timestamp('2000-01-01', tz='UTC') + pd.to_timedelta(table.frame, 's')})
+    table = table[table.groupby('label').label.transform('size') >= least].reset_index(drop=True)
+    return add_motion(table.assign(sha256=[describe(o)['sha256'] for o in table.path]))
+
+
+def pick(photographs: pd.DataFrame, recipe: Recipe, count: int = 25) -> pd.DataFrame:
+    "Keep so many training photographs of each class, drawn at random."
+    train = photographs[photographs.split == 'train'].sample(frac=1, random_state=recipe.seed).groupby('label').head(count)
+    return pd.concat([train, photographs[photographs.split != 'train']]).sort_index()
+
+
+def probe_25(photographs, recipe, **settings): return probe(pick(photographs, recipe), recipe, **settings)
+def finetune_25(photographs, recipe, **settings): return finetune(pick(photographs, recipe), recipe, **settings)
+
+
+@dataclass(frozen=True)
+class Arm:
+    "One way of training."
+    name: str
+    fit: object
+    recipe: Recipe = Recipe()
+    seeds: tuple[int, ...] = SEEDS
+    columns: dict = field(default_factory=dict) # laid over the table
+
+
+LITE2 = dict(backbone='tf_efficientnet_lite2', size=320)
+ARMS = (
+    Arm('probe, Lite0 224, all frames', probe),
+    Arm('the same, banners left in', probe, columns=UNCUT),
+    Arm('probe, Lite0 224, second look, all frames', probe, Recipe(motion=True, strength=2e-2)),
+    Arm('probe, Lite2 320, all frames', probe, Recipe(**LITE2)),
+    Arm('probe, Lite2 320, second look, all frames', probe, Recipe(**LITE2, motion=True, strength=2e-2)),
+    Arm('probe, Lite0 224, 25 a class', probe_25),
+    Arm('probe, Lite0 224, second look, 25 a class', probe_25, Recipe(motion=True)),
+    Arm('probe, Lite2 320, 25 a class', probe_25, Recipe(**LITE2)),
+    Arm('probe, Lite2 320, second look, 25 a class', probe_25, Recipe(**LITE2, motion=True)),
+    Arm('finetune, Lite0 224, 25 a class', finetune_25, Recipe(epochs=3), seeds=(0,)),
+    Arm('finetune, Lite0 224, all frames', finetune, Recipe(epochs=2), seeds=(0,)),
+)
+
+
+def judge(arm: Arm, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    "Predict all frames out of fold with one seed, or read what an earlier run predicted."
+    path = WORK/f'{arm.name} {seed}.parquet'
+    if path.exists(): return read_table(path)
+    began, recipe = time.perf_counter(), Recipe(**{**vars(arm.recipe), 'seed': seed})
+    folded = add_folds(table.assign(**arm.columns), 'burst', seed=seed)
+    judged = out_of_fold(folded, recipe, arm.fit, WORK/'folds', cache=WORK/'features')
+    write_table(judged.drop(columns='path'), path, **judged.attrs, seconds=time.perf_counter() - began)
+    return read_table(path)
+
+
+def figures(arm: Arm, judged: pd.DataFrame, seed: int) -> dict:
+    "Take the figures of one run."
+    after, removed = cross_temperature(judged), removed_at(judged).set_index('kept').blanks_removed
+    return {'arm': arm.name, 'seed': seed, 'accuracy': 1 - error_rate(judged), 'macro_recall': macro_recall(judged),
+            'calibration_before': calibration_error(judged), 'calibration_after': calibration_error(after),
+            'removed_at_99': removed[.99], 'removed_at_95': removed[.95]}
+
+
+def keep_predictions(judged: pd.DataFrame, name: str) -> None:
+    "Keep what the plots of the docs need: no photographs, no paths."
+    columns = ['media_id', 'burst_id', 'label', 'prediction', 'score', 'scores', 'fold']
+    small = judged[columns].assign(scores=[np.round(o, 4).astype('float32') for o in judged.scores], score=judged.score.round(4))
+    write_table(small, RESULTS/f'{name}.parquet', classes=judged.attrs['classes'])
+
+
+def main(folder: str) -> None:
+    "Run all arms, and write results after each."
+    table, rows, best = frames(folder), [], {}
+    for arm in ARMS:
+        for seed in arm.seeds:
+            judged = judge(arm, table, seed)
+            rows.append(figures(arm, judged, seed))
+            best.setdefault(arm.name, judged)
+        results = pd.DataFrame(rows)
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        results.round(4).to_csv(RESULTS/'results.csv', index=False)
+        print(results[results.arm == arm.name].drop(columns='seed').groupby('arm').mean().round(3).to_string(header=arm is ARMS[0]), flush=True)
+    names = results.groupby('arm').accuracy.mean().sort_values()
+    keep_predictions(best[names.index[-1]], 'best')
+    keep_predictions(best[ARMS[0].name], 'probe')
+    points = learning_points(add_folds(table, 'burst', seed=0), cache=WORK/'features')
+    points.round(4).to_csv(RESULTS/'learning.csv', index=False)
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2 or not (Path(sys.argv[1])/'manifest.csv').exists():
+        sys.exit('Name the folder of the frames, with a manifest.csv in it: make study FRAMES=folder')
+    main(sys.argv[1])
