@@ -7,11 +7,12 @@ The loader: photographs of 10 megapixels, 50 of them drawn and told apart by eig
 of 1,024 px that `images` stores, cuts off the banner and squishes. The original's reads the photographs as they came:
 `DataBlock((ImageBlock, CategoryBlock), …, item_tfms=[Resize(224)], batch_tfms=aug_transforms())`. Both have the same
 augmentation, division, batch size and number of processes, and go once through all batches of both sides. The richer
-augmentation of `finetune` costs more; its time is said beside. Making the copies
-is not counted, since `images` does it once and not in every epoch; what it takes is said beside.
+augmentation of `finetune` costs more; its time is said beside. So is what making the copies takes, which is not
+counted, since `images` does it once and not in every epoch.
 
-The epoch: the same network from the same weights, all of it learning, on the same photographs in the same order of
-chance, from either loader. No drawing is on two sides, or copies of it would be recognised.
+The epoch: the same network from the same weights and seed, all of it learning, on the same photographs from either
+loader, ours with its own augmentation. No drawing is on two sides, or copies of it would be recognised; that leaves few
+drawings to validate on, so the errors beside are coarse.
 
 The probe: CAMTRAPS_FRAMES names a folder of real frames with a `manifest.csv` (`path`, `label`, `seq_id`). Whole bursts
 are on one side. Both are timed from files to the predictions of the validation frames, fine-tuning for 5 epochs as the

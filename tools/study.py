@@ -66,7 +66,7 @@ ARMS = (
     Arm('probe, Lite2 320, 25 a class', probe_25, Recipe(**LITE2)),
     Arm('probe, Lite2 320, second look, 25 a class', probe_25, Recipe(**LITE2, motion=True)),
     Arm('finetune, Lite0 224, 25 a class', finetune_25, Recipe(epochs=3), seeds=(0,)),
-    Arm('finetune, Lite0 224, all frames', finetune, Recipe(epochs=2), seeds=(0,)),
+    Arm('finetune, Lite0 224, all frames', finetune, Recipe(epochs=3), seeds=(0,)),
 )
 
 

@@ -295,11 +295,11 @@ def evaluate(
     learner, by = room.load_run(data/'model', photographs), photographs.attrs.get('by', 'image')
     judged = read_table(data/'out_of_fold.parquet')
     taken_on = f"{len(judged)} {judged.attrs['taken_on']}, no {by} on two sides"
+    if final: test = room.learner_predictions(learner, photographs[photographs.split == 'test'], final=True)
     sections = [*_sections_behind(photographs, learner, judged, taken_on, data), *_sections_before(photographs, learner.recipe, data)]
     if final:
-        judged = room.learner_predictions(learner, photographs[photographs.split == 'test'], final=True)
-        write_table(judged, data/'predictions.parquet', **judged.attrs, split='test')
-        taken_on = f'{len(judged)} test photographs, split by {by}'
+        write_table(test, data/'predictions.parquet', **test.attrs, split='test')
+        judged, taken_on = test, f'{len(test)} test photographs, split by {by}'
     report = report or data/'report.html'
     figures = write_report(report, judged, photographs.label[photographs.split == 'train'], taken_on, sections)
     with atomic_path(data/'figures.json') as path: path.write_text(json.dumps({**figures, 'taken_on': taken_on}, indent=1))

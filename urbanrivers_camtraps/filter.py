@@ -364,7 +364,7 @@ def _promised(predictions: pd.DataFrame, recall: float, confidence: float, unit:
     try:
         chosen = blank_filter(predictions, recall, confidence, unit)
         said = str(chosen)
-    except CamtrapsError as error: said = f'No promise: {error}.'
+    except CamtrapsError as error: said = '. '.join(filter(None, [f'No promise: {error.what}', error.todo])) + '.'
     try: sure = sure_threshold(predictions, confidence=confidence, unit=unit)
     except CamtrapsError: return chosen, None, said
     if sure is None: return chosen, None, f'{said} No score makes an answer sure enough to be taken as it is.'

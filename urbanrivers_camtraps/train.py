@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGENET', 'PACKAGED', 'POOL', 'Recipe', 'TrainError', 'make_body', 'make_model', 'open_trimmed', 'trims', 'views',
            'load_pixels', 'make_dataloaders', 'make_learner', 'quick_precision', 'pixel_features', 'features',
-           'fit_head', 'head_scores', 'probe', 'learner_predictions', 'out_of_fold', 'unseen_classes',
+           'fit_head', 'head_scores', 'probe', 'check_open', 'learner_predictions', 'out_of_fold', 'unseen_classes',
            'learning_points', 'search', 'save_run', 'load_run']
 
 # %% ../nbs/05_train.ipynb #cbc13ef3
@@ -59,7 +59,7 @@ class Recipe:
     motion: bool = False # look at the place where something moved, too (fixed cameras; see `add_motion`)
     strength: float = 3e-3 # inverse of the head's regularisation; small for few photographs (probe)
     epochs: int = 6 # passes over the photographs (finetune)
-    learning_rate: float = 2e-3 # of the head, at the top of the one-cycle policy; a quarter of it for the body (finetune)
+    learning_rate: float = 2e-4 # of the body's upper half at the top of the one-cycle policy; a quarter of it for the lower half (finetune)
     batch_size: int = 32 # photographs a step
     mixup: float = 0. # how strongly photographs are mixed with others; 0 not at all (finetune)
     seed: int = 42 # same seed, same model
@@ -171,7 +171,8 @@ def _open_row(row: object, max_side: int = STORED_SIDE) -> PILImage:
     scene = open_trimmed(row.path, row.banner_top, row.banner_bottom, max_side)
     if (row.motion_left, row.motion_top, row.motion_right, row.motion_bottom) == tuple(BOX.values()): return scene
     wide, high = scene.size
-    return scene.crop((round(row.motion_left*wide), round(row.motion_top*high), round(row.motion_right*wide), round(row.motion_bottom*high)))
+    box = round(row.motion_left*wide), round(row.motion_top*high), round(row.motion_right*wide), round(row.motion_bottom*high)
+    return PILImage.create(scene.crop(box))
 
 # %% ../nbs/05_train.ipynb #ee54cb2e
 def _square(row: object, side: int) -> np.ndarray:
@@ -379,6 +380,15 @@ def probe(
     return learner
 
 # %% ../nbs/05_train.ipynb #26ce3699
+def check_open(
+    photographs: pd.DataFrame, # about to be looked at
+    final: bool, # whether nothing is left to choose
+) -> None:
+    "Raise `TrainError` where photographs of the frozen test set would be looked at too early."
+    if not final and 'split' in photographs and (photographs.split == 'test').any():
+        raise TrainError('the test set stays closed until nothing is left to choose', 'photographs', 'Leave its rows out, or say `final=True`')
+
+
 @torch.no_grad()
 def _log_scores(learner: Learner, table: pd.DataFrame) -> torch.Tensor:
     "Give the log scores of a table of `views`: rows × classes."
@@ -402,8 +412,7 @@ def learner_predictions(
     cache: str | Path | None = None, # a folder of features, used where the body is frozen
 ) -> pd.DataFrame: # the same rows with `prediction, score, scores`; the classes' order in `.attrs['classes']`
     "Predict photographs with a Learner, as the prediction tables of every other room."
-    if not final and 'split' in photographs and (photographs.split == 'test').any():
-        raise TrainError('the test set stays closed until nothing is left to choose', 'photographs', 'Leave its rows out, or say `final=True`')
+    check_open(photographs, final)
     classes, seen = list(learner.dls.vocab), views(photographs, learner.recipe)
     if cache and learner.frozen and len(photographs): logits = [_kept_log_scores(learner, photographs, view, cache) for view in range(len(seen))]
     else: logits = [_log_scores(learner, o) for o in seen]
