@@ -1,7 +1,7 @@
 """Training, held against how the original did it: the loader alone, one epoch, and the probe against fine-tuning.
 
     python tools/bench_train.py                               loader on 1,000 photographs, epoch on 200
-    CAMTRAPS_FRAMES=<folder> python tools/bench_train.py      the probe on real frames too: a quarter of an hour
+    CAMTRAPS_FRAMES=<folder> python tools/bench_train.py      the probe on 1,460 real frames too: some five minutes more
 
 The loader: photographs of 10 megapixels, 50 of them drawn and told apart by eight trailing bytes. Ours reads the copies
 of 1,024 px that `images` stores, cuts off the banner and squishes. The original's reads the photographs as they came:
@@ -162,7 +162,7 @@ def probe_on_frames(count: int | None = None, epochs: int = 5) -> dict:
     from urbanrivers_camtraps.finetune import finetune
     from urbanrivers_camtraps.train import Recipe, probe
     frames, recipe = read_frames(Path(os.environ['CAMTRAPS_FRAMES']), count), Recipe(epochs=epochs)
-    print(f'fine-tuning on {len(frames):,} frames for {epochs} epochs takes its time: about a quarter of an hour on two cores for 1,460', file=sys.stderr)
+    print(f'fine-tuning on {len(frames):,} frames for {epochs} epochs takes its time: some five minutes on two cores for 1,460', file=sys.stderr)
     seconds, error = fitted(probe, frames, recipe)
     rival_seconds, rival_error = fitted(finetune, frames, recipe)
     return {'what': f'`probe` on {len(frames):,} real frames, end to end, error {error:.3f} on bursts not trained on',
