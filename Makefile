@@ -34,7 +34,7 @@ test: $(call installed,dev)  ## check that exports are in sync, run the notebook
 	@nbdev_test --flags slow --n_workers 2 --do_print
 	@python -m pytest
 
-bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images or train
+bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app or browser
 	@python -W ignore tools/bench.py $(ONLY)
 
 study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder

@@ -1,4 +1,6 @@
 """The app as visitors meet it: served by `python app.py` or `camtraps app`, used in Chromium and called as the public page calls it."""
+import csv
+import io
 import json
 import os
 import shutil
@@ -7,15 +9,19 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from urbanrivers_camtraps.app import answer
 from urbanrivers_camtraps.bundle import read_bundle
-from urbanrivers_camtraps.predict import score_photograph
+from urbanrivers_camtraps.predict import predict, score_photograph, write_predictions
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = Path(os.environ.get('CAMTRAPS_SCREENSHOTS', ROOT/'tests'/'screenshots'))
@@ -46,23 +52,39 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
 COMMANDS = {'python app.py': [sys.executable, 'app.py'], 'camtraps app': [Path(sys.executable).parent/'camtraps', 'app']}
 
 
-@pytest.fixture(scope='module', params=COMMANDS)
-def app(request, bundle_folder, tmp_path_factory):
-    "The app on a free port, with its address and its log."
-    folder, port = tmp_path_factory.mktemp('app'), free_port()
-    log = folder/'log.txt'
+@contextmanager
+def serving(command: str, bundle_folder: Path, folder: Path, **settings):
+    "The app on a free port, with its address, its log and the folder of its reports."
+    port, log = free_port(), folder/'log.txt'
     environment = {**os.environ, 'CAMTRAPS_BUNDLE': str(bundle_folder), 'GRADIO_SERVER_PORT': str(port),
-                   'GRADIO_TEMP_DIR': str(folder/'uploads'), 'NO_PROXY': '127.0.0.1,localhost', 'PYTHONUNBUFFERED': '1'}
+                   'GRADIO_TEMP_DIR': str(folder/'uploads'), 'NO_PROXY': '127.0.0.1,localhost', 'PYTHONUNBUFFERED': '1', **settings}
     with log.open('w') as output:
-        process = subprocess.Popen(COMMANDS[request.param], cwd=ROOT, env=environment, stdout=output, stderr=output,
+        process = subprocess.Popen(COMMANDS[command], cwd=ROOT, env=environment, stdout=output, stderr=output,
                                    start_new_session=True)
     try:
         wait_for(f'http://127.0.0.1:{port}/', process, log)
-        yield SimpleNamespace(url=f'http://127.0.0.1:{port}/', log=log)
+        yield SimpleNamespace(url=f'http://127.0.0.1:{port}/', log=log, reports=folder/'reports')
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try: process.wait(10)
         except subprocess.TimeoutExpired: os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope='module', params=COMMANDS)
+def app(request, bundle_folder, tmp_path_factory):
+    "The app as most serve it: nobody can report anything."
+    with serving(request.param, bundle_folder, tmp_path_factory.mktemp('app')) as app: yield app
+
+
+@pytest.fixture(scope='module')
+def reporting(bundle_folder, tmp_path_factory):
+    "The app with a folder for reports and a bundle that knows a place and promises something."
+    folder = tmp_path_factory.mktemp('reporting')
+    bundle = Path(shutil.copytree(bundle_folder, folder/'bundle'))
+    described = json.loads((bundle/'bundle.json').read_text())
+    described['thresholds'], described['transforms']['deployment_trims'] = {'sure': .999}, {'North Pond': [0, .2]}
+    (bundle/'bundle.json').write_text(json.dumps(described))
+    with serving('python app.py', bundle, folder, CAMTRAPS_REPORTS=str(folder/'reports')) as app: yield app
 
 
 @pytest.fixture(scope='module')
@@ -75,17 +97,42 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def page(browser, app):
-    "The app's page, opened; what it requested and what went wrong in it are kept."
+@contextmanager
+def opened(browser, url: str):
+    "A page in Chromium; what it requested and what went wrong in it are kept."
     page = browser.new_page(viewport={'width': 1100, 'height': 800})
+    page.set_default_timeout(10_000)
     page.requested, page.wrong = [], []
     page.on('request', lambda o: page.requested.append(o.url))
     page.on('pageerror', lambda o: page.wrong.append(str(o)))
-    page.goto(app.url)
+    page.goto(url)
     page.get_by_role('heading', name='Who is on the river?').wait_for()
-    yield page
-    page.close()
+    try: yield page
+    finally: page.close()
+
+
+@pytest.fixture
+def page(browser, app):
+    "The page of the app as most serve it."
+    with opened(browser, app.url) as page: yield page
+
+
+@pytest.fixture
+def reporting_page(browser, reporting):
+    "The page of the app that takes reports."
+    with opened(browser, reporting.url) as page: yield page
+
+
+def picture(page, name: str) -> None:
+    "Keep what the page looks like."
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(400)  # what fades in is there
+    page.screenshot(path=SCREENSHOTS/name, full_page=True)
+
+
+def fits(page) -> bool:
+    "Say whether the page needs no scrolling to the side."
+    return page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
 
 
 @pytest.fixture(scope='module')
@@ -105,8 +152,10 @@ def test_upload_in_chromium(page, app, photograph, expected):
         assert name in shown and f'{float(score):.1%}' in shown
     page.get_by_role('button', name='Raw JSON').click()
     page.get_by_text('"common_name"').first.wait_for()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS/'app.png', full_page=True)
+    page.get_by_text('nothing is promised').wait_for()
+    page.get_by_text('Cut away before looking: 5% from the top and 5% from the bottom').wait_for()
+    assert not page.get_by_text('This is wrong').count() and not page.get_by_label('Where was it taken?').count()
+    picture(page, 'app.png')
     foreign = [o for o in page.requested if not o.startswith((app.url, 'data:', 'blob:'))]
     assert not foreign and not page.wrong
 
@@ -116,9 +165,106 @@ def test_example_and_phone(page, expected):
     page.set_viewport_size({'width': 390, 'height': 844})
     page.locator('.gallery-item').first.click()
     page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS/'app-phone.png', full_page=True)
-    assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
+    picture(page, 'app-phone.png')
+    assert fits(page)
+    page.get_by_role('tab', name='About the model').click()
+    page.get_by_role('heading', name='A camera-trap classifier').wait_for()
+    assert fits(page)
+
+
+@needs_browser
+def test_by_keyboard_in_the_dark(browser, reporting, expected):
+    with opened(browser, f'{reporting.url}?__theme=dark') as page:
+        assert page.evaluate("document.body.classList.contains('dark')")
+        example = page.get_by_role('button', name='Try Canada Goose')
+        example.wait_for()
+        for _ in range(30):
+            page.keyboard.press('Tab')
+            if example.evaluate('o => o === document.activeElement'): break
+        assert example.evaluate("o => getComputedStyle(o).outlineStyle === 'solid'")
+        page.keyboard.press('Enter')
+        page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
+        page.get_by_text('I am not sure: show it to a volunteer').wait_for()
+        picture(page, 'app-dark.png')
+        assert not page.wrong
+
+
+@pytest.fixture
+def card(photograph, tmp_path) -> Path:
+    "A folder like a memory card's, one photograph of it broken."
+    folder = tmp_path/'card'
+    folder.mkdir()
+    for number in range(3): shutil.copy(photograph, folder/f'IMG_{number}.JPG')
+    (folder/'IMG_9.JPG').write_bytes(photograph.read_bytes()[:999])
+    return folder
+
+
+@needs_browser
+def test_many_photographs(page, bundle_folder, card, photograph, tmp_path):
+    with zipfile.ZipFile(tmp_path/'card.zip', 'w') as archive:
+        for path in sorted(card.iterdir()): archive.write(path, path.name)
+    page.get_by_role('tab', name='Many photographs').click()
+    for seconds in (3, 10):  # on a busy machine the field is there before it listens
+        page.locator('input[type=file][multiple]').set_input_files([tmp_path/'card.zip'])
+        try: page.get_by_text('card.zip').first.wait_for(timeout=seconds*1000)
+        except Exception: continue  # Playwright's own type, imported only where there is a browser
+        break
+    page.get_by_role('button', name='Look at them').click()
+    page.get_by_role('heading', name='3 photographs looked at, 1 could not be read').wait_for()
+    page.get_by_role('img', name='Contact sheet').wait_for()
+    with page.expect_download() as download: page.get_by_role('link', name='Download the table').or_(
+        page.get_by_role('button', name='Download the table')).first.click()
+    found = list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))
+    wanted = write_predictions(predict(read_bundle(bundle_folder), card, progress=False), tmp_path/'wanted.csv')
+    rows = [[Path(first).name, *rest] for first, *rest in csv.reader(io.StringIO(wanted.read_text()))]
+    assert found == rows and {'way', 'error'} < set(found[0]) and len(found) == 5
+    picture(page, 'app-batch.png')
+    page.set_viewport_size({'width': 390, 'height': 844})
+    assert fits(page) and not page.wrong and not [o for o in page.requested if not o.startswith((page.url, 'data:', 'blob:'))]
+
+
+def send_report(page, right: str, words: str = '', agreed: bool = False) -> None:
+    "Fill in the form and send it."
+    page.get_by_role('button', name='This is wrong').click()
+    page.get_by_label('What is it?').click()
+    page.get_by_role('option', name=right, exact=True).click()
+    if words: page.get_by_label('What else?').fill(words)
+    if agreed: page.get_by_label('Keep the photograph, too').check()
+    page.get_by_role('button', name='Send').click()
+    page.get_by_text('Your report was stored').wait_for()
+
+
+@needs_browser
+def test_a_report_is_what_was_agreed_to(reporting_page, reporting, photograph, expected, tmp_path):
+    page, lines = reporting_page, lambda: [json.loads(o) for o in (reporting.reports/'reports.jsonl').read_text().splitlines()]
+    with_place = tmp_path/'with place.jpg'
+    exif = Image.Exif()
+    exif[0x010E] = 'at home'
+    Image.open(photograph).save(with_place, exif=exif, quality=90)
+    page.set_input_files('input[type=file]', with_place)
+    send_report(page, 'Mallard')
+    page.get_by_text('without the photograph').wait_for()
+    assert not (reporting.reports/'photographs').exists()
+    page.reload()
+    page.set_input_files('input[type=file]', with_place)
+    send_report(page, 'Something else', 'a mink', agreed=True)
+    page.get_by_text('with the photograph').wait_for()
+    kept, = (reporting.reports/'photographs').iterdir()
+    assert b'at home' not in kept.read_bytes() and not Image.open(kept).getexif()
+    assert [(o['said'], o['right'], o['words'], o['photograph']) for o in lines()] == [
+        (expected['prediction']['class'], 'Anas platyrhynchos', '', None),
+        (expected['prediction']['class'], 'something else', 'a mink', kept.name)]
+    assert {o for line in lines() for o in line} == {'day', 'said', 'score', 'right', 'words', 'model', 'photograph'}
+
+
+@needs_browser
+def test_what_is_cut_depends_on_the_place(reporting_page, photograph):
+    page = reporting_page
+    page.set_input_files('input[type=file]', photograph)
+    page.get_by_text('5% from the top and 5% from the bottom').wait_for()
+    page.get_by_label('Where was it taken?').first.click()
+    page.get_by_role('option', name='North Pond').click()
+    page.get_by_text('Cut away before looking: 20% from the bottom').wait_for()
 
 
 @needs_browser
@@ -170,6 +316,46 @@ def test_no_file_of_the_server_is_opened(app, photograph):
     event = json.load(opener.open(asked, timeout=20))['event_id']
     said = opener.open(f'{app.url}gradio_api/call/top_3_preds/{event}', timeout=20).read().decode()
     assert 'event: error' in said and 'probability' not in said and photograph.name not in said
+
+
+def post(url: str, body: bytes, kind: str) -> tuple[int, str]:
+    "Send something; return status and answer."
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try: answer = opener.open(urllib.request.Request(url, body, {'Content-Type': kind}), timeout=20)
+    except urllib.error.HTTPError as error: answer = error
+    with answer: return answer.status, answer.read().decode()
+
+
+def upload(url: str, data: bytes) -> tuple[int, str]:
+    "Upload a file as a form does."
+    body = (b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + data + b'\r\n--x--\r\n')
+    return post(f'{url}gradio_api/upload', body, 'multipart/form-data; boundary=x')
+
+
+def test_too_large_a_photograph(client, tmp_path):
+    (tmp_path/'large.jpg').write_bytes(b'\xff\xd8' + bytes(31_000_000))
+    with pytest.raises(Exception, match='^This photograph has more than 30 MB. Send it in a smaller size$'): call(client, tmp_path/'large.jpg')
+
+
+def test_nothing_of_the_server_is_told(app):
+    for data in ([{'path': '/etc/passwd', 'meta': {'_type': 'gradio.FileData'}}], ['x'], [], [{'path': ['x']}]):
+        status, said = post(f'{app.url}gradio_api/run/top_3_preds', json.dumps({'data': data}).encode(), 'application/json')
+        assert status >= 400 and 'Traceback' not in said and 'passwd' not in said and str(ROOT) not in said
+    log = app.log.read_text()
+    assert 'Traceback' not in log and 'passwd' not in log
+
+
+def test_too_many_requests(bundle_folder, tmp_path, photograph):
+    with serving('python app.py', bundle_folder, tmp_path, CAMTRAPS_RATE='12') as app:  # two at once
+        answers = [upload(app.url, photograph.read_bytes()) for _ in range(3)]
+        assert [status for status, _ in answers] == [200, 200, 429]
+        assert json.loads(answers[-1][1])['detail'].startswith('Too many photographs at once: wait ')
+        asked = [post(f'{app.url}gradio_api/call/top_3_preds', b'{"data": [null]}', 'application/json') for _ in range(3)]
+        assert [status for status, _ in asked] == [200, 200, 429]
+        forged = urllib.request.Request(f'{app.url}gradio_api/call/top_3_preds', b'{"data": [null]}',
+                                        {'Content-Type': 'application/json', 'X-Forwarded-For': '1.2.3.4'})
+        with pytest.raises(urllib.error.HTTPError, match='429'):
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(forged, timeout=20)
 
 
 def test_without_a_bundle_it_ends_with_one_line(tmp_path):

@@ -1,5 +1,5 @@
 """From votes to photographs at the real site's size: killed at random moments, and with faulty answers."""
-import filecmp, random, signal, subprocess, sys, time
+import filecmp, random, subprocess, sys, time
 from pathlib import Path
 
 import pandas as pd

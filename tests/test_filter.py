@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.core import BLANK, HUMAN, read_table, write_table
+from urbanrivers_camtraps.answers import decide
 from urbanrivers_camtraps.filter import (
-    CANDIDATES, FilterError, allowed_losses, blank_filter, decide, filter_curve, filter_section, lost_by_class, plot_filter, removed_at,
-    sure_threshold, units_needed, ways_out)
+    CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
+    removed_at, sure_threshold, units_needed, ways_out)
 
 ANIMAL, OTHER = 'Branta canadensis', 'Castor canadensis'
 BETWEEN, WITHIN, MEAN = 1.6, .6, -3.

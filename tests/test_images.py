@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.images import Patience, PhotographError, download_photographs, open_photograph, read_manifest
+from urbanrivers_camtraps.images import Patience, download_photographs, read_manifest
+from urbanrivers_camtraps.photograph import PhotographError, open_photograph
 
 HASTY = Patience(connect=1, silence=.5, whole=5, pauses=(.1,), spare=0)
 RUN = """import sys

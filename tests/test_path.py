@@ -194,7 +194,7 @@ def waited(condition, seconds: float = 60) -> bool:
 
 
 def test_killed_download_leaves_no_half_photograph(tmp_path):
-    from urbanrivers_camtraps.images import open_photograph
+    from urbanrivers_camtraps.photograph import open_photograph
     from urbanrivers_camtraps.sandbox import Faults, make_practice, serve_practice
     images = tmp_path/'data'/'images'
     with serve_practice(make_practice('small', width=320, height=240), Faults(photograph_delay=.2)) as site:

@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'urbanrivers_camtraps'
 #: The rooms that need an extra; every other one must do without.
-NEED_EXTRAS = {'motion', 'train', 'finetune', 'audit', 'attention', 'app'}
+NEED_EXTRAS = {'motion', 'train', 'finetune', 'audit', 'attention', 'app', 'publish'}
 #: Rooms without which the wheel is no use: named, so that a missing one fails too.
 MUST_BE_THERE = {'core', 'site', 'clean', 'images', 'dataset', 'train', 'evaluate', 'bundle', 'predict', 'app',
                  'sandbox', 'cli'}

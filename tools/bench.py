@@ -1,7 +1,7 @@
 """Measure what is promised about speed, each figure against its rival in one run: `make bench`, or `make bench ONLY=fetch`."""
 import importlib, sys
 
-BENCHES = ('fetch', 'clean', 'images', 'train')
+BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser')
 
 
 def line(
@@ -15,6 +15,9 @@ def line(
         if 'wanted' not in found: return compared
         verdict = 'as wanted' if found['ratio'] >= found['wanted'] else 'MISSED'
         return f"{compared}, wanted {found['wanted']:g}: {verdict}"
+    if 'at_least' in found:
+        verdict = 'as wanted' if found['rate'] >= found['at_least'] and not found['errors'] else 'MISSED'
+        return f"{found['what']}: {found['rate']:.1f} a second, {found['errors']} errors, wanted {found['at_least']:g}: {verdict}"
     name = next(o.removeprefix('wanted_') for o in found if o.startswith('wanted_'))
     verdict = 'as wanted' if found[name] <= found[f'wanted_{name}'] else 'MISSED'
     return f"{found['what']}: {found[name]:.1f} {name}, wanted at most {found[f'wanted_{name}']:g}: {verdict}"

@@ -15,7 +15,8 @@ from fastai.learner import Learner
 from torch import nn
 from torch.nn import functional as F
 
-from .core import COLORS, HUMAN, VEHICLE, need_columns, plot_style
+from .core import HUMAN, VEHICLE, need_columns
+from .look import COLORS, plot_style
 from .evaluate import Section, figure_section
 from .names import common_name
 from .train import Recipe, TrainError, _device, _network_input, check_open, learner_predictions, load_pixels

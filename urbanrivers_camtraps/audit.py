@@ -17,10 +17,11 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
-from .core import COLORS, CamtrapsError, figure_html, need_columns, plot_style, table_html
+from .core import CamtrapsError, need_columns
+from .look import COLORS, figure_html, plot_style, table_html
 from .dataset import GROUPS, add_folds, groups
 from .evaluate import Section, group_codes, group_interval, intervals, macro_recall
-from .images import STORED_SIDE, open_photograph
+from .photograph import STORED_SIDE, open_photograph
 from .train import Recipe, features, fit_head, head_scores, load_pixels, make_body, pixel_features, trims
 
 # %% ../nbs/06c_audit.ipynb #98054b35

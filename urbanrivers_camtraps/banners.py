@@ -14,8 +14,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import BLANK, COLORS, HUMAN, VEHICLE, need_columns, plot_style
-from .images import STORED_SIDE, PhotographError, open_photograph
+from .core import BLANK, HUMAN, VEHICLE, need_columns
+from .look import COLORS, plot_style
+from .photograph import STORED_SIDE, PhotographError, open_photograph
 
 # %% ../nbs/03b_banners.ipynb #819c3e14
 #: What is cut from top and bottom where nothing better is known, as fractions of the height.

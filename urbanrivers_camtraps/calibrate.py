@@ -11,8 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import BLANK, COLORS, CamtrapsError, figure_html, need_columns, plot_style, table_html
-from .evaluate import BLANK_SHARES, Section, at_blank_share, score_matrix
+from .core import BLANK, CamtrapsError, need_columns
+from .look import COLORS, figure_html, plot_style, table_html
+from .answers import score_matrix
+from .evaluate import BLANK_SHARES, Section, at_blank_share
 
 # %% ../nbs/06d_calibrate.ipynb #e6588b08
 class CalibrateError(CamtrapsError):

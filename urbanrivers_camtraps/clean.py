@@ -15,7 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import BLANK, COLORS, NOT_ANIMALS, CamtrapsError, need_columns, plot_style
+from .core import BLANK, NOT_ANIMALS, CamtrapsError, need_columns
+from .look import COLORS, plot_style
 from .names import Names, common_name, is_species_rank, read_labels
 from .votes import METHODS, expand_votes, label_votes, one_vote_each, rule_confidence
 

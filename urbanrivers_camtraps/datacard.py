@@ -15,10 +15,10 @@ import pandas as pd
 
 from .banners import plot_banners
 from .clean import plot_class_counts, plot_funnel
-from .core import (
-    COLORS, HUMAN, VEHICLE, TableError, atomic_path, html_page, need_columns, plot_style, read_table, table_html)
+from .core import HUMAN, VEHICLE, TableError, atomic_path, need_columns, read_table
+from .look import COLORS, html_page, plot_style, table_html
 from .evaluate import Section, figure_section
-from .images import open_photograph
+from .photograph import open_photograph
 from .names import common_name
 
 # %% ../nbs/06b_datacard.ipynb #c7917d1f

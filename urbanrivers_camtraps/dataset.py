@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .core import (COLORS, CamtrapsError, class_name, need_columns, plot_style, read_table,
-                                       write_table)
-from .images import PhotographError, describe, open_photograph, photographs_below
+from .core import CamtrapsError, class_name, need_columns, read_table, write_table
+from .look import COLORS, plot_style
+from .images import describe
+from .photograph import PhotographError, open_photograph, photographs_below
 from .names import common_name
 
 # %% ../nbs/04_dataset.ipynb #00da16fe

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CLASS_FIGURES', 'RIVER', 'BLANK_SHARES', 'FIGURES', 'Section', 'EvaluateError', 'error_rate', 'majority_error',
            'macro_recall', 'group_interval', 'group_codes', 'per_class', 'confusion_matrix', 'at_blank_share',
-           'intervals', 'figures_at', 'plot_confusion', 'plot_recall', 'score_matrix', 'top_losses', 'plot_predictions',
-           'coin_test', 'Comparison', 'compare_runs', 'strangers', 'shared_frames', 'learning_curve',
-           'plot_learning_curve', 'figure_section', 'banner_section', 'share_section', 'comparison_section',
-           'stranger_section', 'learning_section', 'report_sections', 'write_report']
+           'intervals', 'figures_at', 'plot_confusion', 'plot_recall', 'top_losses', 'plot_predictions', 'coin_test',
+           'Comparison', 'compare_runs', 'strangers', 'shared_frames', 'learning_curve', 'plot_learning_curve',
+           'figure_section', 'banner_section', 'share_section', 'comparison_section', 'stranger_section',
+           'learning_section', 'report_sections', 'write_report']
 
 # %% ../nbs/06_evaluate.ipynb #afc9ea82
 import math, warnings
@@ -22,9 +22,10 @@ import pandas as pd
 from matplotlib.ticker import LogLocator
 
 from .banners import plot_banners
-from .core import (BLANK, COLORS, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, figure_html,
-                                       html_page, need_columns, plot_style, table_html)
-from .images import open_photograph
+from .answers import score_matrix
+from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, need_columns
+from .look import COLORS, figure_html, html_page, plot_style, table_html
+from .photograph import open_photograph
 from .names import common_name
 
 # %% ../nbs/06_evaluate.ipynb #40c42ca2
@@ -287,19 +288,6 @@ def plot_recall(
     return figure
 
 # %% ../nbs/06_evaluate.ipynb #9cc9655a
-def score_matrix(
-    predictions: pd.DataFrame, # with `scores`, and the classes' order in `.attrs['classes']`
-) -> tuple[np.ndarray, list[str]]: # photographs × classes, and the classes
-    "Give the scores of all classes as one array; raise `EvaluateError` where the classes' order is not known."
-    need_columns(predictions, ('scores',), 'predictions')
-    classes = list(predictions.attrs.get('classes', ()))
-    if predictions.empty: return np.empty((0, len(classes))), classes
-    if set(predictions.scores.map(len)) != {len(classes)}:
-        raise EvaluateError('the scores do not go with the classes', "predictions.attrs['classes']",
-                            'Read the table with `read_table`, or name the classes in the order of the scores')
-    return np.stack(predictions.scores.to_list()), classes
-
-
 def top_losses(
     predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
     count: int = 12, # photographs wanted

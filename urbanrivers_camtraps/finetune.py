@@ -30,7 +30,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms.functional import gaussian_blur
 
-from .core import HUMAN, VEHICLE, atomic_path, need_columns, plot_style
+from .core import HUMAN, VEHICLE, atomic_path, need_columns
+from .look import plot_style
 from .dataset import split_hash
 from .names import common_name
 from .train import Recipe, TrainError, make_dataloaders, probe, quick_precision

@@ -17,8 +17,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, label as numbered
 
 from .banners import FIXED_TRIM
-from .core import COLORS, HUMAN, VEHICLE, need_columns, plot_style
-from .images import open_photograph
+from .core import HUMAN, VEHICLE, need_columns
+from .look import COLORS, plot_style
+from .photograph import open_photograph
 from .names import common_name
 
 # %% ../nbs/04b_motion.ipynb #bbe42229

@@ -41,7 +41,7 @@ from torch.nn import functional as F
 from .banners import FIXED_TRIM
 from .core import CamtrapsError, TableError, atomic_path, need_columns, read_table, write_table
 from .dataset import split_hash
-from .images import STORED_SIDE, open_photograph
+from .photograph import STORED_SIDE, open_photograph
 from .motion import BOX
 
 # %% ../nbs/05_train.ipynb #b20c84cc

@@ -15,7 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .core import COLORS, CamtrapsError, need_columns, plot_style
+from .core import CamtrapsError, need_columns
+from .look import COLORS, plot_style
 
 # %% ../nbs/01b_votes.ipynb #5a17cef6
 class VotesError(CamtrapsError):

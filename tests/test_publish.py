@@ -1,0 +1,307 @@
+"""Publishing as the Hub sees it: a Space in an empty environment, a repo that is downloaded, and a line that is cut."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import venv
+from pathlib import Path
+
+import pytest
+from hub_stand_in import Hub
+
+from urbanrivers_camtraps.bundle import read_bundle
+from urbanrivers_camtraps.core import CamtrapsError
+from urbanrivers_camtraps.predict import score_photograph
+from urbanrivers_camtraps.publish import PublishError, publish, write_model_repo, write_space
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What a page that only predicts must do without.
+HEAVY = ['torch', 'torchvision', 'fastai', 'fastcore', 'matplotlib', 'sklearn', 'onnx', 'urbanrivers_camtraps']
+NAME = 'urban-rivers/who'
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    "Read all files below a folder."
+    return {o.relative_to(folder).as_posix(): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
+
+
+# --- a Space in an environment of its own
+
+@pytest.fixture(scope='module')
+def space(bundle_folder, tmp_path_factory) -> Path:
+    "A Space as a dry run leaves it, copied away."
+    folder = tmp_path_factory.mktemp('written')/'space'
+    tried = publish('space', NAME, bundle_folder, dry_run=True, folder=folder, endpoint='http://127.0.0.1:9')
+    assert tried.commit is None
+    return Path(shutil.copytree(tried.folder, tmp_path_factory.mktemp('elsewhere')/'app'))
+
+
+@pytest.fixture(scope='module')
+def python(space, tmp_path_factory) -> Path:
+    "A Python with the Space's own requirements and nothing else."
+    folder = tmp_path_factory.mktemp('venv')
+    venv.create(folder, with_pip=True)
+    subprocess.run([folder/'bin'/'python', '-m', 'pip', 'install', '-qq', '-r', space/'requirements.txt'], check=True, timeout=600)
+    return folder/'bin'/'python'
+
+
+def clean_environment(**extra) -> dict[str, str]:
+    "The environment without what points to this project or to a Hub."
+    mine = {o: value for o, value in os.environ.items() if not o.startswith(('PYTHON', 'CAMTRAPS', 'HF_', 'GRADIO', 'VIRTUAL'))}
+    return {**mine, 'NO_PROXY': '127.0.0.1,localhost', **extra}
+
+
+@pytest.fixture(scope='module')
+def served(space, python, tmp_path_factory):
+    "The Space, served: its address, and what starting it cost."
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = server.getsockname()[1]
+    folder = tmp_path_factory.mktemp('log')
+    environment = clean_environment(GRADIO_SERVER_PORT=str(port), GRADIO_TEMP_DIR=str(folder/'uploads'), HF_HUB_OFFLINE='1')
+    started = time.monotonic()
+    with (folder/'log.txt').open('w') as log:
+        process = subprocess.Popen([python, 'app.py'], cwd=space, env=environment, stdout=log, stderr=log, start_new_session=True)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        while True:
+            try: opener.open(f'http://127.0.0.1:{port}/', timeout=5).close()
+            except OSError:
+                if process.poll() is not None or time.monotonic() - started > 120: pytest.fail((folder/'log.txt').read_text())
+                time.sleep(.1)
+            else: break
+        yield f'http://127.0.0.1:{port}/', process.pid, time.monotonic() - started
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def test_space_answers_as_the_bundle_does(served, space, bundle_folder, photograph):
+    from gradio_client import Client, handle_file
+    url, pid, seconds = served
+    client = Client(url, verbose=False, analytics_enabled=False)
+    _, found = client.predict(image_path=handle_file(str(photograph)), api_name='/top_3_preds')
+    bundle = read_bundle(bundle_folder)
+    scores = score_photograph(bundle, photograph)
+    assert found['prediction']['class'] == bundle.classes[scores.argmax()]
+    assert found['prediction']['probability'] == pytest.approx(float(scores.max()), abs=1e-6)
+    peak = next(line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('VmHWM'))
+    print(f'cold start {seconds:.1f} s, {peak}, {len(contents(space))} files')
+
+
+def test_space_is_light(python, tmp_path):
+    code = f'import importlib.util as u; print([o for o in {HEAVY} if u.find_spec(o)])'
+    done = subprocess.run([python, '-I', '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == '[]\n', done.stderr
+
+
+def test_space_has_the_whole_bundle_and_no_more_rooms_than_it_needs(space, bundle_folder):
+    assert contents(space/'bundle') == contents(bundle_folder)
+    rooms = {o.stem for o in (space/'urbanrivers_camtraps').glob('*.py')}
+    assert {'app', 'bundle', 'core', 'predict'} <= rooms and not {'train', 'site', 'clean', 'cli', 'publish'} & rooms
+
+
+# --- the Hub
+
+@pytest.fixture
+def hub(monkeypatch):
+    "A stand-in for the Hub; huggingface_hub sends large files the plain way and does not wait between attempts."
+    from types import SimpleNamespace
+
+    from huggingface_hub import close_session, constants
+    from huggingface_hub.utils import _http
+    monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True)
+    monkeypatch.setattr(_http, 'time', SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.delenv('HF_TOKEN', raising=False)
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    close_session()
+    hub = Hub()
+    yield hub
+    hub.close()
+    close_session()
+
+
+@pytest.fixture
+def send(hub, bundle_folder, tmp_path):
+    "Publish to the stand-in."
+    def send(kind='space', token='hf_writer', **options):
+        return publish(kind, NAME, options.pop('bundle', bundle_folder), folder=tmp_path/kind, token=token, endpoint=hub.url, **options)
+    return send
+
+
+@pytest.fixture
+def other_bundle(bundle_folder, tmp_path) -> Path:
+    "Another bundle: other weights, one example less, one more text."
+    import hashlib
+    import json
+    folder = Path(shutil.copytree(bundle_folder, tmp_path/'other'))
+    (folder/'model.safetensors').write_bytes(b'other weights'*99)
+    shutil.rmtree(folder/'examples')
+    (folder/'notes.md').write_text('New.\n')
+    description = json.loads((folder/'bundle.json').read_text())
+    description['files'] = {o: hashlib.sha256(data).hexdigest() for o, data in contents(folder).items() if o != 'bundle.json'}
+    (folder/'bundle.json').write_text(json.dumps(description))
+    return folder
+
+
+def test_space_is_published_as_one_commit(hub, send):
+    done = send()
+    assert hub.files(NAME) == contents(done.folder) and len(hub.repos[NAME]) == 2
+    assert done.commit == hub.repos[NAME][-1][0] and set(done.difference.change) == {'new', 'changed'}
+    assert done.url == f'{hub.url}/spaces/{NAME}'
+
+
+def test_again_changes_nothing_and_sends_nothing(hub, send):
+    first, sent = send(), len(hub.requests)
+    second = send()
+    assert second.commit == first.commit and set(second.difference.change) == {'same'}
+    assert {command for command, _ in hub.requests[sent:]} == {'GET'}
+
+
+def test_difference_and_removal(hub, send, other_bundle):
+    send()
+    tried = send(bundle=other_bundle, dry_run=True)
+    assert len(hub.repos[NAME]) == 2 and tried.commit is None
+    done = send(bundle=other_bundle)
+    change = done.difference.set_index('path').change
+    assert tried.difference.equals(done.difference)
+    assert change['bundle/examples/Branta_canadensis.jpg'] == 'removed' and change['bundle/notes.md'] == 'new'
+    assert change['bundle/model.safetensors'] == 'changed' and change['bundle/model.onnx'] == change['app.py'] == 'same'
+    assert hub.files(NAME) == contents(done.folder)
+
+
+def test_model_repo_is_a_bundle_after_download(hub, send, bundle_folder, photograph, tmp_path):
+    send('model')
+    for path, data in hub.files(NAME).items():
+        (tmp_path/'got'/path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/'got'/path).write_bytes(data)
+    got, given = read_bundle(tmp_path/'got'), read_bundle(bundle_folder)
+    assert (score_photograph(got, photograph) == score_photograph(given, photograph)).all()
+    assert (tmp_path/'got'/'README.md').read_text().startswith('---\nlibrary_name: onnx\nlicense: apache-2.0\npipeline_tag:')
+
+
+def test_private(hub, send):
+    send(private=True)
+    assert hub.private[NAME]
+    hub.private[NAME] = False
+    with pytest.raises(PublishError, match='is public, and was to be private'): send(private=True)
+
+
+@pytest.fixture
+def before(hub, send) -> dict[str, bytes]:
+    "What is published before something goes wrong."
+    send()
+    return hub.files(NAME)
+
+
+def is_as_before(hub, before) -> bool:
+    "Say whether the published Space is as it was."
+    return hub.files(NAME) == before and len(hub.repos[NAME]) == 2
+
+
+def completes(hub, send, bundle) -> bool:
+    "Publish again, and say whether all of it is there."
+    folder = send(bundle=bundle).folder
+    return hub.files(NAME) == contents(folder) and len(hub.repos[NAME]) == 3
+
+
+def test_line_cut_once(hub, send, before, other_bundle):
+    hub.cuts = 1
+    assert completes(hub, send, other_bundle) and hub.cuts == 0
+
+
+def test_line_cut_for_good(hub, send, before, other_bundle):
+    hub.cuts = 1000
+    with pytest.raises(PublishError, match='the connection to the Hub was cut') as error: send(bundle=other_bundle)
+    assert '\n' not in str(error.value) and is_as_before(hub, before)
+    hub.cuts = 0
+    assert completes(hub, send, other_bundle)
+
+
+def test_reply_to_the_commit_lost(hub, send, before, other_bundle):
+    hub.mute = True
+    with pytest.raises(PublishError, match='was cut'): send(bundle=other_bundle)
+    hub.mute = False
+    again = send(bundle=other_bundle)  # it did arrive
+    assert set(again.difference.change) == {'same'} and len(hub.repos[NAME]) == 3 and hub.files(NAME) == contents(again.folder)
+
+
+@pytest.mark.parametrize(('part', 'status', 'said'), [
+    ('/commit/', 500, 'has a fault'), ('/preupload/', 503, 'has a fault'), ('/objects/batch', 502, 'has a fault'),
+    ('/commit/', 412, 'changed by somebody else'), ('/commit/', 429, 'too many requests')])
+def test_fault_of_the_hub(hub, send, before, other_bundle, part, status, said):
+    hub.faults = {part: status}
+    with pytest.raises(PublishError, match=said) as error: send(bundle=other_bundle)
+    assert '\n' not in str(error.value) and ('half published' in str(error.value) or status == 429)
+    assert is_as_before(hub, before)
+    hub.faults = {}
+    assert completes(hub, send, other_bundle)
+
+
+def test_somebody_else_publishes_meanwhile(hub, send, before, other_bundle, monkeypatch):
+    from huggingface_hub import HfApi
+    sent = HfApi.preupload_lfs_files
+
+    def slowly(*args, **kwargs):
+        "Let somebody else commit while the large files are sent."
+        hub.commit(NAME, {'theirs.txt': b'theirs'})
+        return sent(*args, **kwargs)
+    monkeypatch.setattr(HfApi, 'preupload_lfs_files', slowly)
+    with pytest.raises(PublishError, match='changed by somebody else'): send(bundle=other_bundle)
+    assert hub.files(NAME) == {'theirs.txt': b'theirs'}
+
+
+@pytest.mark.parametrize(('token', 'said'), [('hf_wrong', r'refused the token \(401'), ('hf_reader', r'does not allow this .*\(403')])
+def test_refused(hub, send, before, other_bundle, token, said):
+    with pytest.raises(PublishError, match=said) as error: send(bundle=other_bundle, token=token)
+    assert token not in str(error.value) and '\n' not in str(error.value) and is_as_before(hub, before)
+
+
+def test_refused_to_make_a_repo(hub, send):
+    with pytest.raises(PublishError, match='403'): send(token='hf_reader')
+    assert not hub.repos
+
+
+def test_no_token_and_no_network(hub, bundle_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no .env
+    with pytest.raises(CamtrapsError, match='HF_TOKEN: is not set'): publish('space', NAME, bundle_folder, endpoint=hub.url)
+    hub.close()
+    with pytest.raises(PublishError, match='was cut'): publish('space', NAME, bundle_folder, token='hf_writer', endpoint=hub.url)
+    tried = publish('model', NAME, bundle_folder, dry_run=True, token='hf_writer', endpoint=hub.url)
+    assert set(tried.difference.change) == {'not compared'} and tried.folder == Path('data/publish/model')
+
+
+def test_killed_in_the_middle_of_an_upload(hub, send, before, other_bundle, tmp_path):
+    hub.held = True
+    code = ('import sys\nfrom urbanrivers_camtraps.publish import publish\n'
+            'publish("space", sys.argv[1], sys.argv[2], folder=sys.argv[3], token="hf_writer", endpoint=sys.argv[4])')
+    process = subprocess.Popen([sys.executable, '-c', code, NAME, other_bundle, tmp_path/'space', hub.url], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, env={**os.environ, 'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1'})
+    try: assert hub.uploading.wait(60), process.communicate(timeout=5)
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGKILL and is_as_before(hub, before)
+    hub.held = False
+    hub.go_on.set()
+    assert is_as_before(hub, before) and completes(hub, send, other_bundle)
+
+
+# --- folders
+
+def test_killed_while_writing(bundle_folder, tmp_path):
+    write_space(bundle_folder, tmp_path/'space')
+    shutil.copytree(tmp_path/'space'/'bundle', tmp_path/'.space.part')  # what a killed run leaves
+    assert contents(write_space(bundle_folder, tmp_path/'space')) and [o.name for o in tmp_path.iterdir()] == ['space']
+
+
+def test_damaged_bundle_is_not_published(bundle_folder, tmp_path):
+    damaged = Path(shutil.copytree(bundle_folder, tmp_path/'bundle'))
+    (damaged/'model.onnx').write_bytes(b'?')
+    for write in (write_space, write_model_repo):
+        with pytest.raises(CamtrapsError, match='is damaged'): write(damaged, tmp_path/'out')
+    assert not (tmp_path/'out').exists()

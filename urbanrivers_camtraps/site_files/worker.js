@@ -1,0 +1,229 @@
+// Looks at one photograph after the other, away from the page, so that the page never hangs. It asks for nothing but the
+// folder's own files. The pixels are made as urbanrivers_camtraps.photograph makes them: upright, on white, 1,024 at most.
+import * as ort from './vendor/ort.wasm.bundle.min.mjs'
+
+// As urbanrivers_camtraps.photograph has them.
+const { SIDE, BYTES, PIXELS, COSTLY_PIXELS, SCANS, SHORTEST, NARROWEST } = {{ limits }}
+const THUMBNAIL = 160
+const again = 'Copy or download it again'
+let session
+
+class Refused extends Error {}
+const refuse = (what, todo) => { throw new Refused(todo ? `${what}. ${todo}` : what) }
+
+async function load() {
+  ort.env.wasm.numThreads = 1
+  ort.env.wasm.wasmPaths = { wasm: new URL('vendor/ort-wasm-simd-threaded.wasm', import.meta.url).href }
+  ort.env.logLevel = 'error'
+  const [model, description] = await Promise.all([fetched('model.onnx'), fetched('bundle.json')])
+  const expected = JSON.parse(new TextDecoder().decode(description)).files['model.onnx']
+  if (crypto.subtle && await sha256(model) !== expected) throw new Error('model.onnx is damaged. Load the page again')
+  session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ['wasm'] })
+}
+
+async function fetched(name) {
+  const answer = await fetch(new URL(name, import.meta.url))
+  if (!answer.ok) throw new Error(`${name} could not be loaded (${answer.status})`)
+  return answer.arrayBuffer()
+}
+
+async function sha256(data) {
+  return [...new Uint8Array(await crypto.subtle.digest('SHA-256', data))].map(o => o.toString(16).padStart(2, '0')).join('')
+}
+
+// What a file is and how large, from its first bytes: before anything is decoded, so that no file can fill the memory.
+function headOf(data) {
+  const view = new DataView(data), n = data.byteLength
+  const text = (at, length) => at + length > n ? '' : String.fromCharCode(...new Uint8Array(data, at, length))
+  if (n > 3 && view.getUint16(0) === 0xffd8) return jpegHead(view)
+  if (text(1, 3) === 'PNG' && n > 24) return { type: 'image/png', width: view.getUint32(16), height: view.getUint32(20) }
+  if (text(0, 4) === 'RIFF' && text(8, 4) === 'WEBP' && n > 30) return webpHead(view, text(12, 4))
+  if (text(0, 2) === 'BM' && n > 26) {
+    return { type: 'image/bmp', width: view.getInt32(18, true), height: Math.abs(view.getInt32(22, true)) }
+  }
+  if (['II*\0', 'MM\0*'].includes(text(0, 4))) return { type: 'image/tiff' }
+  if (text(4, 4) === 'ftyp' && /hei|hev|mif1/.test(text(8, 4))) refuse('is a HEIC file, as telephones make them', 'Save it as JPEG first')
+  return {}
+}
+
+function jpegHead(view) {
+  let at = 2
+  const head = { type: 'image/jpeg' }
+  while (at + 9 < view.byteLength) {
+    if (view.getUint8(at) !== 0xff) return head
+    const marker = view.getUint8(at + 1)
+    if (marker === 0xff) { at += 1; continue }
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      Object.assign(head, { width: view.getUint16(at + 7), height: view.getUint16(at + 5), progressive: marker === 0xc2 })
+    }
+    if (marker === 0xda) return Object.assign(head, { data: at })
+    at += 2 + view.getUint16(at + 2)
+  }
+  return head
+}
+
+function webpHead(view, kind) {
+  const head = { type: 'image/webp', whole: view.getUint32(4, true) + 8 <= view.byteLength }
+  const low = at => view.getUint16(at, true)
+  if (kind === 'VP8X') return { ...head, width: 1 + low(24) + (view.getUint8(26) << 16), height: 1 + low(27) + (view.getUint8(29) << 16) }
+  if (kind === 'VP8 ') return { ...head, width: low(26) & 0x3fff, height: low(28) & 0x3fff }
+  const bits = view.getUint32(21, true)
+  return { ...head, width: 1 + (bits & 0x3fff), height: 1 + (bits >>> 14 & 0x3fff) }
+}
+
+// Browsers show a photograph that ends too early with a grey rest; here it is refused, as everywhere else.
+function isWhole(data, head) {
+  const bytes = new Uint8Array(data)
+  if (head.type === 'image/jpeg') {
+    for (let at = bytes.lastIndexOf(0xd9); at > head.data; at = bytes.lastIndexOf(0xd9, at - 1)) if (bytes[at - 1] === 0xff) return true
+    return false
+  }
+  if (head.type === 'image/png') {
+    for (let at = bytes.lastIndexOf(0x49); at > 24; at = bytes.lastIndexOf(0x49, at - 1)) {
+      if (bytes[at + 1] === 0x45 && bytes[at + 2] === 0x4e && bytes[at + 3] === 0x44) return true
+    }
+    return false
+  }
+  return head.whole !== false
+}
+
+function checkScans(data, head) {
+  const bytes = new Uint8Array(data)
+  let scans = 0
+  if (head.progressive) for (let at = bytes.indexOf(0xda); at > 0; at = bytes.indexOf(0xda, at + 1)) if (bytes[at - 1] === 0xff) scans += 1
+  if (scans > SCANS) refuse(`has more than ${SCANS} scans`, 'Save it as a plain JPEG')
+}
+
+function checkSize({ width, height, type, progressive }) {
+  if (!width || !height) return
+  const size = `${width}×${height} pixels`
+  const most = type === 'image/jpeg' && !progressive ? PIXELS : COSTLY_PIXELS
+  if (width * height > most) refuse(`has ${size}, more than ${Math.floor(most / 1e6)} million`, 'Shrink it first')
+  if (Math.max(width, height) > NARROWEST * Math.min(width, height)) refuse(`has ${size}: too narrow for a photograph`)
+  if (Math.min(width, height) < SHORTEST) refuse(`has only ${size}: too small to show anything`)
+}
+
+async function decode(file) {
+  if (!file.size) refuse('is empty', again)
+  if (file.size > BYTES) refuse(`has more than ${Math.floor(BYTES / 1e6)} MB`, 'Shrink it first')
+  let data
+  try { data = await file.arrayBuffer() } catch { refuse('cannot be read', 'Choose it again') }
+  const head = headOf(data)
+  if (!head.type) refuse('is no photograph (JPEG, PNG, WebP or BMP)')
+  checkSize(head)
+  checkScans(data, head)
+  if (!isWhole(data, head)) refuse('is damaged (it ends too early)', again)
+  let bitmap
+  const options = { imageOrientation: 'from-image', colorSpaceConversion: 'none', premultiplyAlpha: 'none' }
+  try { bitmap = await createImageBitmap(new Blob([data], { type: head.type }), options) } catch {
+    const kind = head.type.slice(6).toUpperCase()
+    if (!head.width) refuse(`is a ${kind} file, which this browser does not open`, 'Save it as JPEG first')
+    refuse(`is damaged (this browser cannot decode the ${kind} file)`, again)
+  }
+  try { checkSize({ ...head, width: bitmap.width, height: bitmap.height }) } catch (error) { bitmap.close(); throw error }
+  return bitmap
+}
+
+const even = x => { const near = Math.round(x); return near - x === .5 && near % 2 ? near - 1 : near }
+
+function shrunkSize(width, height) {
+  const scale = Math.min(1, SIDE / Math.max(width, height))
+  return [width, height].map(o => Math.max(1, even(o * scale)))
+}
+
+// Pillow's Hamming filter in its own whole numbers, so that both make the same pixels of the same pixels.
+function weights(from, to) {
+  const scale = from / to, wide = Math.max(scale, 1), all = []
+  for (let i = 0; i < to; i++) {
+    const middle = (i + .5) * scale
+    const start = Math.max(0, Math.trunc(middle - wide + .5)), end = Math.min(from, Math.trunc(middle + wide + .5))
+    const row = Float64Array.from({ length: end - start }, (_, o) => hamming((o + start - middle + .5) / wide))
+    const sum = row.reduce((a, b) => a + b, 0)
+    all.push([start, row.map(o => Math.trunc(o / sum * 4194304 + (o < 0 ? -.5 : .5)))])
+  }
+  return all
+}
+
+function hamming(x) {
+  x = Math.abs(x)
+  if (x === 0) return 1
+  return x >= 1 ? 0 : Math.sin(x * Math.PI) / (x * Math.PI) * (Math.fround(.54) + Math.fround(.46) * Math.cos(x * Math.PI))
+}
+
+// Reads strips of the photograph and shrinks them as they come: what is held is the result and one strip.
+function pixelsOf(bitmap) {
+  const { width, height } = bitmap, [wide, high] = shrunkSize(width, height)
+  const strip = Math.max(1, Math.min(height, Math.ceil(2 ** 20 / width)))
+  const canvas = new OffscreenCanvas(width, strip)
+  const context = canvas.getContext('2d', { willReadFrequently: true })
+  if (!context) refuse('is too wide for this browser', 'Shrink it first')
+  const narrow = new Uint8Array(height * wide * 3), across = wide === width ? null : weights(width, wide)
+  for (let top = 0; top < height; top += strip) {
+    const rows = Math.min(strip, height - top)
+    context.fillStyle = '#fff'
+    context.fillRect(0, 0, width, strip)
+    context.drawImage(bitmap, 0, top, width, rows, 0, 0, width, rows)
+    const read = context.getImageData(0, 0, width, rows).data
+    for (let y = 0; y < rows; y++) squeezeRow(read, y * width * 4, narrow, (top + y) * wide * 3, wide, across)
+  }
+  canvas.width = canvas.height = 1
+  return { wide, high, pixels: high === height ? narrow : squeezeColumns(narrow, wide, weights(height, high)) }
+}
+
+function squeezeRow(from, at, to, put, wide, across) {
+  for (let x = 0; x < wide; x++, put += 3) {
+    if (!across) { for (let c = 0; c < 3; c++) to[put + c] = from[at + x * 4 + c]; continue }
+    const [start, row] = across[x]
+    let red = 2097152, green = 2097152, blue = 2097152
+    for (let k = 0, o = at + start * 4; k < row.length; k++, o += 4) {
+      red += from[o] * row[k]; green += from[o + 1] * row[k]; blue += from[o + 2] * row[k]
+    }
+    to[put] = clipped(red); to[put + 1] = clipped(green); to[put + 2] = clipped(blue)
+  }
+}
+
+function squeezeColumns(from, wide, down) {
+  const length = wide * 3, to = new Uint8Array(down.length * length), sums = new Float64Array(length)
+  down.forEach(([start, row], y) => {
+    sums.fill(2097152)
+    row.forEach((weight, k) => { for (let x = 0, o = (start + k) * length; x < length; x++, o++) sums[x] += from[o] * weight })
+    for (let x = 0; x < length; x++) to[y * length + x] = clipped(sums[x])
+  })
+  return to
+}
+
+const clipped = sum => sum < 0 ? 0 : Math.min(255, Math.floor(sum / 4194304))
+
+async function thumbnailOf(bitmap) {
+  const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height))
+  const canvas = new OffscreenCanvas(Math.max(1, bitmap.width * scale), Math.max(1, bitmap.height * scale))
+  const context = canvas.getContext('2d')
+  context.imageSmoothingQuality = 'high'
+  context.fillStyle = '#fff'
+  context.fillRect(0, 0, canvas.width, canvas.height)
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
+  return canvas.convertToBlob({ type: 'image/jpeg', quality: .7 })
+}
+
+async function score({ file, trim }) {
+  const began = performance.now(), bitmap = await decode(file)
+  let thumbnail, made
+  try { made = pixelsOf(bitmap); thumbnail = await thumbnailOf(bitmap) } finally { bitmap.close() }
+  const decoded = performance.now()
+  const photograph = new ort.Tensor('uint8', made.pixels, [made.high, made.wide, 3])
+  const inputs = { photograph, trim: new ort.Tensor('float32', Float32Array.from(trim), [2]) }
+  const { scores } = await session.run(inputs)
+  return { scores: scores.data, thumbnail, ms: { model: performance.now() - decoded, all: performance.now() - began } }
+}
+
+const loading = load()
+loading.then(() => postMessage({ ready: true }), error => postMessage({ failed: error.message }))
+let turn = Promise.resolve()  // one after the other: two decoded photographs at once are one too many for a phone
+
+onmessage = ({ data }) => {
+  turn = turn.then(async () => {
+    try { await loading; postMessage({ id: data.id, ...await score(data) }) } catch (error) {
+      postMessage({ id: data.id, error: error instanceof Refused ? error.message : `cannot be looked at (${error.message})` })
+    }
+  })
+}
