@@ -3,16 +3,16 @@
     python tools/bench_app.py
 
 `python app.py` serves a bundle of a freshly made EfficientNet-Lite0 and one of a ResNet-18, each in a process of its
-own. The cold start is from starting the process to its first page. Then eight clients each send drawn photographs of
+own, from the folder that `publish space --dry-run` writes and in an environment of its requirements alone (with pyarrow, which
+pandas loads where it finds it, it takes some 80 MB more). The cold start is from starting the process to its first page. Then eight clients each send drawn photographs of
 3648×2736 pixels, each uploaded anew and asked about as the public page does, for twenty seconds; the peak memory is
 the process's own after that. The clients and the app share the machine's cores, and drawing is not counted."""
-import http.client, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time
+import http.client, json, os, re, signal, socket, subprocess, tempfile, threading, time, venv
 from pathlib import Path
 from types import SimpleNamespace
 
 from bench_images import draw
 
-ROOT = Path(__file__).parents[1]
 BOUNDARY, CLIENTS, SECONDS = 'between-the-parts', 8, 20
 CLASSES = ['Actitis macularius', 'Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'Sylvilagus floridanus',
            'Trachemys scripta', 'Turdus migratorius', 'blank']
@@ -31,18 +31,29 @@ def make_bundle(
     return write_bundle(SimpleNamespace(model=network, recipe=recipe, dls=SimpleNamespace(vocab=CLASSES)), folder)
 
 
+def environment_of(
+    requirements: Path, # of a Space
+    folder: Path, # becomes the environment
+) -> Path: # its Python
+    "Install a Space's requirements and nothing else."
+    venv.create(folder, with_pip=True)
+    subprocess.run([folder/'bin'/'pip', 'install', '-qq', '--disable-pip-version-check', '-r', requirements], check=True, stderr=subprocess.DEVNULL)
+    return folder/'bin'/'python'
+
+
 def start(
-    bundle: Path, # to serve
+    space: Path, # to serve
+    python: Path, # of its environment
     uploads: Path, # where the visitors' files go
 ) -> tuple[subprocess.Popen, int, float]:
-    "Serve a bundle; return the process, its port and the seconds until its first page."
+    "Serve a Space; return the process, its port and the seconds until its first page."
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
-    environment = {**os.environ, 'CAMTRAPS_BUNDLE': str(bundle), 'GRADIO_SERVER_PORT': str(port), 'GRADIO_TEMP_DIR': str(uploads),
+    environment = {**os.environ, 'CAMTRAPS_BUNDLE': str(space/'bundle'), 'GRADIO_SERVER_PORT': str(port), 'GRADIO_TEMP_DIR': str(uploads),
                    'CAMTRAPS_RATE': '100000'}
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, 'app.py'], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen([python, 'app.py'], cwd=space, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None:
         try:
             if ask(port, 'GET', '/')[0] == 200: return process, port, time.perf_counter() - began
@@ -94,9 +105,12 @@ def measure(
     photographs: list[bytes], # to send
 ) -> list[dict]:
     "Measure one bundle."
+    from urbanrivers_camtraps.publish import write_space
     with tempfile.TemporaryDirectory() as folder:
-        bundle = make_bundle(backbone, Path(folder)/'bundle')
-        process, port, seconds = start(bundle, Path(folder)/'uploads')
+        space = write_space(make_bundle(backbone, Path(folder)/'bundle'), Path(folder)/'space')
+        python = environment_of(space/'requirements.txt', Path(folder)/'environment')
+        start(space, python, Path(folder)/'uploads')[0].kill()  # once, to compile what was just installed
+        process, port, seconds = start(space, python, Path(folder)/'uploads')
         try:
             done, errors, spent = load(port, photographs)
             peak = int(re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{process.pid}/status').read_text())[1])/1024

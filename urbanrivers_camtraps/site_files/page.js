@@ -4,7 +4,7 @@ const $ = id => document.getElementById(id)
 const SPACE = document.documentElement.dataset.space
 const ENDING = /\.(jpe?g|png|webp|tiff?|bmp)$/i, PAGE = 100, BARS = 5
 const WORDS = { blank: 'nobody there', sure: 'sure', 'ask a volunteer': 'not sure: show it to a volunteer' }
-const GUESS = 'a guess: from which score on it can be trusted was not measured'
+const GUESS = 'a guess: trust was not measured'
 const bundle = fetch('bundle.json').then(answer => answer.ok ? answer.json() : Promise.reject(new Error('bundle.json is missing')))
 let measured = true // whether scores were found that can be trusted; only words depend on it
 bundle.then(o => { measured = Object.keys(o.thresholds ?? {}).length > 0 }, () => {})
