@@ -54,6 +54,7 @@ def test_rooms_are_in_the_wheel(rooms):
 def test_nothing_but_code_and_licence(wheel):
     tops = {Path(o).parts[0] for o in zipfile.ZipFile(wheel).namelist()}
     assert tops == {PACKAGE, f'{PACKAGE}-{wheel.name.split("-")[1]}.dist-info'}
+    assert f'{PACKAGE}/site_files/index.html' in zipfile.ZipFile(wheel).namelist()
     assert any(o.endswith('/LICENSE') for o in zipfile.ZipFile(wheel).namelist())
 
 
