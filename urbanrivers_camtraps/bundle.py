@@ -355,6 +355,7 @@ def _check_files(folder: Path, files: dict[str, str]) -> None:
     for name, expected in {'model.onnx': None, **files}.items():
         path, todo = folder/name, 'Copy the bundle again'
         if expected is None: raise BundleError('has no hash in bundle.json', path, todo)
+        if not name.isprintable(): raise BundleError('lists a file whose name cannot be one', folder/'bundle.json', todo)
         try: inside, is_file = path.resolve().is_relative_to(folder.resolve()), path.is_file()
         except (OSError, ValueError, RuntimeError) as error:  # too long, no UTF-8, a NUL, a loop of links
             raise BundleError('lists a file whose name cannot be one', folder/'bundle.json', todo) from error
