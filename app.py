@@ -275,7 +275,7 @@ _NAME_EXAMPLES = """() => { const names = NAMES;
 
 
 def make_app(
-    bundle_folder: str | Path | None = None, # by default the setting CAMTRAPS_BUNDLE, `data/bundle` or `bundle`
+    bundle_folder: str | Path | None = None, # by default as `find_bundle` finds it
 ) -> gr.Blocks:
     "Make the page; raise `BundleError` where there is no bundle."
     bundle, reports = read_bundle(find_bundle(bundle_folder)), find_reports()
@@ -315,7 +315,7 @@ def _theme() -> gr.themes.Base:
 
 
 def launch(
-    bundle_folder: str | Path | None = None, # by default the setting CAMTRAPS_BUNDLE, `data/bundle` or `bundle`
+    bundle_folder: str | Path | None = None, # by default as `find_bundle` finds it
     host: str | None = None, # by default GRADIO_SERVER_NAME, or this machine alone
     port: int | None = None, # by default GRADIO_SERVER_PORT, or the first free one from 7860
 ) -> None:

@@ -8,7 +8,7 @@ __all__ = ['FORMAT_VERSION', 'DESCRIPTION_LIMIT', 'MODELS', 'Trim', 'Deviation',
            'read_bundle', 'write_bundle']
 
 # %% ../nbs/07_bundle.ipynb #6997586d
-import copy, hashlib, io, json, os, shutil, warnings
+import copy, hashlib, io, json, warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import onnxruntime as ort
 from PIL import ExifTags, Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import HUMAN, CamtrapsError, SettingError, folder_name, setting
+from .core import HUMAN, CamtrapsError, SettingError, atomic_folder, folder_name, setting
 from .photograph import STORED_SIDE, open_photograph
 from .names import common_name
 
@@ -395,19 +395,7 @@ def _replaced_folder(folder: Path) -> Iterator[Path]:
     "Yield an empty folder beside `folder` and let it take its place when the block ends well."
     if folder.exists() and not (folder/'bundle.json').is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError('is no bundle and would be replaced', folder, 'Name a new folder')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{o}') for o in ('part', 'old'))
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
-        yield new
-        if folder.exists(): folder.rename(old)
-        try: new.rename(folder)
-        except OSError:
-            if old.exists(): old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally: shutil.rmtree(new, ignore_errors=True)
+    with atomic_folder(folder) as new: yield new
 
 # %% ../nbs/07_bundle.ipynb #d9e7bce3
 #: The model card; `write_bundle` fills it in.

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'folder_name', 'class_name', 'CamtrapsError', 'SettingError',
-           'TableError', 'setting', 'atomic_path', 'write_table', 'read_table', 'need_columns']
+           'TableError', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table', 'need_columns']
 
 # %% ../nbs/00_core.ipynb #1f7a28a2
-import json, os
+import json, os, shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +96,28 @@ def atomic_path(
         yield temporary
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(
+    folder: str | Path, # where it shall stand in the end; whether what stands there may go is for the caller to say
+) -> Iterator[Path]:
+    "Yield an empty folder beside `folder`; let it take its place when the block ends well, remove it when it does not."
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (folder.with_name(f'.{folder.name}.{o}') for o in ('part', 'old'))
+    if old.exists() and not folder.exists(): old.rename(folder)  # a run was killed between the two moves below
+    for left in (new, old): shutil.rmtree(left, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists(): folder.rename(old)
+        try: new.rename(folder)
+        except OSError:
+            if old.exists(): old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally: shutil.rmtree(new, ignore_errors=True)
 
 # %% ../nbs/00_core.ipynb #387cbb0e
 def write_table(

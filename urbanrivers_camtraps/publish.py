@@ -24,7 +24,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from . import core
 from .bundle import Bundle, read_bundle
-from .core import HUMAN, CamtrapsError, SettingError, class_name, setting
+from .core import HUMAN, CamtrapsError, SettingError, atomic_folder, class_name, setting
 
 # %% ../nbs/21_publish.ipynb #c0dfff82
 class PublishError(CamtrapsError):
@@ -49,15 +49,9 @@ def _check_target(folder: Path, sign: str, bundle_folder: Path) -> None:
 def _fresh_folder(folder: Path, sign: str, bundle_folder: Path) -> Iterator[Path]:
     "Yield an empty folder beside `folder`, and let it take its place when the block ends well."
     _check_target(folder, sign, bundle_folder)
-    new = folder.with_name(f'.{folder.name}.part')
-    shutil.rmtree(new, ignore_errors=True)  # what a killed run left
-    new.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as new:
         yield new
         _check_published(new, bundle_folder)
-        if folder.exists(): shutil.rmtree(folder)
-        new.rename(folder)
-    finally: shutil.rmtree(new, ignore_errors=True)
 
 # %% ../nbs/21_publish.ipynb #1cfc5354
 #: Folders of a person, on any system.

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .bundle import MODELS, Bundle, Figure, _replaced_folder, _session, _sha256, read_bundle
-from .core import CamtrapsError, need_columns
+from .bundle import MODELS, Bundle, Figure, _session, _sha256, read_bundle
+from .core import CamtrapsError, atomic_folder, need_columns
 from .photograph import STORED_SIDE, open_photograph
 
 # %% ../nbs/07b_small.ipynb #f826a4a3
@@ -108,7 +108,7 @@ def add_small(
     model = halved(bundle) if precision == 'float16' else quantized(bundle, photographs)
     cost = _cost(bundle, precision, model, judged)
     if cost.before - cost.after >= most: return cost, False
-    with _replaced_folder(bundle.folder) as new:
+    with atomic_folder(bundle.folder) as new:
         shutil.copytree(bundle.folder, new, dirs_exist_ok=True)
         path = new/MODELS[precision]
         path.write_bytes(model)

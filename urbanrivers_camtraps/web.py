@@ -17,8 +17,8 @@ import jinja2
 from PIL import Image, ImageDraw
 
 from . import photograph
-from .bundle import Bundle, _replaced_folder, read_bundle
-from .core import CamtrapsError, class_name
+from .bundle import Bundle, read_bundle
+from .core import CamtrapsError, atomic_folder, class_name
 from .look import PAGE
 
 # %% ../nbs/22_web.ipynb #1218d73d
@@ -229,5 +229,5 @@ def write_site(
         raise WebError('is no site and would be replaced', out, 'Name a new folder')
     if bundle.folder.resolve().is_relative_to(out.resolve()): raise WebError('holds the bundle', out, 'Name a new folder')
     packages = [(o, _tarball(o, Path(vendor) if vendor else None)) for o in VENDORED]
-    with _replaced_folder(out) as new: _fill_site(new, bundle, space, packages)
+    with atomic_folder(out) as new: _fill_site(new, bundle, space, packages)
     return out
