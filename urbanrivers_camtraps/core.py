@@ -4,12 +4,16 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'folder_name', 'class_name', 'CamtrapsError', 'SettingError',
-           'TableError', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table', 'need_columns']
+           'TableError', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table', 'need_columns',
+           'in_order']
 
 # %% ../nbs/00_core.ipynb #1f7a28a2
 import json, os, shutil
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -158,3 +162,19 @@ def need_columns(
     missing = [o for o in columns if o not in table]
     if missing: raise TableError(f"lacks {', '.join(missing)} (it has {', '.join(map(str, table.columns))})", where)
     return table
+
+# %% ../nbs/00_core.ipynb #68fce00c
+def in_order(
+    one: Callable, # called with each item, in threads
+    items: Iterable, # taken only as they are needed
+    workers: int, # threads
+    ahead: int | None = None, # items begun and not yet taken; by default four a thread
+) -> Iterator: # of the results
+    "Map with threads, in the order of the items, never far ahead of whoever takes the results."
+    waiting, items, pool = deque(), iter(items), ThreadPoolExecutor(workers)
+    try:
+        while True:
+            waiting.extend(pool.submit(one, item) for item in islice(items, (ahead or 4*workers) - len(waiting)))
+            if not waiting: return
+            yield waiting.popleft().result()
+    finally: pool.shutdown(cancel_futures=True)  # also where the block ends badly: what is under way is finished

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MANIFEST', 'STORED', 'ADOPTED', 'FAILED', 'UNLABELLED', 'NUMBERS', 'NO_USE', 'WAITING', 'ADDED', 'DamagedError',
-           'photograph_path', 'is_md5', 'check_md5', 'describe', 'Patience', 'HostError', 'Entry', 'read_manifest',
-           'download_photographs']
+           'photograph_path', 'is_md5', 'check_md5', 'describe', 'Patience', 'HostError', 'ask_photograph', 'Entry',
+           'read_manifest', 'Hosts', 'download_photographs']
 
 # %% ../nbs/03_images.ipynb #fb3b32f7
 import csv, errno, hashlib, io, itertools, os, re, shutil, threading, time
@@ -118,7 +118,11 @@ def _body(answer: requests.Response, where: str, patience: Patience) -> bytes:
     raise PhotographError(f'has more than {patience.largest/1e6:g} MB', where, todo)
 
 
-def _ask(session: requests.Session, url: str, patience: Patience) -> bytes:
+def ask_photograph(
+    session: requests.Session, # from `web_session`
+    url: str, # of the photograph
+    patience: Patience = Patience(), # with the host
+) -> bytes:
     "Read one photograph; tell a host that fails from an answer that is damaged and from a refusal."
     where = re.sub('//[^/@]*@', '//', re.split('[?#]', url)[0])  # no password of an address either
     try:
@@ -306,14 +310,25 @@ def _kept(album: _Album, media_id: str, path: str, verify: bool) -> Entry | None
     return None
 
 # %% ../nbs/03_images.ipynb #82a917b1
-class _Hosts:
+class Hosts:
     "How the hosts do: after `most` failures in a row one is left alone."
-    def __init__(self, most: int): self.most, self.lock, self.failures, self.why = most, threading.Lock(), Counter(), {}
+    def __init__(
+        self,
+        most: int = Patience.failures, # failures in a row
+    ): self.most, self.lock, self.failures, self.why = most, threading.Lock(), Counter(), {}
 
     @staticmethod
-    def name(url: str) -> str: return re.sub('//[^/@]*@', '//', re.match(r'(\w+://)?[^/?#]*', url)[0])
+    def name(
+        url: str, # any address
+    ) -> str:
+        "Give the host of an address, without its password."
+        return re.sub('//[^/@]*@', '//', re.match(r'(\w+://)?[^/?#]*', url)[0])
 
-    def note(self, url: str, error: CamtrapsError | None = None) -> None:
+    def note(
+        self,
+        url: str, # that was asked for
+        error: CamtrapsError | None = None, # how the host failed, if it did
+    ) -> None:
         "Note that a host answered, or how it failed."
         with self.lock:
             host = self.name(url)
@@ -322,7 +337,10 @@ class _Hosts:
                 self.failures[host] += 1
                 self.why[host] = self.why.get(host) or error.what
 
-    def left_alone(self, url: str) -> HostError | None:
+    def left_alone(
+        self,
+        url: str, # about to be asked for
+    ) -> HostError | None:
         "Say why a host is left alone, if it is."
         host = self.name(url)
         if self.failures[host] < self.most: return None
@@ -356,7 +374,7 @@ class _Errand:
     "Keep or fetch one photograph after the other."
     album: _Album
     session: requests.Session
-    hosts: _Hosts
+    hosts: Hosts
     cores: ThreadPoolExecutor # decodes: a thread a core
     patience: Patience
     resume: bool
@@ -389,7 +407,7 @@ class _Errand:
         for attempt in range(self.patience.tries):
             if gone := self.hosts.left_alone(row.url): raise gone
             try:
-                data = _ask(self.session, row.url, self.patience)
+                data = ask_photograph(self.session, row.url, self.patience)
                 entry, jpeg = self.cores.submit(_copied, data, row.media_id, path, self.album.max_side).result()
                 break
             except DamagedError:
@@ -425,7 +443,7 @@ def _in_rounds(errand: _Errand, rows: Iterable, workers: int) -> Iterator[Entry]
             else: yield entry
         if pause is None or not waiting: break
         time.sleep(pause)
-        rows, errand.hosts = [row for row, _ in waiting], _Hosts(errand.patience.failures)
+        rows, errand.hosts = [row for row, _ in waiting], Hosts(errand.patience.failures)
     for row, entry in waiting:  # all photographs of a dead host tell the same
         yield entry._replace(status=FAILED, error=str(errand.hosts.left_alone(row.url) or entry.error))
 
@@ -487,7 +505,7 @@ def download_photographs(
           web_session(workers, patience.retries) as session, ThreadPoolExecutor(os.cpu_count()) as cores):
         if resume and not verify: entries = _at_home(album, labels)
         rows = (o for o in labels.itertuples(index=False) if o.media_id not in entries)
-        errand = _Errand(album, session, _Hosts(patience.failures), cores, patience, resume or verify, verify)
+        errand = _Errand(album, session, Hosts(patience.failures), cores, patience, resume or verify, verify)
         with tqdm(total=len(labels), initial=len(entries), desc='download', unit=' photographs',
                   smoothing=.05, disable=not progress) as bar:
             for entry in _in_rounds(errand, rows, workers):
