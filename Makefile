@@ -55,6 +55,7 @@ clean:  ## remove what these commands made, except .venv
 $(VENV)/.installed-%: settings.ini setup.py constraints.txt | $(VENV)/bin/python
 	@echo 'Installing urbanrivers_camtraps[$*] into $(VENV): once, a few minutes.'
 	@python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@$(if $(filter dev,$*),python -m pip install -qq --disable-pip-version-check --no-deps -r tests/field_tools.txt)
 	@touch $@
 
 $(VENV)/bin/python:

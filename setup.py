@@ -14,8 +14,10 @@ def requirements(name: str) -> list[str]:
     return settings[f'{name}requirements'].split()
 
 
-votes, app = requirements('votes_'), requirements('app_')
+votes, app, survey, scale = (requirements(f'{o}_') for o in ('votes', 'app', 'survey', 'scale'))
 train = requirements('train_') + votes  # the demo weighs votes before it trains
+speciesnet = requirements('speciesnet_') + train
+everything = speciesnet + app + survey + scale
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -35,7 +37,8 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
-    extras_require={'votes': votes, 'train': train, 'app': app, 'all': train + app, 'dev': requirements('dev_') + train + app},
+    extras_require={'votes': votes, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey, 'scale': scale, 'all': everything,
+                    'dev': requirements('dev_') + everything},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),
         'nbdev': [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],  # for links between the docs' pages
