@@ -60,6 +60,7 @@ class Transforms(_Strict):
     "What happens to a photograph before the network sees it; all of it is inside the graph."
     size: int = Field(gt=0)  # the network's input, pixels a side
     resize: Literal['squish'] = 'squish'  # the whole photograph, aspect lost
+    antialias: bool = True  # average over all pixels that fall into one; without, take the four nearest and cut fractions off
     mean: tuple[float, float, float]
     std: tuple[Deviation, Deviation, Deviation]
     trim: Trim  # cut by default: the makers' banners
@@ -119,6 +120,15 @@ def _trim_nodes() -> list:
             _node('Max', 'wanted_end least_end', 'end'), _node('Slice', 'photograph start end zero', 'trimmed')]
 
 
+def _resize_nodes(antialias: bool) -> list:
+    "Squish `batch` to `shape`: as Pillow does it, or as torchvision does it without antialiasing."
+    from onnx import TensorProto as T
+    way = {'mode': 'linear', 'coordinate_transformation_mode': 'half_pixel'}
+    if antialias: return [_node('Resize', 'batch - - shape', 'bytes', antialias=1, exclude_outside=1, **way), _node('Cast', 'bytes', 'floats', to=T.FLOAT)]
+    return [_node('Cast', 'batch', 'exact', to=T.FLOAT), _node('Resize', 'exact - - shape', 'between', **way),
+            _node('Mul', 'between level', 'raised'), _node('Floor', 'raised', 'floats')]
+
+
 def _before_network(transforms: Transforms, like):
     "Make the graph from a photograph of any size, uint8 height × width × 3, to the network's input."
     from onnx import TensorProto as T
@@ -127,12 +137,11 @@ def _before_network(transforms: Transforms, like):
     nodes = _trim_nodes() + [
         _node('Transpose', 'trimmed', 'channels_first', perm=[2, 0, 1]),
         _node('Unsqueeze', 'channels_first zero', 'batch'),
-        _node('Resize', 'batch - - shape', 'bytes', mode='linear', antialias=1, exclude_outside=1,
-              coordinate_transformation_mode='half_pixel'),
-        _node('Cast', 'bytes', 'floats', to=T.FLOAT),
+        *_resize_nodes(transforms.antialias),
         _node('Sub', 'floats mean', 'centred'), _node('Div', 'centred std', 'pixels')]
     shape = [1, 3, size, size]
     constants = {'zero': np.int64([0]), 'one': np.int64([1]), 'shape': np.int64(shape), 'mean': mean, 'std': std}
+    if not transforms.antialias: constants['level'] = np.float32(255.999/255)  # torchvision's rounding
     inputs = {'photograph': (T.UINT8, ['height', 'width', 3]), 'trim': (T.FLOAT, [2])}
     return _graph_model('before', nodes, inputs, {'pixels': (T.FLOAT, shape)}, constants, like)
 
@@ -154,10 +163,14 @@ def _session(model: bytes | str, threads: int = 1) -> ort.InferenceSession:
 
 
 def _network_input(photograph: Image.Image, transforms: Transforms) -> np.ndarray:
-    "Do with Pillow and numpy what training does: trim, squish, normalise; float32 1 × 3 × size × size."
+    "Do what training does, without the graph: trim, squish, normalise; float32 1 × 3 × size × size."
     width, height = photograph.size
     top, bottom = (int(round(o*height)) for o in transforms.trim)
-    squished = photograph.crop((0, top, width, height - bottom)).resize((transforms.size,)*2, Image.Resampling.BILINEAR)
+    scene = photograph.crop((0, top, width, height - bottom))
+    if transforms.antialias: squished = scene.resize((transforms.size,)*2, Image.Resampling.BILINEAR)
+    else:
+        from urbanrivers_camtraps.train import squish
+        squished = squish(scene, transforms.size, antialias=False)
     pixels = (np.asarray(squished, np.float32)/255 - np.float32(transforms.mean))/np.float32(transforms.std)
     return pixels.transpose(2, 0, 1)[None]
 
@@ -173,12 +186,13 @@ def _without_notes(model):
 
 def _exported_network(network, size: int):
     "Export a torch network, quietly, as ONNX model from `pixels` to `logits`."
-    import torch
+    import onnx, torch
+    recorded = any(isinstance(o, torch.fx.GraphModule) for o in network.modules())
+    file, settings = io.BytesIO(), dict(opset_version=18, input_names=['pixels'], output_names=['logits'], external_data=False, verbose=False)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # the exporter's talk of its own internals; a failure is raised
-        program = torch.onnx.export(network, (torch.zeros(1, 3, size, size),), dynamo=True, opset_version=18,
-                                    input_names=['pixels'], output_names=['logits'], external_data=False, verbose=False)
-    return _without_notes(program.model_proto)
+        program = torch.onnx.export(network, (torch.zeros(1, 3, size, size),), *([file] if recorded else []), dynamo=not recorded, **settings)
+    return _without_notes(onnx.load_from_string(file.getvalue()) if recorded else program.model_proto)
 
 
 def _whole_graph(network, description: Description):
@@ -483,7 +497,7 @@ def _describe_learner(learner, deployments: Mapping[str, tuple[float, float]], *
     "Describe a learner's recipe and classes."
     recipe, classes = learner.recipe, tuple(map(str, learner.dls.vocab))
     try:
-        transforms = Transforms(size=recipe.size, mean=tuple(recipe.mean), std=tuple(recipe.std),
+        transforms = Transforms(size=recipe.size, mean=tuple(recipe.mean), std=tuple(recipe.std), antialias=getattr(recipe, 'antialias', True),
                                 trim=(recipe.trim_top, recipe.trim_bottom), deployment_trims=dict(deployments))
         return Description(classes=classes, common_names={o: common_name(o) for o in classes},
                            backbone=recipe.backbone, transforms=transforms,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'PACKAGED', 'POOL', 'Recipe', 'TrainError', 'make_body', 'make_model', 'open_trimmed', 'trims', 'views',
-           'load_pixels', 'make_dataloaders', 'make_learner', 'quick_precision', 'pixel_features', 'features',
+           'squish', 'load_pixels', 'make_dataloaders', 'make_learner', 'quick_precision', 'pixel_features', 'features',
            'fit_head', 'head_scores', 'probe', 'check_open', 'learner_predictions', 'out_of_fold', 'unseen_classes',
            'learning_points', 'search', 'save_run', 'load_run']
 
@@ -37,6 +37,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import convert_image_dtype, pil_to_tensor, resize
 
 from .banners import FIXED_TRIM
 from .core import CamtrapsError, TableError, atomic_path, need_columns, read_table, write_table
@@ -51,7 +52,7 @@ IMAGENET = {'mean': (.485, .456, .406), 'std': (.229, .224, .225)}
 @dataclass(frozen=True)
 class Recipe:
     "Settings of a training run."
-    backbone: str = 'tf_efficientnet_lite0' # a torchvision or timm name
+    backbone: str = 'tf_efficientnet_lite0' # a torchvision or timm name, or `speciesnet`
     size: int = 224 # side of the square that the network sees, in pixels
     trim_top: float = FIXED_TRIM[0] # fraction of the height cut off at the top where the table has no `banner_top`
     trim_bottom: float = FIXED_TRIM[1] # and at the bottom where it has no `banner_bottom`
@@ -65,6 +66,7 @@ class Recipe:
     seed: int = 42 # same seed, same model
     mean: tuple[float, ...] = field(default=IMAGENET['mean']) # of the pixels that the backbone was trained on
     std: tuple[float, ...] = field(default=IMAGENET['std'])
+    antialias: bool = True # shrink by averaging; without, from the four nearest pixels, as some backbones were trained
 
 
 class TrainError(CamtrapsError):
@@ -108,10 +110,12 @@ def _hub_body(name: str, pretrained: bool) -> tuple[nn.Module, dict]:
 
 
 def make_body(
-    name: str, # a torchvision or timm name
-    pretrained: bool = True, # with ImageNet weights
-) -> tuple[nn.Module, dict]: # module: B×3×H×W → B×features; its `mean` and `std`
+    name: str, # a torchvision or timm name, or `speciesnet`
+    pretrained: bool = True, # with ImageNet weights; SpeciesNet's are in the file that says what it is made of
+) -> tuple[nn.Module, dict]: # module: B×3×H×W → B×features; its `mean` and `std`, and `antialias` where it wants none
     "Build a backbone; raise `TrainError` where its weights cannot be had."
+    if name == 'speciesnet':  # a room above this one, wanted only by those who ask for it
+        return importlib.import_module('urbanrivers_camtraps.speciesnet').backbone()
     if name in PACKAGED and pretrained: return _packaged_body(name), {'mean': (.5,)*3, 'std': (.5,)*3}
     try: return _hub_body(name, pretrained)
     except OSError as error:
@@ -175,39 +179,57 @@ def _open_row(row: object, max_side: int = STORED_SIDE) -> PILImage:
     return PILImage.create(scene.crop(box))
 
 # %% ../nbs/05_train.ipynb #ee54cb2e
-def _square(row: object, side: int) -> np.ndarray:
+def squish(
+    photograph: Image.Image, # RGB, trimmed
+    side: int, # of the square, in pixels
+    antialias: bool = True, # average over all pixels that fall into one
+) -> np.ndarray: # side × side × 3, uint8
+    "Bring a photograph to a square, its aspect lost."
+    if antialias: return np.asarray(photograph.resize((side, side), Image.Resampling.BILINEAR))
+    pixels = convert_image_dtype(pil_to_tensor(photograph), torch.float32)
+    return convert_image_dtype(resize(pixels, [side, side], antialias=False), torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _square(row: object, side: int, antialias: bool = True) -> np.ndarray:
     "Open a row of `views`, squished: side × side × 3, uint8."
-    return np.asarray(_open_row(row).resize((side, side), Image.Resampling.BILINEAR))
+    return squish(_open_row(row), side, antialias)
 
 
-def _batches(table: pd.DataFrame, side: int, size: int = 64) -> Iterator[np.ndarray]:
+def _batches(table: pd.DataFrame, side: int, antialias: bool = True, size: int = 64) -> Iterator[np.ndarray]:
     "Yield the pixels of a table of `views`, a batch at a time, while the next one is being decoded."
     rows, waiting = list(table.itertuples()), []
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(rows), size):
-            waiting.append([pool.submit(_square, row, side) for row in rows[start:start + size]])
+            waiting.append([pool.submit(_square, row, side, antialias) for row in rows[start:start + size]])
             if len(waiting) > 1: yield np.stack([o.result() for o in waiting.pop(0)])
         for batch in waiting: yield np.stack([o.result() for o in batch])
 
 
 def load_pixels(
     photographs: pd.DataFrame, # with `path`; cut by `banner_top` and `banner_bottom` where it has them
-    recipe: Recipe, # size and trim
+    recipe: Recipe, # size, trim and how to shrink
     side: int | None = None, # of the squares; by default the recipe's size
 ) -> np.ndarray: # rows × side × side × 3, uint8
     "Load the whole frames into memory, trimmed and squished."
     side = side or recipe.size
-    batches = list(_batches(views(photographs, replace(recipe, motion=False))[0], side))
+    batches = list(_batches(views(photographs, replace(recipe, motion=False))[0], side, recipe.antialias))
     return np.concatenate(batches) if batches else np.empty((0, side, side, 3), 'uint8')
 
 # %% ../nbs/05_train.ipynb #90e93370
+def _as_square(row: object, side: int) -> PILImage:
+    "Open a row of `views` as the square that a network without antialiasing wants."
+    return PILImage.create(_square(row, side, antialias=False))
+
+
 def _dataloaders(table: pd.DataFrame, recipe: Recipe, augment: list, workers: int) -> DataLoaders:
     "Make DataLoaders of a table of `views` that was checked."
     batch_size = min(recipe.batch_size, (table.split == 'train').sum())  # fastai drops a batch that is not full
+    if recipe.antialias: look, fit = partial(_open_row, max_side=2*recipe.size), [Resize(recipe.size, method='squish')]
+    else: look, fit = partial(_as_square, side=recipe.size), []
     block = DataBlock((TransformBlock(item_tfms=ToTensor, batch_tfms=IntToFloatTensor), CategoryBlock(vocab=sorted(table.label.unique()))),
-                      get_x=partial(_open_row, max_side=2*recipe.size), get_y=ColReader('label'),
+                      get_x=look, get_y=ColReader('label'),
                       splitter=lambda o: (o.index[o.split == 'train'].tolist(), o.index[o.split == 'valid'].tolist()),
-                      item_tfms=Resize(recipe.size, method='squish'),
+                      item_tfms=fit,
                       batch_tfms=[*augment, Normalize.from_stats(recipe.mean, recipe.std, cuda=False)])
     return block.dataloaders(table, bs=int(batch_size), num_workers=workers)
 
@@ -287,13 +309,13 @@ def _weights_hash(body: nn.Module) -> str:
 
 def _take(table: pd.DataFrame, body: nn.Module, recipe: Recipe) -> np.ndarray:
     "Take the features of a table of `views`."
-    taken = [pixel_features(body, batch, recipe) for batch in _batches(table, recipe.size)]
+    taken = [pixel_features(body, batch, recipe) for batch in _batches(table, recipe.size, recipe.antialias)]
     return np.concatenate(taken) if taken else np.empty((0, 0), 'float32')
 
 # %% ../nbs/05_train.ipynb #eca1c6b3
 def _feature_file(cache: str | Path, body: nn.Module, recipe: Recipe) -> Path:
     "Name the file for the features of a body at a size."
-    settings = f'{_weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}'
+    settings = f"{_weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}{'' if recipe.antialias else ' no antialias'}"
     return Path(cache)/f'features-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.parquet'
 
 
@@ -393,7 +415,7 @@ def check_open(
 def _log_scores(learner: Learner, table: pd.DataFrame) -> torch.Tensor:
     "Give the log scores of a table of `views`: rows × classes."
     model, scores = learner.model.eval(), [torch.empty(0, len(learner.dls.vocab))]
-    for pixels in _batches(table, learner.recipe.size, learner.recipe.batch_size):
+    for pixels in _batches(table, learner.recipe.size, learner.recipe.antialias, learner.recipe.batch_size):
         scores.append(model(_network_input(pixels, learner.recipe, _device(model))).float().log_softmax(1).cpu())
     return torch.cat(scores)
 

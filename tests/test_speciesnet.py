@@ -1,0 +1,376 @@
+"""Version B comes in only when trusted, sees what Google's package sees, learns like any backbone, and its package is run to the end whatever kills it."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip('fastai')
+pytest.importorskip('onnx2torch')
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from urbanrivers_camtraps.bundle import AGREEMENT, Transforms, read_bundle, write_bundle  # noqa: E402
+from urbanrivers_camtraps.finetune import finetune  # noqa: E402
+from urbanrivers_camtraps.photograph import open_photograph  # noqa: E402
+from urbanrivers_camtraps.speciesnet import (  # noqa: E402
+    RECIPE, SUMS, SpeciesNetError, _cut, _labels, _scores, _seen, backbone, classify, find_model, load_network, make_stand_in, pin_model, run_speciesnet)
+from urbanrivers_camtraps.train import learner_predictions, out_of_fold, probe, save_run, load_run  # noqa: E402
+
+SHAPES = {'wide.jpg': (900, 601), 'odd.png': (333, 517), 'large.jpg': (1600, 1401), 'small.png': (120, 97)}
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory) -> Path:
+    "A stand-in's folder, pinned."
+    folder = make_stand_in(tmp_path_factory.mktemp('model')/'model')
+    pin_model(folder)
+    return folder
+
+
+@pytest.fixture
+def ours(model, monkeypatch) -> Path:
+    "The stand-in's folder, set."
+    monkeypatch.setenv('SPECIESNET_DIR', str(model))
+    return model
+
+
+@pytest.fixture(scope='module')
+def frames(tmp_path_factory) -> list[Path]:
+    "Noisy photographs of several sizes, one of them lying on its side."
+    folder, random = tmp_path_factory.mktemp('frames'), np.random.default_rng(0)
+    for name, (width, height) in SHAPES.items():
+        coarse = Image.fromarray(random.integers(0, 256, (height//8, width//8, 3), dtype=np.uint8)).resize((width, height))
+        coarse.save(folder/name)
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    coarse.save(folder/'sideways.jpg', exif=sideways)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory) -> pd.DataFrame:
+    "Forty photographs of two classes: dark bars on light grass, and bare grass; neighbours are not on two sides."
+    folder, random, rows = tmp_path_factory.mktemp('drawn'), np.random.default_rng(1), []
+    for number in range(40):
+        photograph = Image.fromarray(random.integers(150, 220, (96, 128, 3), dtype=np.uint8))
+        if number % 2:
+            for at in range(20, 110, 12): ImageDraw.Draw(photograph).rectangle((at, 40, at + 5, 60), fill=(20, 30, 40))
+        photograph.save(folder/f'{number}.png')
+        rows.append({'media_id': str(number), 'path': str(folder/f'{number}.png'), 'label': 'Branta canadensis' if number % 2 else 'blank',
+                     'sha256': f'{number:064x}', 'fold': number//8 % 2, 'split': 'valid' if number//8 == 4 else 'train'})
+    return pd.DataFrame(rows)
+
+
+def small(**more) -> object:
+    "The recipe for small photographs."
+    return replace(RECIPE, size=64, batch_size=8, epochs=1, **more)
+
+
+# ---------------------------------------------------------------- trust
+
+def test_what_is_not_pinned_or_was_exchanged_is_not_opened(model, tmp_path):
+    class Harm:
+        "Leaves a trace when it is loaded."
+        def __reduce__(self): return Path.touch, (tmp_path/'harm',)
+    folder = make_stand_in(tmp_path/'model')
+    with pytest.raises(SpeciesNetError, match='is not pinned'): load_network(folder)
+    pins = pin_model(folder)
+    torch.save(Harm(), folder/'stand_in.pt')
+    for given in (None, pins['stand_in.pt'], '0'*64):
+        with pytest.raises(SpeciesNetError, match='SHA-256 differs'): backbone(folder, given)
+    assert not (tmp_path/'harm').exists()
+    torch.load(folder/'stand_in.pt', weights_only=False)  # the trap is a real one
+    assert (tmp_path/'harm').exists()
+
+
+def test_the_setting_pins_where_the_folder_cannot_be_written(tmp_path, monkeypatch):
+    folder = make_stand_in(tmp_path/'model')
+    (folder/SUMS).mkdir()  # stands in the way, as a read-only disk would
+    with pytest.raises(SpeciesNetError, match='SPECIESNET_SHA256=') as told: pin_model(folder)
+    (folder/SUMS).rmdir()
+    monkeypatch.setenv('SPECIESNET_SHA256', str(told.value).rpartition('=')[2])
+    assert backbone(folder)[0](torch.zeros(1, 3, 64, 64)).shape == (1, 64)
+
+
+def test_a_damaged_file_that_is_trusted_says_so(tmp_path):
+    folder = make_stand_in(tmp_path/'model')
+    (folder/'stand_in.pt').write_bytes((folder/'stand_in.pt').read_bytes()[:5000])
+    pin_model(folder)
+    with pytest.raises(SpeciesNetError, match='cannot be loaded with torch'): load_network(folder)
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv('SPECIESNET_DIR', raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpeciesNetError, match='SPECIESNET_DIR.*google/speciesnet.*Kaggle'): find_model()
+    folder = make_stand_in(tmp_path/'model')
+    (folder/'stand_in.pt').unlink()
+    with pytest.raises(SpeciesNetError, match='lacks stand_in.pt.*Kaggle'): find_model(folder)
+
+
+# ---------------------------------------------------------------- what Google's package sees
+
+#: Lets the package be imported without what only its detector and its maps need.
+STUBS = {'yolov5/__init__.py': '', 'yolov5/utils/__init__.py': '', 'yolov5/utils/augmentations.py': 'letterbox = None',
+         'yolov5/utils/general.py': 'non_max_suppression = xyxy2xywhn = scale_boxes = None', 'reverse_geocoder.py': ''}
+THEIRS = '''
+import json, sys
+import numpy as np
+from speciesnet.classifier import SpeciesNetClassifier
+from speciesnet.utils import load_rgb_image
+classifier, found = SpeciesNetClassifier(sys.argv[1], device='cpu'), {}
+for number, path in enumerate(sys.argv[3:]):
+    seen = classifier.preprocess(load_rgb_image(path))
+    np.save(f'{sys.argv[2]}/{number}.npy', seen[0].arr)
+    found[path] = classifier.predict(path, seen, num_classes=None)['classifications_list'][0]
+print(json.dumps(found))
+'''
+
+
+@pytest.fixture(scope='module')
+def with_package(tmp_path_factory) -> dict:
+    "The environment in which Google's package can be imported; skip where it is not installed."
+    folder = tmp_path_factory.mktemp('stubs')
+    for name, text in STUBS.items():
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        (folder/name).write_text(text)
+    environment = {**os.environ, 'PYTHONPATH': str(folder), 'OMP_NUM_THREADS': '1'}
+    if subprocess.run([sys.executable, '-c', 'import speciesnet'], env=environment, capture_output=True).returncode:
+        pytest.skip("Google's package is not here: `pip install --no-deps -r tests/field_tools.txt`")
+    return environment
+
+
+def test_pixels_and_scores_are_those_of_the_package(model, frames, with_package, tmp_path):
+    paths = [str(o) for o in frames]
+    run = subprocess.run([sys.executable, '-c', THEIRS, str(model), str(tmp_path), *paths], env=with_package, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    scores, labels = _scores(load_network(model), paths), _labels(find_model(model))
+    for number, path in enumerate(paths):
+        assert np.array_equal(_seen(path), np.load(tmp_path/f'{number}.npy')), path
+        theirs = dict(zip(found[path]['classes'], found[path]['scores']))
+        assert np.allclose(scores[number], [theirs[o] for o in labels], atol=1e-6)
+    assert np.ptp(scores, axis=0).max() > .01  # the photographs are told apart, or anything would agree
+
+
+def test_the_packages_own_script_runs_and_goes_on(model, frames, with_package, tmp_path, monkeypatch):
+    for name in ('PYTHONPATH', 'OMP_NUM_THREADS'): monkeypatch.setenv(name, with_package[name])
+    out, options = tmp_path/'predictions.json', dict(folder=model, options=('--classifier_only',))
+    assert run_speciesnet(frames[:2], out, **options).empty
+    written = json.loads(out.read_text())
+    written['predictions'][0]['detections'][0]['raw_classifications']['scores'][0] = .123  # to know it again
+    out.write_text(json.dumps(written))
+    assert run_speciesnet(frames, out, **options).empty
+    after = {o['filepath']: o for o in json.loads(out.read_text())['predictions']}
+    assert list(after) == [str(o) for o in frames]
+    assert after[str(frames[0])] == written['predictions'][0]
+    top = after[str(frames[-1])]['detections'][0]['raw_classifications']
+    table = classify(pd.DataFrame({'path': [str(frames[-1])]}), model)
+    assert np.isclose(top['scores'][0], table.score.iloc[0], atol=1e-4)
+
+
+# ---------------------------------------------------------------- a backbone like any other
+
+def test_probe_and_finetune_learn_and_the_bundle_agrees(ours, drawn, tmp_path):
+    valid = drawn[drawn.split == 'valid']
+    probed = probe(drawn, small(), cache=tmp_path/'features')
+    tuned = finetune(drawn, small(), cache=tmp_path/'features', folder=tmp_path/'run')
+    for learner in (probed, tuned):
+        said = learner_predictions(learner, valid)
+        assert (said.prediction == said.label).mean() >= .9
+    assert probed.frozen and not tuned.frozen
+    read = read_bundle(write_bundle(tuned, tmp_path/'bundle'))
+    assert json.loads((tmp_path/'bundle/bundle.json').read_text())['transforms']['antialias'] is False
+    assert np.abs(np.stack([read(open_photograph(o)) for o in valid.path]) - np.stack(said.scores)).max() <= AGREEMENT
+    again = load_run(save_run(tuned, tmp_path/'saved', drawn), drawn)
+    assert np.allclose(np.stack(learner_predictions(again, valid).scores), np.stack(said.scores), atol=1e-5)
+
+
+def test_the_body_is_frozen_first_and_then_learns_down_to_the_first_convolution(ours, drawn):
+    from fastai.callback.core import Callback
+    seen = []
+
+    class Watch(Callback):
+        "Keep the first and the last convolution's weights as each epoch's training leaves them."
+        order = 85
+        def after_train(self):
+            convolutions = [o for o in self.model[0].modules() if isinstance(o, nn.Conv2d)]
+            seen.append([convolutions[0].weight.detach().clone(), convolutions[-1].weight.detach().clone()])
+
+    start = [o.weight.detach().clone() for o in backbone()[0].modules() if isinstance(o, nn.Conv2d)]
+    tuned = finetune(drawn, replace(small(), epochs=2), callbacks=(Watch(),))
+    (first, last), (first_then, _) = seen
+    assert torch.equal(first, start[0]) and not torch.equal(last, start[-1])  # the lower half waits
+    assert not torch.equal(first_then, start[0])
+    norm = next(o for o in tuned.model[0].modules() if isinstance(o, nn.BatchNorm2d))
+    assert norm.running_mean.abs().max() == 0 and norm.running_var.min() == 1  # as in the file
+
+
+def test_folds_and_cache_tell_the_ways_of_shrinking_apart(ours, drawn, tmp_path):
+    body, _ = backbone()
+    scores = {}
+    for antialias in (True, False):
+        recipe = replace(small(), antialias=antialias, size=48)
+        out_of_fold(drawn, recipe, cache=tmp_path/'features', folder=tmp_path/'folds', body=body)
+        scores[antialias] = np.stack(out_of_fold(drawn, recipe, cache=tmp_path/'features', folder=tmp_path/'folds', body=body).scores)
+    assert len(list((tmp_path/'features').iterdir())) == 2 and len(list((tmp_path/'folds').iterdir())) == 4
+    assert np.abs(scores[True] - scores[False]).max() > 1e-3
+
+
+def test_the_graph_of_a_bundle_gives_the_network_what_the_package_would(ours, frames):
+    "The graph in front, with version B's own trim for each frame, against the package's squares."
+    from types import SimpleNamespace
+    import onnx
+    from urbanrivers_camtraps.bundle import _before_network, _session
+    versions = SimpleNamespace(opset_import=[onnx.helper.make_opsetid('', 18)], ir_version=10)
+    before = _session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())
+    for path in frames:
+        photograph = open_photograph(path)
+        trim = np.float32([int(o)/photograph.height for o in _cut(photograph.height)])
+        squares, = before.run(None, {'photograph': np.asarray(photograph), 'trim': trim})
+        levels = np.abs(squares[0].transpose(1, 2, 0)*255 - _seen(path))
+        assert levels.max() < 1.01 and (levels > .5).mean() < 1e-3
+
+
+# ---------------------------------------------------------------- the package is run to the end
+
+#: A package of the same name whose script writes the real format, some photographs at a time, and is killed after the second if told so.
+FAKE = '''
+import argparse, json, os, signal, sys, time
+from pathlib import Path
+parser = argparse.ArgumentParser()
+for name in ('model', 'instances_json', 'predictions_json', 'country', 'admin1_region'): parser.add_argument(f'--{name}')
+for name in ('bypass_prompts', 'noprogress_bars'): parser.add_argument(f'--{name}', action='store_true')
+asked = parser.parse_args()
+out, mode = Path(asked.predictions_json), os.environ.get('FAKE', '')
+paths = [o['filepath'] for o in json.loads(Path(asked.instances_json).read_text())['instances']]
+done = {o['filepath']: o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o} if out.exists() else {}
+if set(done) - set(paths): raise RuntimeError('Filepath from loaded predictions is missing from the set of instances to process')
+with open(os.environ['FAKE_LOG'], 'a') as log: print('start', asked.country, asked.admin1_region, file=log)
+if mode == 'offline': raise ConnectionError('no route to www.kaggle.com')
+
+def save():
+    rows = [done.get(o, {'filepath': o, 'failures': ['CLASSIFIER']}) for o in paths]
+    part = out.with_name(f'{out.stem}.tmp.1234{out.suffix}')
+    part.write_text(json.dumps({'info': {'format_version': '20261015'}, 'predictions': rows}))
+    if mode == 'kill' and len(done) == 4: os.kill(os.getpid(), signal.SIGKILL)  # while it saves: the part is left
+    part.replace(out)
+
+for path in [o for o in paths if o not in done]:
+    with open(os.environ['FAKE_LOG'], 'a') as log: print(path, file=log)
+    if mode == 'hang' and len(done) == 2: time.sleep(600)
+    if 'broken' not in path: done[path] = {'filepath': path, 'detections': []}
+    if len(done) % 2 == 0: save()
+save()
+'''
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    "A fake package, and photographs; returns the photographs, the file to write and the log of what it did."
+    scripts = tmp_path/'package'/'speciesnet'/'scripts'
+    scripts.mkdir(parents=True)
+    for name, text in (('run_model.py', FAKE), ('__init__.py', ''), ('../__init__.py', '')): (scripts/name).write_text(text)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path/'package'))
+    monkeypatch.setenv('FAKE_LOG', str(tmp_path/'log'))
+    monkeypatch.delenv('SPECIESNET_DIR', raising=False)
+    monkeypatch.chdir(tmp_path)  # away from any .env
+    (tmp_path/'card').mkdir()
+    for number in range(6): Image.new('RGB', (32, 32)).save(tmp_path/'card'/f'{number}.jpg')
+    return tmp_path/'card', tmp_path/'out'/'predictions.json', tmp_path/'log'
+
+
+def done(log: Path) -> list[str]:
+    "List the photographs that were worked on, in order."
+    return [Path(o).name for o in log.read_text().splitlines() if not o.startswith('start')]
+
+
+def test_a_run_killed_while_it_saves_goes_on_where_it_stopped(fake, monkeypatch):
+    card, out, log = fake
+    monkeypatch.setenv('FAKE', 'kill')
+    with pytest.raises(SpeciesNetError, match=r'was killed \(signal 9\).*goes on from'): run_speciesnet(card, out)
+    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 2  # what it had saved, and half of the next
+    assert len([o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o]) == 2
+    monkeypatch.delenv('FAKE')
+    assert run_speciesnet(card, out, 'USA', 'IL').empty
+    assert done(log)[4:] == ['2.jpg', '3.jpg', '4.jpg', '5.jpg'] and 'start USA IL' in log.read_text()
+    assert [o.name for o in out.parent.iterdir()] == ['predictions.json']
+    worked = log.read_text()
+    assert run_speciesnet(card, out).empty and log.read_text() == worked  # all is there: it is not even started
+
+
+def test_a_kill_of_everything_leaves_a_whole_file(fake, monkeypatch):
+    card, out, log = fake
+    code = f'from urbanrivers_camtraps.speciesnet import run_speciesnet; run_speciesnet({str(card)!r}, {str(out)!r})'
+    process = subprocess.Popen([sys.executable, '-c', code], env={**os.environ, 'FAKE': 'hang'}, start_new_session=True)
+    try:
+        until = time.monotonic() + 120
+        while not (log.exists() and '2.jpg' in log.read_text()) and process.poll() is None and time.monotonic() < until: time.sleep(.05)
+    finally: os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(json.loads(out.read_text())['predictions']) == 6
+    assert run_speciesnet(card, out).empty
+    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '2.jpg', '3.jpg', '4.jpg', '5.jpg']
+
+
+def test_why_it_stopped_is_said_in_one_line(fake, monkeypatch, model, tmp_path):
+    card, out, log = fake
+    monkeypatch.setenv('FAKE', 'offline')
+    with pytest.raises(SpeciesNetError, match='no route to www.kaggle.com.*SPECIESNET_DIR') as told: run_speciesnet(card, out)
+    assert '\n' not in str(told.value)
+    monkeypatch.delenv('FAKE')
+    Image.new('RGB', (32, 32)).save(card/'broken.jpg')
+    skipped = run_speciesnet(card, out)
+    assert skipped.path.map(lambda o: Path(o).name).tolist() == ['broken.jpg'] and skipped.error.tolist() == ['CLASSIFIER']
+    with pytest.raises(SpeciesNetError, match='missing from the set of instances'): run_speciesnet([card/'broken.jpg'], out)
+    out.write_text('{"predictions": [')
+    with pytest.raises(SpeciesNetError, match='Name a new file'): run_speciesnet(card, out)
+    folder = make_stand_in(tmp_path/'other')
+    pin_model(folder)
+    (folder/'geofence_release.json').write_text('{"everything": {}}')
+    with pytest.raises(SpeciesNetError, match='geofence_release.json.*SHA-256 differs'): run_speciesnet(card, tmp_path/'new.json', folder=folder)
+
+
+def test_a_missing_package_is_said(fake, monkeypatch):
+    card, out, log = fake
+    empty = textwrap.dedent(f'''\
+        #!/bin/sh
+        exec {sys.executable} -I -S "$@"
+        ''')
+    (card.parent/'python').write_text(empty)
+    (card.parent/'python').chmod(0o755)
+    with pytest.raises(SpeciesNetError, match='has no package speciesnet.*pip install speciesnet'): run_speciesnet(card, out, python=card.parent/'python')
+    assert not out.parent.exists()
+
+
+# ---------------------------------------------------------------- the real file
+
+@pytest.mark.skipif(not os.environ.get('SPECIESNET_DIR'), reason='SPECIESNET_DIR points at no model: its weights cannot be downloaded by a program')
+def test_the_real_file_gives_1280_features_and_2498_logits(frames):
+    assert len(_labels(find_model())) == 2498
+    pixels = torch.from_numpy(np.stack([_seen(o) for o in frames[:2]])).float()/255
+    network = load_network()
+    body, statistics = backbone()
+    with torch.no_grad():
+        assert network(pixels).shape == (2, 2498)
+        assert body(pixels.permute(0, 3, 1, 2)).shape == (2, 1280)
+    body(pixels.permute(0, 3, 1, 2)).square().mean().backward()
+    first = next(o for o in body.modules() if isinstance(o, nn.Conv2d))
+    assert first.weight.grad.abs().sum() > 0 and statistics['mean'] == (0, 0, 0)
+
+
+@pytest.mark.skipif(not os.environ.get('SPECIESNET_DIR'), reason='SPECIESNET_DIR points at no model: its weights cannot be downloaded by a program')
+def test_a_bundle_can_be_made_of_the_real_file(drawn, tmp_path):
+    learner = probe(drawn.groupby('label').head(8).assign(split=['train', 'train', 'valid', 'valid']*4), RECIPE)
+    read_bundle(write_bundle(learner, tmp_path/'bundle'))
