@@ -14,10 +14,10 @@ def requirements(name: str) -> list[str]:
     return settings[f'{name}requirements'].split()
 
 
-votes, app, survey, scale = (requirements(f'{o}_') for o in ('votes', 'app', 'survey', 'scale'))
+votes, app, survey, package, scale = (requirements(f'{o}_') for o in ('votes', 'app', 'survey', 'package', 'scale'))
 train = requirements('train_') + votes  # the demo weighs votes before it trains
 speciesnet = requirements('speciesnet_') + train
-everything = speciesnet + app + survey + scale
+everything = speciesnet + app + survey + package + scale
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -37,7 +37,7 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
-    extras_require={'votes': votes, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey, 'scale': scale, 'all': everything,
+    extras_require={'votes': votes, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey, 'package': package, 'scale': scale, 'all': everything,
                     'dev': requirements('dev_') + everything},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),
