@@ -1,7 +1,7 @@
 """Measure what is promised about speed, each figure against its rival in one run: `make bench`, or `make bench ONLY=fetch`."""
 import importlib, sys
 
-BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser')
+BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser', 'results', 'season')
 
 
 def line(

@@ -1,0 +1,391 @@
+"""Other programs' results are read whole or refused, in bounded memory, and ours are taken by the field's own tools; see `field_tools.txt` for these."""
+import contextlib, importlib.util, io, json, os, re, resource, signal, subprocess, sys, time, types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from urbanrivers_camtraps.core import BLANK, HUMAN, CamtrapsError, read_table
+from urbanrivers_camtraps.taxonomy import NO_RESULT, UNKNOWN, write_taxon
+
+GOOSE, DUCK, RACCOON = (write_taxon(o) for o in ('Branta canadensis', 'Anas platyrhynchos', 'Procyon lotor'))
+NOTHING, PERSON = write_taxon(BLANK), write_taxon(HUMAN)
+needs_field_tools = pytest.mark.skipif(not all(map(importlib.util.find_spec, ('megadetector', 'cv2', 'kagglehub', 'absl'))),
+                                       reason='needs `pip install --no-deps -r tests/field_tools.txt`')
+
+
+def child(*arguments: object, **options) -> dict:
+    "Run this file in a process of its own and return what it says."
+    run = subprocess.run([sys.executable, '-W', 'ignore', __file__, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                         env={**os.environ, 'OMP_NUM_THREADS': '1', 'MPLBACKEND': 'agg'}, **options)
+    assert run.returncode == 0, (run.returncode, run.stderr[-3000:])
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def written(path: Path, records: list, key: str = 'predictions', **head) -> Path:
+    "Write a file of records."
+    path.write_text(json.dumps({key: records, **head}))
+    return path
+
+
+# --- the field's own tools, each in a process of its own ---
+
+def without_init() -> None:
+    "Let `speciesnet`'s modules be imported without its `__init__`, which wants yolov5 and reverse_geocoder, for a detector and places that are not called."
+    package = types.ModuleType('speciesnet')
+    package.__path__ = list(importlib.util.find_spec('speciesnet').submodule_search_locations)
+    sys.modules['speciesnet'] = package
+
+
+#: Photograph → detections (category, confidence), and the five best of each that is classified.
+SEEN = {
+    'goose.jpg': [('1', .93, [GOOSE, DUCK], [.95, .03])],
+    'two.jpg': [('1', .9, [DUCK, RACCOON], [.3, .25]), ('1', .6, [GOOSE, DUCK], [.97, .01])], # of the better box nothing is known but that it is an animal
+    'unsure.jpg': [('1', .4, [DUCK, RACCOON], [.3, .25]), ('1', .3, [NOTHING, DUCK], [.995, .001])],
+    'person.jpg': [('2', .91, [PERSON, DUCK], [.8, .1])],
+    'blank.jpg': [('1', .15, [NOTHING, DUCK], [.9, .05])],
+    'quiet.jpg': [('1', .05, None, None)],
+    'empty.jpg': [],
+    'failed.jpg': None}
+ANSWERS = {'goose.jpg': 'Branta canadensis', 'two.jpg': 'Animalia', 'unsure.jpg': None, 'person.jpg': HUMAN, 'blank.jpg': BLANK, 'quiet.jpg': BLANK,
+           'empty.jpg': BLANK}
+
+
+def let_speciesnet_write(folder: Path) -> dict:
+    "Let SpeciesNet's own code write what its two versions say of `SEEN`."
+    without_init()
+    from speciesnet.ensemble import SpeciesNetEnsemble, _load_taxonomy_from_file
+    from speciesnet.ensemble_prediction_combiner import combine_predictions
+    from speciesnet.utils import build_classifier_result, make_predictions_dict, save_predictions, select_detections_for_classification
+    (folder/'taxonomy.txt').write_text('\n'.join([GOOSE, DUCK, RACCOON, NOTHING]))
+    ensemble = object.__new__(SpeciesNetEnsemble)  # without its download
+    ensemble.taxonomy_map, ensemble.geofence_map, ensemble.enable_geofence = _load_taxonomy_from_file(folder/'taxonomy.txt'), {}, False
+    ensemble.prediction_combiner, labels = combine_predictions, {'1': 'animal', '2': 'human', '3': 'vehicle'}
+    for name, whole in (('a', False), ('b', True)):
+        ensemble.model_info, classifier, detector, places = types.SimpleNamespace(version=f'4.0.3{name}'), {}, {}, {}
+        for path, seen in SEEN.items():
+            places[path] = {'country': 'USA', 'admin1_region': 'IL', 'latitude': 41.9, 'longitude': -87.65}
+            if seen is None:
+                classifier[path] = detector[path] = {'filepath': path, 'failures': ['DETECTOR']}
+                continue
+            found = [{'category': o[0], 'label': labels[o[0]], 'conf': o[1], 'bbox': [.1, .2, .3, .4]} for o in seen]
+            which = select_detections_for_classification(found, .1)
+            said = [{'classes': seen[o][2], 'scores': seen[o][3]} for o in which]
+            if whole: said = said[:1] or [{'classes': [NOTHING, DUCK], 'scores': [.9, .05]}]
+            classifier[path] = build_classifier_result({'filepath': path, 'classifications_list': said}, found, which, whole)
+            detector[path] = {'filepath': path, 'detections': found}
+        save_predictions(make_predictions_dict(ensemble.combine(list(SEEN), classifier, detector, places)), folder/f'{name}.json')
+    return {}
+
+
+def let_field_tools_read(folder: Path) -> dict:
+    "Let SpeciesNet resume from our file, and MegaDetector validate, convert and preview."
+    without_init()
+    from megadetector.postprocessing.postprocess_batch_results import PostProcessingOptions, process_batch_results
+    from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
+    from megadetector.utils.wi_taxonomy_utils import generate_md_results_from_predictions_json, validate_predictions_file
+    from speciesnet.utils import load_partial_predictions, prepare_instances_dict
+    said = {}
+    strict = ValidateBatchResultsOptions()
+    strict.raise_errors = strict.check_image_existence = True
+    for name in ('md', 'md_boxes'): said[name] = validate_batch_results(str(folder/f'{name}.json'), strict)['validation_results']
+    instances = prepare_instances_dict(folders=[str(folder/'images')])['instances']
+    done, left = load_partial_predictions(str(folder/'speciesnet.json'), instances)
+    said['done'], said['left'] = {path: o['detections'][0]['processed_classification'] for path, o in done.items()}, [o['filepath'] for o in left]
+    validate_predictions_file(str(folder/'speciesnet.json'), {'instances': instances})
+    try: load_partial_predictions(str(folder/'old.json'), instances)
+    except RuntimeError as error: said['old'] = str(error)
+    generate_md_results_from_predictions_json(str(folder/'speciesnet.json'), str(folder/'converted.json'))
+    for name in ('md', 'md_boxes', 'speciesnet'):
+        options = PostProcessingOptions()
+        options.md_results_file, options.output_dir, options.image_base_dir = str(folder/f'{name}.json'), str(folder/f'preview_{name}'), ''
+        options.parallelize_rendering, options.confidence_threshold, options.viz_target_width = False, .2, 400
+        process_batch_results(options)
+    return said
+
+
+@pytest.fixture(scope='module')
+def speciesnet_files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('speciesnet')
+    child('write', folder)
+    return folder
+
+
+@needs_field_tools
+def test_what_speciesnet_writes_is_read(speciesnet_files):
+    from urbanrivers_camtraps.results import read_results
+    found = read_results(speciesnet_files/'a.json')
+    table = found.predictions.set_index('path')
+    assert {path: o if isinstance(o, str) else None for path, o in table.prediction.items()} == ANSWERS
+    assert table.loc['goose.jpg', ['score', 'source', 'model_version', 'country', 'admin1_region', 'latitude', 'longitude']].tolist() == \
+        [.95, 'classifier', '4.0.3a', 'USA', 'IL', 41.9, -87.65]
+    assert table.taxa['goose.jpg'] == [GOOSE, DUCK] and table.scores['goose.jpg'] == [.95, .03]
+    assert table.loc['person.jpg', ['score', 'source']].tolist() == [.91, 'detector']  # the ensemble's own rule
+    assert NO_RESULT in table.taxon['unsure.jpg'] and table.taxon['two.jpg'].endswith(';animal')
+    assert table.source[['quiet.jpg', 'empty.jpg']].tolist() == ['detector']*2 and table.score[['quiet.jpg', 'empty.jpg']].isna().all()
+    assert found.failures.values.tolist() == [['failed.jpg', 'CLASSIFIER, DETECTOR']]
+    boxes = found.detections
+    assert boxes.groupby('path').size().to_dict() == {path: len(o) for path, o in SEEN.items() if o}
+    assert np.allclose(boxes[['left', 'top', 'right', 'bottom']], [.1, .2, .4, .6])
+    assert boxes[boxes.path == 'two.jpg'].prediction.tolist() == ['Animalia', 'Branta canadensis']
+    assert boxes.category[boxes.path == 'person.jpg'].tolist() == [HUMAN]
+
+
+@needs_field_tools
+def test_what_its_version_b_writes_is_read(speciesnet_files):
+    from urbanrivers_camtraps.results import read_results
+    found = read_results(speciesnet_files/'b.json')
+    table = found.predictions.set_index('path')
+    assert table.prediction['goose.jpg'] == 'Branta canadensis' and table.prediction['person.jpg'] == HUMAN
+    assert set(table.prediction[['blank.jpg', 'quiet.jpg', 'empty.jpg']]) == {BLANK}
+    assert table.loc['empty.jpg', ['score', 'source']].tolist() == [.9, 'classifier']  # it was classified, unlike in version A
+    assert len(found.detections) == sum(len(o) for o in SEEN.values() if o)  # the whole frame is no box
+    assert found.detections.prediction.isna().all() and (found.detections.confidence < 1).all()
+
+
+CLASSES = ['Branta canadensis', 'Trachemys scripta elegans', HUMAN, BLANK]
+
+
+def ours(folder: Path, count: int = 6):
+    "Predict drawn photographs, with scores of real precision; one file is broken."
+    from urbanrivers_camtraps.answers import top
+    from urbanrivers_camtraps.predict import Predictions
+    from urbanrivers_camtraps.bundle import golden_photographs
+    rng, drawn = np.random.default_rng(3), list(golden_photographs().values())
+    scores = rng.dirichlet([.4]*len(CLASSES), count).astype('float32')
+    scores[:4] = .02 + .92*np.eye(4, dtype='float32')
+    paths = [folder/'images'/f'Wild Mile {o % 2}'/f'{o}.jpg' for o in range(count)]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn[number % len(drawn)].resize((320, 240)).save(path)
+    broken = folder/'images'/'broken "é".jpg'
+    broken.touch()
+    best = [top(o, CLASSES, 1)[0] for o in scores]
+    prediction, score = zip(*best)
+    table = pd.DataFrame({'path': list(map(str, paths)), 'prediction': prediction, 'score': score, 'scores': list(scores), 'way': 'sure'})
+    table.attrs = {'classes': CLASSES, 'common_names': {HUMAN: 'Somebody'}}
+    boxes = pd.DataFrame([(o, 0, 'animal', .25, .1, .2, .5, .7) for o in table.path[:3]] + [(table.path[0], 1, HUMAN, .9, 0, 0, 1, 1)],
+                         columns=['path', 'detection', 'category', 'confidence', 'left', 'top', 'right', 'bottom'])
+    return Predictions(table, pd.DataFrame({'path': [str(broken)], 'error': ['is empty. Copy or download it again']})), boxes
+
+
+def assert_same(path: Path, predictions) -> None:
+    "What was written is read back, to the six digits that are written."
+    from urbanrivers_camtraps.results import read_results
+    found = read_results(path)
+    assert found.predictions.path.tolist() == predictions.table.path.tolist()
+    assert found.predictions.prediction.tolist() == predictions.table.prediction.tolist()
+    assert np.abs(found.predictions.score - predictions.table.score).max() <= 1e-6
+    for scores, of_ours in zip(found.predictions.scores, predictions.table.scores): assert np.abs(np.array(scores) - np.sort(of_ours)[::-1]).max() <= 1e-6
+    assert found.failures.values.tolist() == predictions.skipped.values.tolist()
+
+
+@pytest.fixture(scope='module')
+def our_files(tmp_path_factory):
+    from urbanrivers_camtraps.results import write_megadetector, write_speciesnet
+    folder = tmp_path_factory.mktemp('ours')
+    predictions, boxes = ours(folder)
+    write_speciesnet(predictions, folder/'speciesnet.json')
+    write_speciesnet(predictions, folder/'speciesnet_boxes.json', boxes)
+    write_speciesnet(predictions, folder/'old.json', schema='5.0.5')
+    write_megadetector(predictions, folder/'md.json')
+    write_megadetector(predictions, folder/'md_boxes.json', boxes)
+    return folder, predictions, boxes
+
+
+@pytest.mark.parametrize('name', ['speciesnet', 'speciesnet_boxes', 'old', 'md', 'md_boxes'])
+def test_round_trip(our_files, name):
+    from urbanrivers_camtraps.results import read_results
+    folder, predictions, boxes = our_files
+    assert_same(folder/f'{name}.json', predictions)
+    back = read_results(folder/f'{name}.json').detections
+    if 'boxes' not in name: assert back.empty
+    else:
+        want = boxes.assign(at=boxes.path.map(predictions.table.path.tolist().index)).sort_values(['at', 'confidence'], ascending=[True, False])
+        assert back[['path', 'category', 'confidence']].values.tolist() == want[['path', 'category', 'confidence']].values.tolist()
+        assert np.allclose(back[['left', 'top', 'right', 'bottom']], want[['left', 'top', 'right', 'bottom']], atol=2e-6)
+
+
+@needs_field_tools
+def test_the_fields_tools_take_ours(our_files):
+    from urbanrivers_camtraps.results import read_results
+    folder, predictions, _ = our_files
+    said = child('read', folder)
+    for name in ('md', 'md_boxes'): assert said[name]['errors'] == said[name]['warnings'] == [], said[name]
+    people = sum(np.stack(predictions.table.scores)[:, :3].argmax(1) == CLASSES.index(HUMAN))  # rather than animals, if anything is there
+    assert said['md']['detection_category_id_to_count'] == {'1': len(predictions.table) - people, '2': people} and people
+    answers = {path: o['class'] for path, o in said['done'].items()}
+    assert answers.keys() == set(predictions.table.path) and answers[predictions.table.path[1]].split(';')[5] == 'scripta elegans'
+    assert said['left'] == predictions.skipped.path.tolist()  # SpeciesNet would run on the broken one alone
+    assert 'older output format' in said['old']
+    converted = read_results(folder/'converted.json').predictions.set_index('path').prediction  # by their converter, and back
+    assert converted[predictions.table.path].tolist() == predictions.table.prediction.tolist()
+    for name in ('md', 'md_boxes', 'speciesnet'):
+        pages = {o.name: o.read_text(encoding='utf-8') for o in (folder/f'preview_{name}').glob('*.html')}
+        assert len(list((folder/f'preview_{name}').rglob('*.jpg'))) >= 6, pages.keys()
+        assert {'index.html', 'non_detections.html', 'class_canada_goose.html', 'class_red-eared_slider.html'} <= pages.keys()
+        assert predictions.table.path[0] in pages['class_canada_goose.html'] and predictions.table.path[3] in pages['non_detections.html']
+
+
+# --- broken files ---
+
+def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
+    from urbanrivers_camtraps.results import ResultsError, convert_results, read_results
+    records = [{'filepath': f'{o}.jpg', 'prediction': GOOSE, 'prediction_score': .5, 'detections': []} for o in range(3)]
+    whole = written(tmp_path/'whole.json', records, info={}).read_bytes()
+    assert len(read_results(tmp_path/'whole.json').predictions) == 3
+    for length in range(len(whole)):
+        (tmp_path/'cut.json').write_bytes(whole[:length])
+        with pytest.raises(ResultsError, match=r'cut\.json, record [1234]: is no JSON, or cut short'): read_results(tmp_path/'cut.json')
+    with pytest.raises(ResultsError, match='record 4'): convert_results(tmp_path/'cut.json', tmp_path/'tables')
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['cut.json', 'whole.json']
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(at=st.integers(0, 10**6), byte=st.integers(0, 255), schema=st.sampled_from(['speciesnet_boxes', 'old', 'md_boxes']))
+def test_a_changed_byte_does_no_harm(our_files, tmp_path, at, byte, schema):
+    from urbanrivers_camtraps.results import ResultsError, read_results
+    data = bytearray((our_files[0]/f'{schema}.json').read_bytes())
+    data[at % len(data)] = byte
+    (tmp_path/'changed.json').write_bytes(data)
+    try: found = read_results(tmp_path/'changed.json')
+    except ResultsError as error: assert 'changed.json' in str(error) and str(error).isprintable()
+    else: assert len(found.predictions) + found.failures.path.nunique(dropna=False) >= 7 or found.failures.empty and len(found.predictions) == 7
+
+
+LEAVES = ['1', '2', '9', 'a.jpg', GOOSE, NOTHING, UNKNOWN, '', ';;;;;;']
+KEYS = st.sampled_from(['classes', 'scores', 'class', 'score', 'category', 'conf', 'bbox'])
+ANYTHING = st.recursive(st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-1, 2) | st.sampled_from(LEAVES),
+                        lambda o: st.lists(o, max_size=4) | st.dictionaries(KEYS, o, max_size=4), max_leaves=6)
+BOX = st.fixed_dictionaries({}, optional={
+    'category': st.sampled_from(['0', '1', '2', 1, None, '9']), 'conf': st.floats(-.1, 1.1) | st.none(),
+    'bbox': st.lists(st.floats(-.5, 1.5), min_size=3, max_size=5),
+    **dict.fromkeys(['raw_classifications', 'processed_classification', 'classifications', 'label'], ANYTHING)})
+RECORD = ANYTHING | st.fixed_dictionaries({}, optional={
+    'filepath': st.sampled_from(['a.jpg', 'b.jpg', 'c/d.jpg', 'e\\f.jpg', '', 7]), 'file': st.sampled_from(['a.jpg', 'b.jpg', None]),
+    'detections': st.lists(BOX, max_size=3) | ANYTHING,
+    **dict.fromkeys(['prediction', 'prediction_score', 'classifications', 'failures', 'failure', 'latitude', 'country', 'model_version'], ANYTHING)})
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
+@given(records=st.lists(RECORD, max_size=5), key=st.sampled_from(['predictions', 'images']))
+def test_no_record_is_lost(tmp_path, records, key):
+    from urbanrivers_camtraps.results import PREDICTION_COLUMNS, convert_results, read_results
+    head = {'detection_categories': {'1': 'animal', '2': 'person', '9': 'unheard of'}, 'classification_categories': {'1': GOOSE, '2': 'coyote'}}
+    path = written(tmp_path/'any.json', records, key, **head)
+    found = read_results(path)
+    answered = set(found.predictions.path)
+    for number, record in enumerate(records, 1):
+        name = record.get('filepath' if key == 'predictions' else 'file') if isinstance(record, dict) else None
+        listed = found.failures.error.str.startswith(f'record {number}: ').any()
+        said = isinstance(name, str) and (name.replace('\\', '/') in answered or name.replace('\\', '/') in set(found.failures.path))
+        assert listed or said, record
+    assert len(answered) == len(found.predictions) and list(found.predictions) == list(PREDICTION_COLUMNS)
+    assert not (found.detections[['left', 'top']].to_numpy() >= found.detections[['right', 'bottom']].to_numpy()).any()
+    assert found.detections[['confidence', 'left', 'top', 'right', 'bottom']].stack().between(0, 1).all()
+    tables = convert_results(path, tmp_path/'tables', size=2)
+    assert len(read_table(tables/'predictions.parquet')) == len(found.predictions) and len(read_table(tables/'detections.parquet')) == len(found.detections)
+    assert len(pd.read_csv(tables/'failures.csv')) == len(found.failures)
+
+
+# --- memory, a kill, a full disk ---
+
+def many(path: Path, count: int) -> Path:
+    "Write many records, as SpeciesNet does."
+    record = {'filepath': '#', 'classifications': {'classes': [GOOSE, DUCK, RACCOON, NOTHING, PERSON], 'scores': [.8, .1, .05, .03, .02]},
+              'detections': [{'category': '1', 'label': 'animal', 'conf': .9, 'bbox': [.1, .2, .3, .4]}]*2,
+              'prediction': GOOSE, 'prediction_score': .8, 'prediction_source': 'classifier', 'model_version': '4.0.3a'}
+    before, after = json.dumps(record).split('#')
+    with path.open('w') as file:
+        file.write('{"predictions": [')
+        file.writelines(f"{',' if o else ''}{before}images/{o:06d}.jpg{after}" for o in range(count))
+        file.write(']}')
+    return path
+
+
+def peak(what: str, path: Path) -> dict:
+    "Read a file and say the most memory this process has held, in MB."
+    if what == 'convert':
+        from urbanrivers_camtraps.results import convert_results
+        convert_results(path, path.with_suffix(''), size=2_000)
+    else:
+        with path.open() as file: held = json.load(file)
+    return {'peak': int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024}
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    few, lots = many(tmp_path/'few.json', 10_000), many(tmp_path/'lots.json', 50_000)
+    ours, theirs = (child('peak', o, lots)['peak'] - child('peak', o, few)['peak'] for o in ('convert', 'load'))
+    assert theirs > 100, theirs  # that is what 40,000 more records take
+    assert ours < theirs/5, (ours, theirs)
+    assert len(read_table(tmp_path/'lots'/'predictions.parquet')) == 50_000
+
+
+def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path):
+    path = many(tmp_path/'many.json', 20_000)
+    run = subprocess.Popen([sys.executable, __file__, 'convert', path, tmp_path/'tables'])
+    part, until = tmp_path/'.tables.part'/'predictions.parquet', time.monotonic() + 200
+    while not (part.exists() and part.stat().st_size > 100_000) and run.poll() is None and time.monotonic() < until: time.sleep(.002)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL  # it was at work
+    assert part.exists() and not (tmp_path/'tables').exists()
+    child('convert', path, tmp_path/'tables')
+    assert len(read_table(tmp_path/'tables'/'predictions.parquet')) == 20_000
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['many.json', 'tables']
+
+
+def test_a_full_disk_leaves_what_was_there(our_files, tmp_path):
+    folder, predictions, boxes = our_files
+    names = ['predictions.parquet', 'speciesnet.json', 'md.json']
+    path = many(tmp_path/'many.json', 2_000)
+    small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # bytes that any file may have
+    (tmp_path/'out').mkdir()
+    predictions.table.to_pickle(tmp_path/'ours.pickle')
+    said = child('full', path, tmp_path/'out', tmp_path/'ours.pickle', preexec_fn=small)
+    assert said == {o: 'OSError' for o in names} and list((tmp_path/'out').iterdir()) == []
+
+
+def full(path: Path, out: Path, pickled: Path) -> dict:
+    "Write where nothing has room, and say which error came."
+    from urbanrivers_camtraps.predict import Predictions
+    from urbanrivers_camtraps.results import convert_results, write_megadetector, write_speciesnet
+    table = pd.read_pickle(pickled)
+    ours, said = Predictions(table, pd.DataFrame({'path': [], 'error': []})), {}
+    for name, write in (('predictions.parquet', lambda: convert_results(path, out/'tables')),
+                        ('speciesnet.json', lambda: write_speciesnet(ours, out/'speciesnet.json')),
+                        ('md.json', lambda: write_megadetector(ours, out/'md.json'))):
+        try: write()
+        except OSError as error: said[name] = 'OSError'
+    return said
+
+
+# --- matching ---
+
+def test_join_of_a_hundred_thousand_takes_the_longest_tail():
+    from urbanrivers_camtraps.results import join_results
+    numbers = [(card, frame) for card in range(100) for frame in range(300)]
+    photographs = pd.DataFrame({'media_id': [f'{c}-{f}' for c, f in numbers], 'path': [f'/our/disk/{c:03d}/100MEDIA/IMG_{f:04d}.JPG' for c, f in numbers]})
+    theirs = pd.DataFrame({'path': [f'D:\\cards\\{c:03d}\\100MEDIA\\IMG_{f:04d}.JPG' for c, f in reversed(numbers)]})
+    found = join_results(photographs, theirs)
+    assert found.media_id.tolist() == [f'{c}-{f}' for c, f in reversed(numbers)]
+    assert found.attrs['unmatched'] == 0
+    more = pd.concat([theirs, pd.DataFrame({'path': ['D:\\cards\\999\\100MEDIA\\IMG_0007.JPG']})], ignore_index=True)
+    assert join_results(photographs, more).attrs['unmatched'] == 1
+    lacking = more[~more.path.str.endswith('042\\100MEDIA\\IMG_0007.JPG')]  # is the new one this, or neither?
+    with pytest.raises(CamtrapsError, match='may be one photograph or another'): join_results(photographs, lacking)
+
+
+if __name__ == '__main__':
+    what, paths = sys.argv[1], list(map(Path, sys.argv[2:]))
+    with contextlib.redirect_stdout(io.StringIO()):  # the tools talk
+        if what == 'write': said = let_speciesnet_write(*paths)
+        elif what == 'read': said = let_field_tools_read(*paths)
+        elif what == 'full': said = full(*paths)
+        elif what == 'peak': said = peak(sys.argv[2], paths[1])
+        else:
+            from urbanrivers_camtraps.results import convert_results
+            said = {'folder': str(convert_results(paths[0], paths[1], size=1_000))}
+    print(json.dumps(said))
