@@ -1,19 +1,24 @@
 """Turn a notebook into Markdown as a reader should see it: for the README and the site alike, and without Quarto."""
-import base64, re
+import base64, re, sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
+from enum import Enum
+from html import escape
 from importlib import import_module
-from inspect import getsourcelines
+from inspect import Signature, cleandoc, formatannotation, getsourcefile, getsourcelines, isclass, signature, unwrap
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
-from types import ModuleType
+from pathlib import Path, PurePath
+from textwrap import shorten
+from types import FunctionType, ModuleType
+from typing import Annotated, Literal, get_args, get_origin
 
 from execnb.nbio import read_nb
+from fastcore.docments import docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import NBProcessor, Processor
 from nbdev.processors import FilterDefaults
-from nbdev.showdoc import show_doc
 
 #: Kinds of picture a cell can put out, and what their files are called.
 PICTURES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
@@ -47,14 +52,112 @@ def sign(
     cells: list, # processed; `show_doc(name)` stands where a signature belongs
     module: ModuleType, # which the notebook exports
 ) -> None:
-    "Put the signature and the parameter table of each exported name into the output of its cell."
+    "Put what a reader has to know of each exported name into the output of its cell."
     for cell in cells:
         name = re.search(r'^show_doc\(([\w.]+)', cell.source, flags=re.MULTILINE) if cell.cell_type == 'code' else None
         if not name: continue
-        thing = attrgetter(name[1])(module)
-        line = f'#L{getsourcelines(thing)[1]}'  # for which nbdev looks in vain
-        shown = show_doc(thing)._repr_markdown_().replace('#LNone', line)
-        cell.outputs = [{'output_type': 'display_data', 'data': {'text/markdown': NbdevLookup().linkify(shown)}}]
+        shown = NbdevLookup().linkify(documented(attrgetter(name[1])(module), name[1]))
+        cell.outputs = [{'output_type': 'display_data', 'data': {'text/markdown': shown}}]
+
+
+def documented(
+    thing: object, # function or class
+    name: str, # to show
+    level: int = 3, # of its heading
+    is_property: bool = False, # read rather than called
+) -> str:
+    "Write heading, signature, docstring and table of parameters, and the same for the public methods of a class."
+    settings = get_config()
+    path = Path(getsourcefile(unwrap(thing))).resolve().relative_to(settings.config_path.resolve())
+    line = getsourcelines(unwrap(thing))[1]
+    parts = [f'[source]({settings.git_url}/blob/{settings.branch}/{path.as_posix()}#L{line}){{ .source }}',
+             f'{"#" * level} <code>{name}</code> {{ #{anchor(thing.__module__, name)} }}',
+             fenced(called(thing, name, is_property), '{ .python .signature }'), plain(cleandoc(thing.__doc__ or '')), parameters(thing)]
+    if isclass(thing):
+        for key, method in vars(thing).items():
+            if key[0] == '_' or not method.__doc__ or not isinstance(method, (FunctionType, classmethod, staticmethod, property)): continue
+            is_property = isinstance(method, property)
+            parts.append(documented(method.fget if is_property else getattr(thing, key), f'{name}.{key}', level + 1, is_property))
+    return '\n\n'.join(filter(None, parts))
+
+
+def anchor(
+    module: str, # in which the name is defined
+    name: str, # of a function or class
+) -> str:
+    "Name an anchor as nbdev does, in lower case; where `Audit` stands beside `audit`, the function has it."
+    return name.lower() + ('_class' if name != name.lower() and hasattr(sys.modules[module], name.lower()) else '')
+
+
+def called(
+    thing: object, # function or class
+    name: str, # to show
+    is_property: bool = False, # read rather than called
+) -> str:
+    "Write how a thing is called, with defaults and without types, which stand in its table."
+    known = signature(thing, eval_str=True)
+    own = [o.replace(annotation=o.empty, default=o.default if o.default is o.empty else Shown(default_text(o.default)))
+           for o in known.parameters.values() if o.name != 'self']
+    gives = '' if isclass(thing) else re.sub('<.*?>', '', type_html(known.return_annotation)).replace('&#124;', '|')
+    brackets = '' if is_property else str(known.replace(parameters=own, return_annotation=known.empty))
+    return name + brackets + (f' -> {gives}' if gives else '')
+
+
+class Shown(str):
+    "A default as the site shows it."
+    __repr__ = str.__str__
+
+
+def default_text(
+    default: object, # of a parameter
+) -> str:
+    "Write a default as one would in code, and a long one short."
+    if isinstance(default, Enum): return repr(default.value)
+    if isinstance(default, PurePath): return f"Path('{default.as_posix()}')"
+    if is_dataclass(default): return f'{type(default).__name__}(…)'
+    return getattr(default, '__name__', None) or shorten(repr(default), 80, placeholder=' …')
+
+
+def type_html(
+    annotation: object, # of a parameter, or what a function gives
+) -> str:
+    "Write a type without its modules, our own ones as links, and a choice as what can be chosen."
+    def short(found):
+        module, name = found[1].rstrip('.'), found[2]
+        if not module.startswith(f'{get_config().lib_name}.') or name[0] == '_': return name
+        return f'<a href="{module.rpartition(".")[2]}.html#{anchor(module, name)}">{name}</a>'
+
+    if annotation is Signature.empty or isinstance(annotation, str): return ''
+    if get_origin(annotation) is Annotated: return type_html(get_args(annotation)[0])
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if isclass(annotation) and issubclass(annotation, Enum): choices = [o.value for o in annotation]
+    if choices: return ' &#124; '.join(map(repr, choices))
+    return re.sub(r'\b((?:[a-z_]\w*\.)+)(\w+)', short, formatannotation(annotation)).replace('|', '&#124;')
+
+
+def parameters(
+    thing: object, # function or class
+) -> str:
+    "Write the table of parameters: name, type, and its comment (docment) or, for a command, its help."
+    known, rows = signature(thing, eval_str=True), []
+    notes = docments(thing, full=True, args_kwargs=True)
+    for name, parameter in known.parameters.items():
+        if name == 'self': continue
+        helps = ' '.join(o.help for o in getattr(parameter.annotation, '__metadata__', ()) if getattr(o, 'help', None))
+        rows.append((f'<code>{name}</code>', type_html(parameter.annotation), notes.get(name, {}).get('docment') or helps))
+    gives = '' if isclass(thing) or known.return_annotation is None else type_html(known.return_annotation)
+    if gives: rows.append(('gives', gives, notes.get('return', {}).get('docment')))
+    if not [o for o in rows if o[0] != 'gives' or o[2]]: return ''
+    table = [f'| {name} | {f"<code>{kind}</code>" if kind else ""} | {plain(note or "")} |'.replace('  ', ' ') for name, kind, note in rows]
+    return '\n'.join(['<div class="parameters" markdown>', '', '| parameter | type | meaning |', '|---|---|---|', *table, '', '</div>'])
+
+
+def plain(
+    note: str, # a docstring or comment: Markdown, as far as back-ticks go
+) -> str:
+    "Keep `<` and `|` outside of code from being taken for HTML and columns."
+    parts = re.split('(`[^`]*`)', note)
+    return ''.join(o if o.startswith('`') else escape(o, quote=False).replace('*', r'\*').replace('_', r'\_') for o in parts).replace('|', '&#124;')
 
 
 def options(
