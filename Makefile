@@ -32,9 +32,9 @@ test: export GRADIO_ANALYTICS_ENABLED := False
 test: $(call installed,dev)  ## check that exports are in sync, run the notebooks, run the tests
 	@python tools/check.py
 	@nbdev_test --flags slow --n_workers 2 --do_print
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadfile
 
-bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app or browser
+bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results or season
 	@python -W ignore tools/bench.py $(ONLY)
 
 study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder

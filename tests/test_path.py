@@ -1,13 +1,16 @@
 """The whole path from a shell: the demo on the practice site, and on real frames where there are some."""
-import hashlib, os, re, shutil, subprocess, sys, time
+import hashlib, json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 
 from urbanrivers_camtraps.bundle import read_bundle
 from urbanrivers_camtraps.core import read_table, write_table
+from urbanrivers_camtraps.desk import Answers
+from speciesnet_stand_in import write_opinions
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
@@ -105,6 +108,70 @@ def test_a_second_look_and_a_tuned_network_go_all_the_way(demo, tmp_path):
     assert len(read_bundle(data/'bundle').classes) == 9
 
 
+@pytest.fixture(scope='module')
+def second_opinion(demo, tmp_path_factory) -> Path:
+    "The demo's folder with SpeciesNet's answers, made up, in `speciesnet.json`."
+    data = tmp_path_factory.mktemp('second_opinion')/'data'
+    shutil.copytree(demo[0], data)
+    write_opinions(read_table(data/'dataset.parquet'), data/'speciesnet.json', '5.0.5')
+    return data
+
+
+def test_a_second_opinion_is_weighed(demo, second_opinion):
+    done = camtraps('evaluate', '--final', '--speciesnet', second_opinion/'speciesnet.json', '--data', second_opinion, folder=demo[0].parent)
+    assert done.returncode == 0, done.stderr
+    assert 'the error changes by -' in done.stdout  # four in five of the made-up answers are right, whatever our model says
+    assert 'Our model, SpeciesNet, and both' in (second_opinion/'report.html').read_text(encoding='utf-8')
+
+
+def test_reviews_become_votes(demo, second_opinion):
+    command = [CAMTRAPS, 'review', '--order', 'label_error', '--speciesnet', second_opinion/'speciesnet.json', '--port', '0', '--data', second_opinion]
+    with subprocess.Popen(command, cwd=demo[0].parent, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'}) as page:
+        said = ''
+        while 'http://' not in said and (line := page.stdout.readline()): said += line
+        address = re.search(r'http://\S+', said)[0]
+        assert requests.get(address, timeout=20).status_code == 200
+        page.send_signal(signal.SIGINT)
+        assert page.wait(20) == 130  # as a shell has it after Ctrl-C
+    assert 'model and SpeciesNet against volunteers' in said  # who disagrees with whom
+    labels = read_table(second_opinion/'labels.parquet').set_index('media_id').label
+    judged = read_table(second_opinion/'out_of_fold.parquet')
+    chosen = judged[judged.label == 'Anas platyrhynchos'].media_id.iloc[0]
+    answers = Answers(second_opinion/'reviews.sqlite')
+    answers.answer('1', chosen, 'Branta canadensis', 'somebody')
+    answers.close()
+    done = camtraps('clean', '--data', second_opinion, folder=demo[0].parent)
+    assert done.returncode == 0, done.stderr
+    after = read_table(second_opinion/'labels.parquet').set_index('media_id').label
+    assert (labels[chosen], after[chosen]) == ('Anas platyrhynchos', 'Branta canadensis')
+    assert after.drop(chosen).equals(labels.drop(chosen))
+
+
+def test_crops_go_all_the_way(demo, practice, tmp_path):
+    "A detector's boxes, made up from the truth, are cut out, learned from, judged by frame, exported and asked."
+    from urbanrivers_camtraps.sandbox import practice_boxes
+    data, numbers = tmp_path/'data', {'animal': '1', 'human': '2', 'vehicle': '3'}
+    shutil.copytree(demo[0], data)
+    boxes = practice_boxes(practice)
+    images = [{'file': Path(o.path).name, 'detections': [
+        {'category': numbers[b.category], 'conf': b.confidence, 'bbox': [b.left, b.top, b.right - b.left, b.bottom - b.top]}
+        for b in boxes[boxes.media_id == o.media_id].itertuples()]} for o in read_table(data/'photographs.parquet').itertuples()]
+    (tmp_path/'boxes.json').write_text(json.dumps({'info': {'format_version': '1.6'}, 'images': images, 'detection_categories': {
+        '1': 'animal', '2': 'person', '3': 'vehicle'}}))
+    for arguments in (['dataset', '--boxes', tmp_path/'boxes.json'], ['train', '--crops'], ['evaluate', '--final'], ['export']):
+        done = camtraps(*arguments, '--data', data, folder=demo[0].parent)
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert 'Whole frame or crop' in (data/'report.html').read_text(encoding='utf-8')
+    whole, crops = read_table(data/'out_of_fold_whole.parquet'), read_table(data/'out_of_fold.parquet')
+    assert set(whole.media_id) == set(crops.media_id) == set(read_table(demo[0]/'out_of_fold.parquet').media_id)
+    assert (crops.prediction == crops.label).mean() > (whole.prediction == whole.label).mean()  # out of fold; boxes made of the truth are kind
+    assert read_table(data/'predictions.parquet').split.unique().tolist() == ['test']
+    some = read_table(data/'predictions.parquet').path.head(4).tolist()
+    done = camtraps('predict', *some, '--bundle', data/'bundle', '--boxes', tmp_path/'boxes.json', '--out', tmp_path/'answers.csv', folder=demo[0].parent)
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path/'answers.csv')) == 4
+
+
 def test_no_volunteer_is_in_any_file(demo, practice):
     people = practice.volunteers
     personal = [str(o) for column in ('volunteer_id', 'name', 'email') for o in people[column]] + ['example.org']
@@ -182,6 +249,10 @@ def test_demo_on_real_frames(tmp_path):
     assert both.groupby('seq_id').split.nunique().max() == 1  # the banner's own bursts, not those we found
     figures = pd.read_json(tmp_path/'demo'/'figures.json', typ='series')
     assert figures.error < .3 < figures.majority_error
+    for schema in ('5.0.5', '5.0.6'):  # a second opinion in each of the layouts
+        write_opinions(photographs, tmp_path/'speciesnet.json', schema)
+        done = camtraps('evaluate', '--speciesnet', 'speciesnet.json', '--data', 'demo', folder=tmp_path)
+        assert done.returncode == 0 and 'counts' in done.stdout, done.stderr
 
 
 def waited(condition, seconds: float = 60) -> bool:

@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'urbanrivers_camtraps'
 #: The rooms that need an extra; every other one must do without.
-NEED_EXTRAS = {'motion', 'train', 'finetune', 'audit', 'attention', 'app', 'publish'}
+NEED_EXTRAS = {'motion', 'train', 'finetune', 'audit', 'attention', 'speciesnet', 'refine', 'survey', 'app', 'publish'}
 #: Rooms without which the wheel is no use: named, so that a missing one fails too.
 MUST_BE_THERE = {'core', 'site', 'clean', 'images', 'dataset', 'train', 'evaluate', 'bundle', 'predict', 'app',
                  'sandbox', 'cli'}
@@ -54,7 +54,8 @@ def test_rooms_are_in_the_wheel(rooms):
 def test_nothing_but_code_and_licence(wheel):
     tops = {Path(o).parts[0] for o in zipfile.ZipFile(wheel).namelist()}
     assert tops == {PACKAGE, f'{PACKAGE}-{wheel.name.split("-")[1]}.dist-info'}
-    assert f'{PACKAGE}/site_files/index.html' in zipfile.ZipFile(wheel).namelist()
+    for name in ('site_files/index.html', 'review_files/page.js', 'taxonomy.csv', 'region_chicago.csv', 'camtrap_dp.json'):
+        assert f'{PACKAGE}/{name}' in zipfile.ZipFile(wheel).namelist()
     assert any(o.endswith('/LICENSE') for o in zipfile.ZipFile(wheel).namelist())
 
 

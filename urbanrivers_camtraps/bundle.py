@@ -88,6 +88,7 @@ class Description(_Strict):
     transforms: Transforms
     temperature: float = Field(1.0, gt=0)  # logits are divided by it before the softmax
     thresholds: dict[str, float] = {}  # such as {'sure': 0.8}
+    crops: bool = False  # whether it looks at what a detector found, cut out, and not at whole photographs
     dataset_hash: str | None = None  # of the photographs it learned from
     figures: dict[str, Figure] = {}
     files: dict[str, str] = {}  # file → SHA-256 of all others in the folder
@@ -513,12 +514,13 @@ def write_bundle(
     thresholds: Mapping[str, float] | None = None, # such as {'sure': .8}
     examples: Mapping[str, str | Path] | None = None, # class → photograph to try in the app, none of a person
     deployments: Mapping[str, tuple[float, float]] | None = None, # name → what to cut, from `deployment_trims`
+    crops: bool = False, # whether it learned from crops (room `crops`)
 ) -> Path: # the folder
     "Write a bundle, whole or not at all, once onnxruntime and torch agree on the golden photographs."
     from safetensors.torch import save
     folder = Path(folder)
     description = _describe_learner(learner, deployments or {}, figures=figures or {}, dataset_hash=dataset_hash,
-                                    thresholds=thresholds or {})
+                                    thresholds=thresholds or {}, crops=crops)
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
         model = _whole_graph(network, description).SerializeToString()

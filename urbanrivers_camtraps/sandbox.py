@@ -7,12 +7,13 @@ __all__ = ['Shape', 'LOOKS', 'PRACTICE_CLASSES', 'SWIMMERS', 'SCENES', 'SWAY', '
            'SMALL_BURSTS', 'SMALL_PAIRS', 'SMALL_UNREVIEWED', 'MISTAKEN', 'MISSPELT', 'FIELDS', 'JUNE_KEPT', 'RANKS',
            'MEANT', 'PRACTICE_SPECIES', 'JUNE_MEDIA', 'MANIFEST_COLUMNS', 'API_PATH', 'MAX_PAGE_SIZE', 'FAULTS',
            'PAGE_INSTEAD', 'draw_animal', 'draw_view', 'draw_banner', 'draw_photograph', 'Practice', 'PracticeSite',
-           'make_practice', 'make_practice_from', 'Faults', 'practice_app', 'serve_practice', 'run_practice']
+           'make_practice', 'practice_boxes', 'make_practice_from', 'Faults', 'practice_app', 'serve_practice',
+           'run_practice']
 
 # %% ../nbs/30_sandbox.ipynb #ecd54461
 import asyncio, functools, hashlib, io, math, os, socket, threading, time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -440,8 +441,8 @@ def _coat(animal: Image.Image, size: int, shade: float) -> Image.Image:
     return ImageChops.multiply(animal.convert('RGB'), Image.merge('RGB', [mottle]*3))
 
 
-def _stand(photograph: Image.Image, label: str, pose: _Pose) -> None:
-    "Put an animal into the photograph."
+def _stand(photograph: Image.Image, label: str, pose: _Pose) -> tuple[int, int, int, int] | None: # left, top, right, bottom in pixels
+    "Put an animal into the photograph and say where it is seen, shadow and reflection left out; None where it is beyond the edge."
     animal = draw_animal(label, pose.size, pose.lowered)
     animal = animal.crop(animal.getbbox())
     if pose.mirrored: animal = ImageOps.mirror(animal)
@@ -454,6 +455,9 @@ def _stand(photograph: Image.Image, label: str, pose: _Pose) -> None:
         shadow = alpha.resize((alpha.width, max(1, alpha.height//6)))
         photograph.paste((18, 18, 16), (left, bottom-shadow.height//2), shadow.point(_curve(.45)))
     photograph.paste(coat, (left, bottom-animal.height), alpha)
+    seen = Image.new('L', photograph.size)
+    seen.paste(alpha, (left, bottom-animal.height))
+    return seen.getbbox()
 
 
 def _grass(photograph: Image.Image, rng: np.random.Generator, pose: _Pose) -> None:
@@ -520,6 +524,21 @@ def draw_banner(
     _icons(draw, width*(.57 if top else .46), row, tall, celsius, night, ink)
 
 # %% ../nbs/30_sandbox.ipynb #a8dc1a71
+def _scene(media: SimpleNamespace, width: int, height: int, scale: float) -> tuple:
+    "Draw a view with its animals in plain light: the photograph, (label, box) of each, the random numbers of burst and step."
+    view, horizon = draw_view(media.scene, media.view_seed, width, height)
+    rng, step = (np.random.default_rng([media.burst_seed, *o]) for o in ((1,), (2, media.frame)))
+    left, top = (int(o) for o in step.integers(0, 2*SWAY+1, 2))
+    photograph, boxes = view.crop((left, top, left+width, top+height)), []
+    if rng.random() < .5: photograph = _shadowed(photograph, rng)
+    for label in [media.label]*media.count+[media.second_label]:
+        if label not in LOOKS: continue
+        pose = _pose(rng, step, label, media, (width, height), horizon, scale)
+        boxes.append((label, _stand(photograph, label, pose)))
+        if pose.hidden: _grass(photograph, rng, pose)
+    return photograph, boxes, rng, step
+
+
 def draw_photograph(
     media: tuple | dict, # a row of `PracticeSite.media`: as `itertuples` gives it, a Series, or a dict
     width: int = 1280, # in pixels
@@ -529,16 +548,7 @@ def draw_photograph(
 ) -> bytes: # JPEG
     "Draw the photograph of one medium; the same row gives the same bytes."
     media = SimpleNamespace(**(media._asdict() if isinstance(media, tuple) else media))
-    view, horizon = draw_view(media.scene, media.view_seed, width, height)
-    rng, step = (np.random.default_rng([media.burst_seed, *o]) for o in ((1,), (2, media.frame)))
-    left, top = (int(o) for o in step.integers(0, 2*SWAY+1, 2))
-    photograph = view.crop((left, top, left+width, top+height))
-    if rng.random() < .5: photograph = _shadowed(photograph, rng)
-    for label in [media.label]*media.count+[media.second_label]:
-        if label not in LOOKS: continue
-        pose = _pose(rng, step, label, media, (width, height), horizon, scale)
-        _stand(photograph, label, pose)
-        if pose.hidden: _grass(photograph, rng, pose)
+    photograph, _, rng, step = _scene(media, width, height, scale)
     photograph = _grained(_lit(photograph, media.light, rng), media.light, step)
     draw_banner(photograph, media.make, media.timestamp, media.deployment, media.frame, media.celsius,
                 media.light == 'night')
@@ -754,6 +764,7 @@ class PracticeSite:
     media: pd.DataFrame # one row a document: truth, place, time, and the field it lacks
     votes: pd.DataFrame # one row a vote; `media` and `volunteer` are row numbers
     photograph: Callable[[int], bytes] # row number of `media` → JPEG
+    drawn: Practice | None = None # how the photographs are drawn; None: they are real
 
     def __post_init__(self): self.consensus = _consensus(self.votes)
 
@@ -816,7 +827,7 @@ def _small(practice: Practice) -> PracticeSite:
     media = _hide(rng, media, reviewed, 3, FIELDS)
     media, votes = _twice(media, votes, rng.choice(reviewed, 5, replace=False), seed)
     rows = {path: row for row, path in reversed(list(enumerate(media.path)))}
-    return PracticeSite(deployments, volunteers, media, votes, lambda row: photographs[rows[media.path[row]]])
+    return PracticeSite(deployments, volunteers, media, votes, lambda row: photographs[rows[media.path[row]]], practice)
 
 
 def make_practice(
@@ -962,7 +973,46 @@ def _june(practice: Practice) -> PracticeSite:
     lines = rows.media.value_counts()[few].sort_index()
     again = [rng.choice(lines.index[lines == many], size, replace=False) for many, size in ((1, 8), (2, 7))]
     media, votes = _twice(media, votes, np.concatenate(again), seed)
-    return PracticeSite(deployments, volunteers, media, votes, _painter(media, practice))
+    return PracticeSite(deployments, volunteers, media, votes, _painter(media, practice), practice)
+
+# %% ../nbs/30_sandbox.ipynb #52a4e035
+def _drawn_boxes(media: tuple, practice: Practice) -> list[tuple]:
+    "Say where the animals of a photograph are, as shares of its width and height: category, left, top, right, bottom."
+    width, height = practice.width, practice.height
+    _, boxes, _, _ = _scene(SimpleNamespace(**media._asdict()), width, height, practice.scale)
+    return [(label if label in NOT_ANIMALS else 'animal', *np.divide(box, (width, height)*2)) for label, box in boxes if box]
+
+
+def _seen_boxes(rng: np.random.Generator, boxes: list[tuple], misses: float, false_alarms: float, jitter: float) -> Iterator[tuple]:
+    "Play the detector on one photograph: category, confidence, left, top, right, bottom."
+    for kind, *box in boxes:
+        found, confidence = rng.random() >= misses, rng.beta(7, 2)
+        left, top, right, bottom = box + rng.normal(0, jitter, 4)*([box[2]-box[0], box[3]-box[1]]*2)
+        if found: yield kind, confidence, left, top, right, bottom
+    alarm, size, (x, y), confidence = rng.random() < false_alarms, rng.uniform(.05, .3), rng.random(2), rng.beta(2, 5)
+    if alarm: yield 'animal', confidence, x-size/2, y-size/2, x+size/2, y+size/2
+
+
+def practice_boxes(
+    site: PracticeSite, # whose photographs are drawn
+    misses: float = .05, # share of animals that get no box, whatever their size
+    false_alarms: float = .1, # share of photographs with a box where nothing is, of low confidence
+    jitter: float = .05, # standard deviation of each edge, as a share of the box
+    seed: int = 42, # another seed, another detector
+    among: Iterable[str] | None = None, # `media_id`s; by default all, each of which is drawn again
+) -> pd.DataFrame: # one row a box: `media_id, detection, category, confidence, left, top, right, bottom`, the last four from 0 to 1
+    "Make up what a detector would say of drawn photographs; those of which it says nothing have no row."
+    if site.drawn is None:
+        raise CamtrapsError('where the animals are is known of drawn photographs only', 'practice site', 'Ask a detector')
+    table = site.media.drop_duplicates('media_id')
+    rows, media = [], list(table[table.media_id.isin(table.media_id if among is None else list(among))].itertuples())
+    with ThreadPoolExecutor(os.cpu_count()) as pool: drawn = list(pool.map(lambda o: _drawn_boxes(o, site.drawn), media))
+    for photograph, boxes in zip(media, drawn):
+        rng = np.random.default_rng([seed, photograph.burst_seed, photograph.frame])
+        seen = sorted(_seen_boxes(rng, boxes, misses, false_alarms, jitter), key=lambda o: -o[1])
+        rows += [(photograph.media_id, number, *box) for number, box in enumerate(seen)]
+    table = pd.DataFrame(rows, columns=['media_id', 'detection', 'category', 'confidence', 'left', 'top', 'right', 'bottom'])
+    return table.assign(**{o: table[o].clip(0, 1).astype(float) for o in ('left', 'top', 'right', 'bottom')})
 
 # %% ../nbs/30_sandbox.ipynb #5b28e6ae
 #: Columns a manifest must have; `burst_index`, where there is one, orders the photographs of a burst.

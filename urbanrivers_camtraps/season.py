@@ -26,9 +26,9 @@ from .bundle import Bundle, read_bundle
 from .core import CamtrapsError, TableError, atomic_path, in_order, read_table
 from .images import HostError, Hosts, ask_photograph
 from .photograph import STORED_SIDE, SUFFIXES, PhotographError, find_photographs
-from .predict import Predictions, predictions_of, score_or_error, shown_path, write_predictions
+from .predict import Predictions, check_whole, predictions_of, score_or_error, shown_path, write_predictions
 from .results import write_megadetector, write_speciesnet
-from .site import SiteError, web_session
+from .site import web_session
 
 # %% ../nbs/09d_season.ipynb #5de94600
 class SeasonError(CamtrapsError):
@@ -85,7 +85,7 @@ class Job:
 
     def read(self) -> Bundle:
         "Read the bundle."
-        return read_bundle(self.bundle, precision=self.precision)
+        return check_whole(read_bundle(self.bundle, precision=self.precision))
 
     @property
     def name(self) -> str:

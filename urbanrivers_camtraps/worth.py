@@ -15,7 +15,6 @@ from .answers import score_matrix
 from .core import NOT_ANIMALS, CamtrapsError, need_columns
 from .evaluate import Section, compare_runs, intervals
 from .look import COLORS, figure_html, plot_style, table_html
-from .names import Names
 from .taxonomy import RANKS, at_rank
 
 # %% ../nbs/10d_worth.ipynb #64ce8b7e

@@ -1,0 +1,256 @@
+"""Crops that are cut at the edge, below a banner, from turned and shrunk photographs, killed half-way and on a full disk; siblings and people."""
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from urbanrivers_camtraps.bundle import Bundle, read_bundle
+from urbanrivers_camtraps.core import HUMAN
+from urbanrivers_camtraps.crops import EDGES, CropError, crop_boxes, frame_predictions, plot_crops, predict_crops, write_crops
+from urbanrivers_camtraps.dataset import add_folds, split_photographs
+from urbanrivers_camtraps.images import describe
+from urbanrivers_camtraps.photograph import open_photograph
+from urbanrivers_camtraps.predict import predict, score_photograph
+from urbanrivers_camtraps.results import read_results
+
+ORANGE, BANNER = (240, 140, 0), (0, 0, 255)
+WRITE = """import sys, resource, pandas as pd
+from urbanrivers_camtraps.crops import write_crops
+crops, folder, limit = pd.read_parquet(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+print('ready', flush=True)
+write_crops(crops, folder, workers=1, progress=False)
+"""
+
+
+def detected(*boxes: tuple) -> pd.DataFrame:
+    "Boxes as (media_id, category, confidence, left, top, right, bottom)."
+    table = pd.DataFrame(boxes, columns=['media_id', 'category', 'confidence', *EDGES])
+    return table.assign(detection=table.groupby('media_id').cumcount())
+
+
+def scene(path: Path, box: tuple, size: tuple = (400, 300), banner: int = 0, **options) -> dict:
+    "Write a grey photograph with an orange box, in pixels, and a blue banner below; give its row."
+    image = Image.new('RGB', size, (90, 90, 90))
+    image.paste(ORANGE, box)
+    if banner: image.paste(BANNER, (0, size[1] - banner, *size))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=95, subsampling=0, **options)
+    return {'media_id': path.stem, 'label': 'Branta canadensis', 'banner_top': 0., 'banner_bottom': banner/size[1], **describe(path)}
+
+
+def share(path: str | Path, color: tuple) -> float:
+    "Give the share of a picture's pixels that have about this colour."
+    return (np.abs(np.asarray(open_photograph(path)).astype(int) - color).max(2) < 60).mean()
+
+
+def noisy(folder: Path, count: int, each: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Write photographs of noise, the fourth of them flat; give them and `each` boxes on each."
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, boxes = [], []
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 255, (120, 160, 3), 'uint8')
+        if number == 3: pixels[:] = 128
+        Image.fromarray(pixels).save(folder/f'{number:03}.jpg', quality=90)
+        rows.append({'media_id': f'{number:03}', 'label': ('Branta canadensis', 'blank')[number % 2], 'banner_top': 0., 'banner_bottom': 0., **describe(folder/f'{number:03}.jpg')})
+        boxes += [(f'{number:03}', 'animal', .9 - .1*o, .1 + .2*o, .2, .4 + .2*o, .6) for o in range(each)]
+    return pd.DataFrame(rows), detected(*boxes)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    "Read all that stands below a folder but its lock."
+    return {o.relative_to(folder).as_posix(): o.read_bytes() for o in sorted(folder.rglob('*')) if o.is_file() and o.name != '.lock'}
+
+
+def child(tmp_path: Path, crops: pd.DataFrame, folder: Path, limit: int = 0) -> subprocess.Popen:
+    "Write crops in another process."
+    crops.to_parquet(tmp_path/'crops.parquet')
+    return subprocess.Popen([sys.executable, '-c', WRITE, tmp_path/'crops.parquet', folder, str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_animal_is_in_the_crop_and_the_banner_is_not(tmp_path):
+    middle, corner = scene(tmp_path/'middle.jpg', (160, 120, 240, 160), banner=30), scene(tmp_path/'corner.jpg', (0, 230, 60, 270), banner=30)
+    frames = pd.DataFrame([middle, corner])
+    boxes = detected(('middle', 'animal', .9, .4, .4, .6, 160/300), ('corner', 'animal', .9, 0, 230/300, .15, 1), ('corner', 'animal', .9, .8, .92, .9, .98))
+    crops, _ = write_crops(crop_boxes(frames, boxes, square=False), tmp_path/'crops', progress=False)
+    assert crops.media_id.tolist() == ['middle_0', 'corner_0']  # the box in the banner is no animal
+    assert crops[['width', 'height']].to_numpy().tolist() == [[96, 48], [72, 48]]
+    assert share(crops.path[0], ORANGE) == pytest.approx(80*40/(96*48), abs=.02)
+    assert share(crops.path[1], ORANGE) == pytest.approx(60*40/(72*48), abs=.02)
+    assert [share(o, BANNER) for o in crops.path] == [0, 0]
+    assert (crops.banner_top == 0).all() and (crops.banner_bottom == 0).all() and crops.frame_path.tolist() == frames.path.tolist()
+
+
+def test_a_photograph_turned_by_its_tag_is_cut_upright(tmp_path):
+    upright, tag = scene(tmp_path/'upright.jpg', (40, 300, 120, 380), (300, 400)), Image.Exif()
+    tag[0x0112] = 6  # the camera hung on its side: to be turned a quarter to the right
+    with Image.open(upright['path']) as image: image.rotate(90, expand=True).save(tmp_path/'turned.jpg', quality=95, subsampling=0, exif=tag)
+    turned = {**upright, 'media_id': 'turned', 'path': str(tmp_path/'turned.jpg')}
+    frames = pd.DataFrame([upright, turned])
+    boxes = detected(*[(o, 'animal', .9, 40/300, .75, .4, .95) for o in frames.media_id])
+    crops, skipped = write_crops(crop_boxes(frames, boxes), tmp_path/'crops', progress=False)
+    assert skipped.empty and crops.width.tolist() == crops.height.tolist() == [96, 96]
+    for path in crops.path: assert share(path, ORANGE) == pytest.approx((80/96)**2, abs=.02)
+
+
+def test_originals_give_more_pixels_and_only_the_path_decides(tmp_path):
+    original = scene(tmp_path/'originals'/'a.jpg', (1600, 1200, 1800, 1400), (4000, 3000))
+    (tmp_path/'stored').mkdir()
+    open_photograph(original['path'], 1000).save(tmp_path/'stored'/'a.jpg', quality=90)
+    stored, boxes = {**original, **describe(tmp_path/'stored'/'a.jpg')}, detected(('a', 'animal', .9, .4, .4, .45, 1400/3000))
+    small, large = (write_crops(crop_boxes(pd.DataFrame([stored | {'path': o}]), boxes), tmp_path/'crops', progress=False)[0] for o in (stored['path'], original['path']))
+    assert (small.width[0], large.width[0]) == (60, 240) and small.sha256[0] != large.sha256[0]  # cut anew, since it comes from another file
+    for o in (large,): assert share(o.path[0], ORANGE) == pytest.approx((200/240)**2, abs=.02)
+    shrunk, _ = write_crops(crop_boxes(pd.DataFrame([original]), boxes), tmp_path/'crops', max_side=100, progress=False)
+    assert (shrunk.width[0], shrunk.height[0]) == (100, 100)
+
+
+def test_tiny_boxes_and_frames_without_one(tmp_path):
+    rows = [scene(tmp_path/f'{o}.jpg', (200, 150, 204, 152)) for o in ('tiny', 'flat', 'none')]
+    boxes = detected(('tiny', 'animal', .9, .5, .5, .51, .506), ('flat', 'animal', .9, .5, .5, .5, .6), ('flat', 'animal', .1, .2, .2, .4, .4))
+    crops, _ = write_crops(crop_boxes(pd.DataFrame(rows), boxes), tmp_path/'crops', progress=False)
+    assert crops.media_id.tolist() == ['tiny_0'] and (crops.width[0], crops.height[0]) == (32, 32)
+    assert open_photograph(crops.path[0]).size == (32, 32)  # large enough for every other room
+    wide = detected(('tiny', 'animal', .9, 0, .5, 1, .505))
+    assert open_photograph(write_crops(crop_boxes(pd.DataFrame(rows), wide, square=False), tmp_path/'wide', progress=False)[0].path[0]).size == (400, 60)  # an eighth of the 480 that it would have with its margin
+
+
+def test_siblings_and_their_crops_are_on_one_side(tmp_path):
+    generator = np.random.default_rng(0)
+    frames = pd.DataFrame({'media_id': [f'{o:03}' for o in range(240)], 'label': np.repeat(['Branta canadensis', 'Anas platyrhynchos'], 120), 'path': 'x.jpg',
+                           'width': 640, 'height': 480, 'burst_id': [f'{o//3}' for o in range(240)]})
+    frames = add_folds(split_photographs(frames))
+    boxes = detected(*[(o, 'animal', .9, *np.sort(generator.random((2, 2)), 0).ravel()) for o in frames.media_id for _ in range(3)])
+    crops = crop_boxes(frames, boxes)
+    assert len(crops) > 400 and crops.media_id.is_unique
+    assert crops.groupby('burst_id').split.nunique().max() == 1 and crops.groupby('burst_id').fold.nunique(dropna=False).max() == 1
+    own = frames.set_index('media_id').loc[crops.frame_id]
+    for column in ('split', 'burst_id', 'label'): assert crops[column].tolist() == own[column].tolist()
+
+
+def test_people_are_no_training_photographs_of_animals_and_are_not_drawn(tmp_path):
+    rows = [scene(tmp_path/f'{o}.jpg', (100, 100, 200, 200)) for o in ('goose', 'person', 'nothing')]
+    frames = pd.DataFrame(rows).assign(label=['Branta canadensis', HUMAN, 'blank'])
+    boxes = detected(*[(o, kind, .9, *box) for o in frames.media_id for kind, box in (('animal', (.2, .3, .5, .7)), ('human', (.6, .2, .9, .9)))])
+    crops = crop_boxes(frames, boxes)
+    trained = crops[crops.for_training]
+    assert list(zip(trained.frame_id, trained.category, trained.label)) == [
+        ('goose', 'animal', 'Branta canadensis'), ('person', 'human', HUMAN), ('nothing', 'animal', 'blank')]
+    written, _ = write_crops(crops, tmp_path/'crops', progress=False)
+    people = written[(written.category == HUMAN) | (written.frame_id == 'person')]
+    assert set(Path(o).parent.name for o in people.path) == {HUMAN} and len(written) == 6
+    drawn = plot_crops(written)
+    assert sum(len(ax.patches) for ax in drawn.axes) == 2
+
+
+def test_killed_half_way_it_goes_on_where_it_was(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 150, each=2)
+    crops, killed = crop_boxes(frames, boxes), tmp_path/'killed'
+    whole, _ = write_crops(crops, tmp_path/'whole', progress=False)
+    stood = []
+    for wanted in (40, 160):
+        process = child(tmp_path, crops, killed)
+        while process.poll() is None and len(list(killed.glob('*/*.jpg'))) < wanted: time.sleep(.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        stood.append({o: o.stat().st_mtime_ns for o in killed.glob('*/*.jpg')})
+    assert 40 <= len(stood[0]) < len(stood[1]) < 300 and stood[0].items() <= stood[1].items(), list(map(len, stood))
+    assert all(files(tmp_path/'whole')[o.relative_to(killed).as_posix()] == o.read_bytes() for o in stood[1])  # no half file
+    again, _ = write_crops(crops, killed, progress=False)
+    assert stood[1].items() <= {o: o.stat().st_mtime_ns for o in killed.glob('*/*.jpg')}.items()
+    assert files(killed) == files(tmp_path/'whole')
+    pd.testing.assert_frame_equal(again.drop(columns='path'), whole.drop(columns='path'))
+
+
+def test_no_room_is_an_error_and_leaves_no_half_file(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 8)
+    crops, folder = crop_boxes(frames, boxes), tmp_path/'crops'
+    whole, _ = write_crops(crops, tmp_path/'whole', progress=False)
+    sizes = [Path(o).stat().st_size for o in whole.path]
+    assert sizes[3] < 1500 < 3000 < min(sizes[:3])
+    order = crops.iloc[[3, 0, 1, 2]].reset_index(drop=True)
+    process = child(tmp_path, order, folder, limit=2000)  # files may grow no further, as on a disk that is full
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and 'CropError' in said and 'not all crops were written (File too large)' in said and 'Make room' in said
+    assert [o for o in files(folder)] == ['blank/003_0.jpg']
+    assert list(write_crops(crops, folder, progress=False)[0].sha256) == list(whole.sha256)
+    assert files(folder) == files(tmp_path/'whole')
+
+
+def test_a_folder_that_another_run_writes_into_is_left_alone(tmp_path):
+    import filelock
+    frames, boxes = noisy(tmp_path/'frames', 2)
+    (tmp_path/'crops').mkdir()
+    with filelock.FileLock(tmp_path/'crops'/'.lock'), pytest.raises(Exception, match='another run is writing'):
+        write_crops(crop_boxes(frames, boxes), tmp_path/'crops', progress=False)
+
+
+def test_the_answer_of_a_frame_by_hand():
+    classes = ['Anas platyrhynchos', 'Branta canadensis', HUMAN, 'blank']
+    crops = pd.DataFrame([('a', .5, HUMAN, .9, [0, .05, .9, .05]), ('a', 1., 'Branta canadensis', .6, [.1, .6, 0, .3]), ('a', .8, 'Branta canadensis', .8, [.1, .8, 0, .1]),
+                          ('b', .4, 'blank', .5, [.3, .1, .1, .5]), ('b', .4, 'blank', .5, [.1, .3, .1, .5])],
+                         columns=['frame_id', 'detection_confidence', 'prediction', 'score', 'scores'])
+    crops.attrs['classes'] = classes
+    answers = frame_predictions(crops, pd.DataFrame({'media_id': ['b', 'a']}))
+    evidence = np.array([[.12, .12, .04, .25], [.1, .64, .45, .05*.3*.1]])
+    assert np.stack(answers.scores) == pytest.approx(evidence/evidence.sum(1, keepdims=True), abs=1e-6)
+    assert answers.prediction.tolist() == ['blank', 'Branta canadensis'] and answers['also'].tolist() == ['', HUMAN]
+    assert answers.attrs['classes'] == classes and answers.score.tolist() == pytest.approx([.25/.53, .64/1.1915])
+
+
+def on_a_card(tmp_path: Path) -> Path:
+    "A card of three photographs and a broken file, and a detector's file that knows three of the four."
+    card = tmp_path/'card'
+    for number, box in enumerate([(100, 100, 200, 180), (10, 10, 90, 90), (200, 150, 300, 250)]): scene(card/'100RECNX'/f'IMG_{number}.JPG', box, banner=30)
+    (card/'100RECNX'/'IMG_3.JPG').write_bytes(b'\xff\xd8 broken')
+    found = lambda *box, conf=.9: {'category': '1', 'conf': conf, 'bbox': list(box)}
+    images = [{'file': '100RECNX/IMG_0.JPG', 'detections': [found(.25, 1/3, .25, .27), found(.5, .5, .2, .2, conf=.05)]}, {'file': '100RECNX/IMG_1.JPG', 'detections': [found(.5, .5, .2, .2, conf=.1)]},
+              {'file': '100RECNX/IMG_3.JPG', 'failure': 'Failure image access', 'detections': None}]
+    (tmp_path/'boxes.json').write_text(json.dumps({'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal', '2': 'person'}, 'images': images}))
+    return card
+
+
+def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
+    bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
+    results = read_results(tmp_path/'boxes.json')
+    predictions = predict_crops(bundle, card, results, trim=(0, .1), progress=False)
+    assert [Path(o).name for o in predictions.table.path] == ['IMG_0.JPG', 'IMG_1.JPG']
+    assert [Path(o).name for o in predictions.skipped.path] == ['IMG_2.JPG', 'IMG_3.JPG'] and predictions.skipped.error.str.contains('Let it look again').all()
+    expected, blank = bundle(open_photograph(card/'100RECNX'/'IMG_0.JPG').crop((90, 80, 210, 200)), (0, 0)), bundle.classes.index('blank')
+    evidence = np.where(np.arange(len(expected)) == blank, expected, .9*expected)
+    assert predictions.table.scores[0] == pytest.approx(evidence/evidence.sum(), abs=1e-5)
+    assert predictions.table.prediction[1] == 'blank' and predictions.table.score[1] == pytest.approx(.9) and predictions.table.crops.tolist() == [1, 0]
+    assert predictions.table.attrs == predict(bundle, card, progress=False).table.attrs
+    bare = predict_crops(bundle, card, results.detections, trim=(0, .1), progress=False)
+    assert [Path(o).name for o in bare.table.path] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG'] and bare.table.prediction[2] == 'blank'
+    assert bare.skipped.error.str.contains('damaged|no photograph').all() and len(bare.skipped) == 1
+    for workers in (1, 3): assert np.array_equal(np.stack(predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False).table.scores), np.stack(predictions.table.scores))
+
+
+def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
+    bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
+    results, whole = read_results(tmp_path/'boxes.json'), predict(bundle, card, progress=False).table
+    predictions = predict_crops(bundle, card, results, without=whole, progress=False)
+    assert predictions.table.scores[1] == pytest.approx(score_photograph(bundle, card/'100RECNX'/'IMG_1.JPG'), abs=1e-6)
+    whole.attrs['classes'] = ['Aix sponsa', *whole.attrs['classes'][1:]]
+    with pytest.raises(CropError, match='does not, such as Aix sponsa'): predict_crops(bundle, card, results, without=whole, progress=False)
+    no_blank = Bundle(bundle.folder, bundle.description.model_copy(update={'classes': tuple(o.replace('blank', 'Aix sponsa') for o in bundle.classes)}), bundle.session)
+    with pytest.raises(CropError, match='knows no blank'): predict_crops(no_blank, card, results, progress=False)
+
+
+def test_boxes_in_pixels_are_refused(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 2)
+    boxes[EDGES] *= 160
+    with pytest.raises(CropError, match='no shares of the frame'): crop_boxes(frames, boxes)
+
+
+def test_a_copy_smaller_than_the_table_says_gives_crops_that_open(tmp_path):
+    row = scene(tmp_path/'a.jpg', (500, 300, 520, 320), (1000, 750))
+    (tmp_path/'small').mkdir()
+    open_photograph(row['path'], 250).save(tmp_path/'small'/'a.jpg')
+    boxes = detected(('a', 'animal', .9, .5, .4, .52, 320/750))
+    crops, _ = write_crops(crop_boxes(pd.DataFrame([row | {'path': str(tmp_path/'small'/'a.jpg')}]), boxes), tmp_path/'crops', progress=False)
+    assert open_photograph(crops.path[0]).size == (16, 16)  # 8 of its pixels
