@@ -143,9 +143,10 @@ def on_threads(
     job: Job, # how
     workers: int | None = None, # that compute; by default one a core
     downloads: int = 16, # at once, from afar
+    bundle: Bundle | None = None, # the job's, where it is read already
 ) -> Iterator[Answer]: # in the order of the sources
     "Predict on this machine."
-    bundle = job.read()
+    bundle = bundle or job.read()
     with web_session(downloads) as session:
         fetched = in_order(partial(_fetch, session=session, hosts=Hosts()), sources, downloads, 2*downloads)
         with closing(fetched): yield from in_order(partial(_score, bundle=bundle, job=job), fetched, workers or os.cpu_count() or 1)
