@@ -327,8 +327,11 @@ def train(
 ):
     "Train a classifier on dataset.parquet: model/, out_of_fold.parquet. A killed run goes on where it was."
     room, photographs = _room('train', 'train'), read_table(data/'dataset.parquet', DATASET)
+    several = int(os.environ.get('WORLD_SIZE', 1)) > 1
+    if several and (method is Method.probe or folds or crops): raise CamtrapsError('takes finetune alone, without --folds and --crops', 'several processes')
     seen = read_table(data/'crops.parquet', (*DATASET, 'frame_id')) if crops else photographs
     learner, fit, settings = _trained(method, seen, room.Recipe(backbone, size or (480 if backbone == 'speciesnet' else 224), epochs=epochs, motion=motion, seed=seed), data)
+    if several and int(os.environ['RANK']): return  # the first process writes what all have learned
     judged, taken_on = room.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
     if method is Method.probe if folds is None else folds:
         judged, taken_on = room.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'

@@ -9,8 +9,9 @@ __all__ = ['HEAD', 'Night', 'augmentations', 'plot_augmented', 'QuickPrecision',
 # %% ../nbs/05b_finetune.ipynb #93780d0c
 import importlib.util, random
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,10 +24,11 @@ from fastai.callback.mixup import MixUp
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
-from fastai.torch_core import set_seed
+from fastai.torch_core import num_distrib, rank_distrib, set_seed
 from fastai.vision.augment import RandomErasing, RandTransform, aug_transforms
 from fastai.vision.core import TensorImage
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms.functional import gaussian_blur
 
@@ -34,7 +36,7 @@ from .core import HUMAN, VEHICLE, atomic_path, need_columns
 from .look import plot_style
 from .dataset import split_hash
 from .names import common_name
-from .train import Recipe, TrainError, make_dataloaders, probe, quick_precision
+from .train import Recipe, TrainError, make_dataloaders, make_learner, probe, quick_precision
 
 # %% ../nbs/05b_finetune.ipynb #7cb95975
 class Night(RandTransform):
@@ -100,6 +102,11 @@ def plot_augmented(
     return figure
 
 # %% ../nbs/05b_finetune.ipynb #1f524c90
+def _bare(model: nn.Module) -> nn.Module:
+    "Take off what wraps a network that several processes train."
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 class QuickPrecision(Callback):
     "Train in bfloat16 and with channels last where the machine gains by it."
     order = 10
@@ -145,18 +152,26 @@ class AverageWeights(Callback):
         "Average more steps the more there are."
         return torch.lerp(average, weight, 1 - min(self.decay, (1 + float(steps))/(10 + float(steps))))
 
-    def before_fit(self): self.learn.average = AveragedModel(self.model, avg_fn=self._mixed)
+    def before_fit(self): self.learn.average = AveragedModel(_bare(self.model), avg_fn=self._mixed)
     def after_batch(self):
-        if self.training: self.learn.average.update_parameters(self.model)
+        if self.training: self.learn.average.update_parameters(_bare(self.model))
 
     def before_validate(self):
-        self.weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.learn.average.module.state_dict())
+        self.weights = {name: tensor.clone() for name, tensor in _bare(self.model).state_dict().items()}
+        _bare(self.model).load_state_dict(self.learn.average.module.state_dict())
 
-    def after_validate(self): self.model.load_state_dict(self.weights)
-    def after_fit(self): self.model.load_state_dict(self.learn.average.module.state_dict())
+    def after_validate(self): _bare(self.model).load_state_dict(self.weights)
+    def after_fit(self): _bare(self.model).load_state_dict(self.learn.average.module.state_dict())
 
 # %% ../nbs/05b_finetune.ipynb #e6cb0d51
+def _told(what: dict) -> dict:
+    "Give what the first process holds, in each of them."
+    if num_distrib() < 2: return what
+    box = [what]
+    torch.distributed.broadcast_object_list(box)
+    return box[0]
+
+
 class Checkpoint(Callback):
     "Write all that the next epoch needs, and the history, after each; go on from there."
     order = 95 # after the weights' average was made
@@ -172,32 +187,36 @@ class Checkpoint(Callback):
         "Collect what a run is made of."
         optimizer = self.opt.state_dict()
         hypers = [{name: value.item() if isinstance(value, np.generic) else value for name, value in o.items()} for o in optimizer['hypers']]
-        return {'key': self.key, 'epoch': self.epoch + 1, 'rows': self.rows, 'model': self.model.state_dict(),
+        return {'key': self.key, 'epoch': self.epoch + 1, 'rows': self.rows, 'model': _bare(self.model).state_dict(),
                 'average': self.learn.average.state_dict(), 'state': list(optimizer['state']), 'hypers': hypers}
 
     def read(self) -> int: # the epoch to start with
         "Read how far an earlier run of the same name came."
         path = self.folder and self.folder/'checkpoint.pt'
-        try: self.saved = torch.load(path, map_location='cpu', weights_only=True) if path and path.exists() else {}
+        there = path and not rank_distrib() and path.exists()
+        try: self.saved = torch.load(path, map_location='cpu', weights_only=True) if there else {}
         except Exception as error:  # a damaged file makes the reader of pickles raise nearly anything
             raise TrainError(f'cannot be read ({type(error).__name__})', path, 'Delete it: the run then starts anew') from error
+        self.saved = _told(self.saved)
         self.start = self.saved['epoch'] if self.saved.get('key') == self.key else 0
         return self.start
 
     def before_fit(self):
         if not self.start: return
-        self.model.load_state_dict(self.saved['model'])
+        _bare(self.model).load_state_dict(self.saved['model'])
         self.learn.average.load_state_dict(self.saved['average'])
         self.opt.load_state_dict({'state': self.saved['state'], 'hypers': self.saved['hypers']})
         self.rows = self.saved['rows']
 
     def before_epoch(self):
-        set_seed(self.seed + 1000*(self.epoch + 1), reproducible=True)
-        self.dls.train.rng = random.Random(self.seed + self.epoch)
+        set_seed(self.seed + 1000*(self.epoch + 1) + 1_000_003*rank_distrib(), reproducible=True)  # each process varies its photographs in its own way
+        train = vars(self.dls.train).get('dl', self.dls.train)  # where several processes train, each has a loader around this one
+        train.rng = random.Random(self.seed + self.epoch)  # of one order
 
     def after_epoch(self):
         if not self.folder or self.epoch < self.start: return
         self.rows.append([float(o) for o in self.recorder.log[:4]])
+        if rank_distrib(): return
         with atomic_path(self.folder/'checkpoint.pt') as path: torch.save(self._state(), path)
         history = pd.DataFrame(self.rows, columns=['epoch', 'train_loss', 'valid_loss', 'error_rate']).astype({'epoch': int})
         with atomic_path(self.folder/'history.csv') as path: history.to_csv(path, index=False)
@@ -206,6 +225,7 @@ class Checkpoint(Callback):
 def _trackers(folder: str | Path | None) -> list[Callback]:
     "List callbacks for TensorBoard, where it is installed, and for Weights & Biases, where a run has been started."
     found = []
+    if rank_distrib(): return found
     if folder and importlib.util.find_spec('tensorboard'):
         from fastai.callback.tensorboard import TensorBoardCallback
         found.append(TensorBoardCallback(Path(folder)/'tensorboard', trace_model=False, log_preds=False))
@@ -232,9 +252,31 @@ def _class_weights(labels: pd.Series, classes: list[str]) -> torch.Tensor:
     return torch.tensor(np.sqrt(counts.sum()/len(classes)/counts), dtype=torch.float32)
 
 
+#: How long the other processes wait while the first one takes the features of all photographs.
+_PATIENCE = timedelta(hours=6)
+
+
+def _join() -> None:
+    "Take this process's place and GPU among those that a launcher started; raise `TrainError` where accelerate is missing."
+    if num_distrib() < 2: return
+    try: from accelerate import PartialState
+    except ModuleNotFoundError as error:
+        raise TrainError(f'needs {error.name}, which is not installed', 'several GPUs', "Run `pip install 'urbanrivers_camtraps[scale]'`") from error
+    PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+
+
+def _together(learner: Learner) -> AbstractContextManager:
+    "Share the training among the processes, if there are several."
+    if num_distrib() < 2: return nullcontext()
+    from accelerate import DistributedDataParallelKwargs
+    from fastai import distributed as _  # gives Learner `distrib_ctx`
+    frozen_at_first = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return learner.distrib_ctx(sync_bn=False, kwargs_handlers=[frozen_at_first])
+
+
 def finetune(
     photographs: pd.DataFrame, # with `path`, `label` and `split`
-    recipe: Recipe = Recipe(), # settings
+    recipe: Recipe = Recipe(), # settings; `batch_size` is that of one process
     body: nn.Module | None = None, # your own body instead of the recipe's backbone
     folder: str | Path | None = None, # gets `checkpoint.pt` and `history.csv`; a killed run goes on from there
     cache: str | Path | None = None, # a folder that keeps the probe's features
@@ -243,16 +285,18 @@ def finetune(
     callbacks: tuple[Callback, ...] = (), # fastai callbacks, besides ours
 ) -> Learner: # with `recipe`, and the classes in `dls.vocab`
     "Fit a head by `probe`, then train all of the network from there with augmentation and one cycle."
-    learner = probe(photographs, recipe, body, cache)
+    _join()
+    learner = make_learner(photographs, recipe, body) if rank_distrib() else probe(photographs, recipe, body, cache)  # the others are given its weights
     train = photographs.label[photographs.split == 'train']
     learner.dls = make_dataloaders(photographs, learner.recipe, augmentations(recipe), workers)
+    learner.dls.train.bs = min(learner.dls.train.bs, -(-learner.dls.train.n//max(1, num_distrib())))  # no more than the share of a process
     learner.splitter, learner.opt, learner.frozen = _halves, None, False
     learner.loss_func = CrossEntropyLossFlat(weight=_class_weights(train, list(learner.dls.vocab)).to(learner.dls.device), label_smoothing=.1)
     checkpoint = Checkpoint(folder, f'{split_hash(photographs)} {asdict(learner.recipe)}', recipe.seed) if folder else Checkpoint(None, '', recipe.seed)
     start, rate = checkpoint.read(), recipe.learning_rate
     ours = [QuickPrecision(), SteadyNorm(), Unfreeze(-(-recipe.epochs//3)), AverageWeights(), checkpoint, GradientClip(2.), *_trackers(folder)]
     if recipe.mixup: ours.append(MixUp(recipe.mixup))
-    with nullcontext() if progress else learner.no_bar(), nullcontext() if progress else learner.no_logging():
+    with _together(learner), nullcontext() if progress else learner.no_bar(), nullcontext() if progress else learner.no_logging():
         learner.create_opt()
         learner.fit_one_cycle(recipe.epochs, lr_max=np.array([rate/4, rate, rate/HEAD]), wd=.02, start_epoch=start, cbs=[*ours, *callbacks])
     return learner
