@@ -29,7 +29,7 @@ def main(
     "Run benches one after the other and print a line for each figure."
     for name in names or BENCHES:
         found = importlib.import_module(f'bench_{name}').main()
-        for one in found if isinstance(found, list) else [found]: print(line(one), flush=True)
+        for one in [found] if isinstance(found, dict) else found: print(line(one), flush=True)
 
 
 if __name__ == '__main__': main(sys.argv[1:])

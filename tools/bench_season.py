@@ -7,6 +7,7 @@ The rivals are the slower of decoding alone (shrink-on-load, as `predict` does i
 The long run takes 20,000 photographs, 50 files told apart by trailing bytes, from a server on loopback in a process of its own; it is
 killed half-way and goes on. Rounds take turns."""
 import os, signal, subprocess, sys, tempfile, time, warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,7 +56,7 @@ def lite0(folder: Path) -> Path:
     return write_bundle(SimpleNamespace(model=network, recipe=recipe, dls=SimpleNamespace(vocab=list('abcdefgh'))), folder)
 
 
-def stages(bundle_folder: Path, paths: list[Path], out: Path) -> dict:
+def stages(bundle_folder: Path, paths: list[Path]) -> dict:
     "Time decoding alone, inference alone, the plain stream and Ray's, in turns."
     from urbanrivers_camtraps.bundle import read_bundle
     from urbanrivers_camtraps.cluster import on_ray
@@ -108,29 +109,33 @@ def season(bundle_folder: Path, paths: list[Path], folder: Path) -> dict:
     return {'seconds': killed + seconds, 'peak': peak, 'again': again, 'kept': kept}
 
 
-def main(
-    cache: Path = Path(tempfile.gettempdir())/'camtraps-bench', # keeps the drawn photographs
-) -> list[dict]:
-    "Measure the stages and the long run."
-    warnings.filterwarnings('ignore')
-    draw(cache)
-    paths = sorted(cache.glob('*.jpg'))[:EACH]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bundle = lite0(folder/'bundle')
-        seconds = stages(bundle, paths, folder/'out.parquet')
-        long = season(bundle, paths, folder)
+def stage_lines(seconds: dict) -> list[dict]:
+    "Put the stages' seconds into figures."
     count, slower = TURNS*EACH, max(('decode', 'infer'), key=seconds.get)
     names = {'decode': 'decoding alone', 'infer': 'inference alone'}
     other = 'infer' if slower == 'decode' else 'decode'
     return [{'what': f'{count} photographs of 10 megapixels from disk, EfficientNet-Lite0, against the slower stage ({names[other]}: {seconds[other]:.1f} s)',
              'rival': names[slower], 'seconds': seconds['stream'], 'rival_seconds': seconds[slower], 'ratio': seconds[slower]/seconds['stream'], 'wanted': .8},
             {'what': f'{40*EACH:,} of them on Ray, one machine', 'rival': 'the plain stream', 'seconds': seconds['ray'], 'rival_seconds': seconds['stream, long'],
-             'ratio': seconds['stream, long']/seconds['ray'], 'wanted': .7},
-            {'what': f'{LONG:,} photographs from a server, killed half-way: peak memory', 'megabytes': long['peak'], 'wanted_megabytes': 700},
-            {'what': f'going on after {long["kept"]:,} of {LONG:,}: share of the whole that finding out costs', 'percent': 100*long['again']/long['seconds'], 'wanted_percent': 2}]
+             'ratio': seconds['stream, long']/seconds['ray'], 'wanted': .7}]
+
+
+def main(
+    cache: Path = Path(tempfile.gettempdir())/'camtraps-bench', # keeps the drawn photographs
+) -> Iterator[dict]:
+    "Measure the stages and the long run."
+    warnings.filterwarnings('ignore')
+    draw(cache)
+    paths = sorted(cache.glob('*.jpg'))[:EACH]
+    with tempfile.TemporaryDirectory() as name:
+        bundle = lite0(Path(name)/'bundle')
+        yield from stage_lines(stages(bundle, paths))
+        long = season(bundle, paths, Path(name))
+    yield {'what': f'{LONG:,} photographs from a server, killed half-way: peak memory', 'megabytes': long['peak'], 'wanted_megabytes': 700}
+    yield {'what': f'going on after {long["kept"]:,} of {LONG:,}: share of the whole that finding out costs', 'percent': 100*long['again']/long['seconds'],
+           'wanted_percent': 2}
 
 
 if __name__ == '__main__':
     from bench import line
-    for one in main(): print(line(one))
+    for one in main(): print(line(one), flush=True)

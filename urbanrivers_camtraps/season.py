@@ -142,7 +142,7 @@ def on_threads(
     sources: list[str], # to be predicted
     job: Job, # how
     workers: int | None = None, # that compute; by default one a core
-    downloads: int = 16, # at once, from afar
+    downloads: int = 8, # at once, from afar
     bundle: Bundle | None = None, # the job's, where it is read already
 ) -> Iterator[Answer]: # in the order of the sources
     "Predict on this machine."
