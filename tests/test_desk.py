@@ -313,7 +313,7 @@ def test_what_the_page_shows_and_mouse_and_touch(browser, queue, tmp_path):
         see(page, 'm001')
         page.keyboard.press('o')
         page.keyboard.type('grus americana')
-        expect(page.locator('#heard')).to_contain_text('not in the table of names')
+        expect(page.locator('#heard')).to_contain_text('Grus americana: not in the table of names')  # all of it was read, not its beginning
         page.keyboard.press('Enter')
         see(page, 'm002')
         page.keyboard.press('o')

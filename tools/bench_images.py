@@ -40,13 +40,13 @@ def serve(photographs: list[bytes], delay: float, ready) -> None:
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
-    from urbanrivers_camtraps.sandbox import _listen
+    from urbanrivers_camtraps.desk import listen
 
     async def photograph(request) -> Response:
         await asyncio.sleep(delay)
         number = request.path_params['number']
         return Response(photographs[number % DRAWN] + number.to_bytes(8), media_type='image/jpeg')
-    listener = _listen('127.0.0.1', 0)
+    listener = listen(0)
     ready.send(listener.getsockname()[1])
     app = Starlette(routes=[Route('/{number:int}.jpg', photograph)])
     config = uvicorn.Config(app, log_config=None, access_log=False)

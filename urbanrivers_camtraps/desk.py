@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CANNOT_TELL', 'WEIGHT', 'SITE', 'REVIEW', 'DeskError', 'StoreError', 'Answers', 'read_reviews', 'add_reviews',
-           'class_keys', 'review_app', 'run_reviews', 'serve_reviews']
+           'class_keys', 'review_app', 'listen', 'run_reviews', 'serve_reviews']
 
 # %% ../nbs/10b_desk.ipynb #6fe7f94d
 import io, math, os, secrets, socket, sqlite3, string, threading, time
@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, need_columns
-from .look import PAGE
+from .look import page_style
 from .names import Names, common_name, read_name, read_names
 from .photograph import PhotographError, open_photograph
 
@@ -385,7 +385,7 @@ def _guarded(app: Callable) -> Callable:
 def _file(name: str, kind: str) -> Callable:
     "Make an endpoint of one of the page's hand-written files; the house's look goes before its own rules."
     text = (files('urbanrivers_camtraps')/'review_files'/name).read_text('utf-8')
-    if kind == 'text/css': text = PAGE.split('<style>')[1].split('</style>')[0] + text
+    if kind == 'text/css': text = page_style() + text
     def endpoint(request: Request) -> Response: return Response(text, media_type=kind, headers={'cache-control': 'no-cache'})
     return endpoint
 
@@ -454,16 +454,19 @@ def review_app(
     return app
 
 # %% ../nbs/10b_desk.ipynb #f7653698
-def _listen(port: int) -> socket.socket:
-    "Open a port on loopback, or say plainly why not."
+def listen(
+    port: int, # 0 for any free one
+    host: str = '127.0.0.1', # by default this machine alone is answered
+) -> socket.socket:
+    "Open a port, or say plainly why not."
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(('127.0.0.1', port))
+        listener.bind((host, port))
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise DeskError(f'cannot be opened ({error.strerror})', f'127.0.0.1:{port}', 'Choose another port, or 0 for any free one') from error
+        raise CamtrapsError(f'cannot be opened ({error.strerror})', f'{host}:{port}', 'Choose another port, or 0 for any free one') from error
     return listener
 
 
@@ -478,7 +481,7 @@ def _desk(queue: pd.DataFrame, database: str | Path, port: int, **settings) -> I
     answers = Answers(database)
     try:
         server = _server(review_app(queue, answers, **settings))
-        with _listen(port) as listener: yield f'http://127.0.0.1:{listener.getsockname()[1]}/{answers.secret}/', listener, server
+        with listen(port) as listener: yield f'http://127.0.0.1:{listener.getsockname()[1]}/{answers.secret}/', listener, server
     finally: answers.close()
 
 

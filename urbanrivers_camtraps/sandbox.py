@@ -11,7 +11,7 @@ __all__ = ['Shape', 'LOOKS', 'PRACTICE_CLASSES', 'SWIMMERS', 'SCENES', 'SWAY', '
            'run_practice']
 
 # %% ../nbs/30_sandbox.ipynb #ecd54461
-import asyncio, functools, hashlib, io, math, os, socket, threading, time
+import asyncio, functools, hashlib, io, math, os, threading, time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +31,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from .desk import listen
 
 # %% ../nbs/30_sandbox.ipynb #01e6a5a4
 #: Kind, points in the unit box, colour, and the width of a line as a share of the box.
@@ -1325,20 +1326,6 @@ def practice_app(
     return _failing(Starlette(routes=[Route(API_PATH, images), Route('/images/{path:path}', photograph)]), faults)
 
 # %% ../nbs/30_sandbox.ipynb #16968cc9
-def _listen(host: str, port: int) -> socket.socket:
-    "Open a port, or say plainly why not."
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise CamtrapsError(f'cannot be opened ({error.strerror})', f'{host}:{port}',
-                            'Choose another port, or 0 for any free one') from error
-    return listener
-
-
 def _server(site: PracticeSite, faults: Faults) -> uvicorn.Server:
     "Make a server that says nothing."
     return uvicorn.Server(uvicorn.Config(practice_app(site, faults), log_config=None, log_level='critical',
@@ -1352,7 +1339,7 @@ def serve_practice(
     port: int = 0, # 0 for any free one
 ) -> Iterator[str]: # address of the site, such as `http://127.0.0.1:40123`
     "Serve a practice site on loopback while the block runs."
-    listener, server = _listen('127.0.0.1', port), _server(site, faults)
+    listener, server = listen(port), _server(site, faults)
     thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive(): time.sleep(.01)
@@ -1371,6 +1358,6 @@ def run_practice(
     ready: Callable[[str], None] = lambda address: None, # called with the address once the port is open
 ) -> None:
     "Serve a practice site until interrupted."
-    listener = _listen(host, port)
+    listener = listen(port, host)
     ready(f'http://{host}:{listener.getsockname()[1]}')
     _server(site, faults).run(sockets=[listener])

@@ -61,7 +61,7 @@ class Recipe:
     strength: float = 3e-3 # inverse of the head's regularisation; small for few photographs (probe)
     epochs: int = 6 # passes over the photographs (finetune)
     learning_rate: float = 2e-4 # of the body's upper half at the top of the one-cycle policy; a quarter of it for the lower half (finetune)
-    batch_size: int = 32 # photographs a step
+    batch_size: int = 32 # photographs a step, of one process
     mixup: float = 0. # how strongly photographs are mixed with others; 0 not at all (finetune)
     seed: int = 42 # same seed, same model
     mean: tuple[float, ...] = field(default=IMAGENET['mean']) # of the pixels that the backbone was trained on

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from . import photograph
 from .bundle import Bundle, read_bundle
 from .core import CamtrapsError, atomic_folder, class_name
-from .look import PAGE
+from .look import page_style
 
 # %% ../nbs/22_web.ipynb #1218d73d
 class WebError(CamtrapsError):
@@ -139,7 +139,7 @@ _TITLE = 'Who is on the river?'
 
 def _style() -> str:
     "Join the house's look and the page's own rules."
-    return PAGE.split('<style>')[1].split('</style>')[0].lstrip() + _source('page.css')
+    return page_style().lstrip() + _source('page.css')
 
 
 def _source(name: str) -> str:
