@@ -139,7 +139,7 @@ def browser(playwright):
 def watched(page):
     "Keep what goes wrong in a page, and what it asks for."
     page.wrong, page.requested = [], []
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)  # of a busy machine; passing takes a second
     page.on('pageerror', lambda o: page.wrong.append(str(o)))
     page.on('console', lambda o: page.wrong.append(o.text) if o.type in ('error', 'warning') else None)
     page.on('request', lambda o: page.requested.append(o.url))
