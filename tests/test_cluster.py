@@ -1,10 +1,12 @@
 """A cluster of two nodes, of which a worker and then a whole node are killed on the way, gives the rows of one machine."""
-import time
+import io, time
+from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 import ray
+from PIL import ExifTags, Image
 from ray.cluster_utils import Cluster
 
 from urbanrivers_camtraps.cluster import BATCH, on_ray
@@ -28,9 +30,17 @@ def workers() -> list[psutil.Process]:
     return [o for o in psutil.process_iter(['cmdline']) if any('ray::MapWorker' in part for part in o.info['cmdline'] or ())]
 
 
+def stamped(photograph: Path) -> bytes:
+    "A photograph whose camera had a clock."
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = '2025:06:01 05:30:00'
+    Image.open(photograph).save(buffer, 'JPEG', quality='keep', exif=exif)
+    return buffer.getvalue()
+
+
 def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, photograph, tmp_path):
     cluster, second = two_nodes
-    card, data = tmp_path/'card', photograph.read_bytes()
+    card, data = tmp_path/'card', stamped(photograph)
     card.mkdir()
     for number in range(12*BATCH): (card/f'{number:04}.jpg').write_bytes(data + number.to_bytes(4, 'big') if number % 100 else b'no photograph')
     killed = []
@@ -56,3 +66,6 @@ def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, pho
     plain = read_season(predict_season(card, tmp_path/'plain.parquet', Job(str(bundle_folder)), progress=False))
     pd.testing.assert_frame_equal(found.table.sort_values('path', ignore_index=True), plain.table, check_exact=True)
     assert list(found.skipped.path) == list(plain.skipped.path) and len(found.skipped) == 6
+    clocks = [pd.read_parquet(tmp_path/o).set_index('path').clock.sort_index() for o in ('ray.parquet', 'plain.parquet')]
+    pd.testing.assert_series_equal(*clocks)
+    assert clocks[0].notna().sum() == 600 - 6 and clocks[0].max() == pd.Timestamp('2025-06-01 05:30')

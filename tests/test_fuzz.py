@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from urbanrivers_camtraps.bundle import Bundle, BundleError, golden_photographs, read_bundle
-from urbanrivers_camtraps.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph
+from urbanrivers_camtraps.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph, read_clock
 from urbanrivers_camtraps.uploads import Limits, UploadError, photographs_in
 
 warnings.filterwarnings('ignore', module='PIL')
@@ -69,6 +69,7 @@ def sound_photographs() -> dict[str, bytes]:
     whole = golden_photographs()['thumbnail']
     exif = Image.Exif()
     exif[0x0112], exif[0x010f], exif[0x8825] = 6, 'Maker', {1: 'N', 2: (41., 54., 0.)}
+    exif[0x0132], exif[0x8769] = '2025:06:02 05:30:00', {0x9003: '2025:06:01 05:30:00'}
     alpha = whole.copy()
     alpha.putalpha(128)
     deep = Image.frombytes('I;16', (32, 32), bytes(range(256))*8)
@@ -110,6 +111,7 @@ def edited(data: bytes, steps: list[tuple], other: bytes) -> bytes:
 
 def reads_or_refuses(data: bytes, max_side: int | None = None) -> None:
     "Check the promise for one file."
+    read_clock(data)  # whatever it is, nothing is raised
     try: image = open_photograph(data, max_side)
     except PhotographError as error: return is_one_line(error)
     assert image.mode == 'RGB' and type(image) is Image.Image and not image.info

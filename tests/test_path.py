@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from urbanrivers_camtraps.bundle import read_bundle
+from urbanrivers_camtraps.camtrap_dp import validate_camtrap_dp
 from urbanrivers_camtraps.core import read_table, write_table
 from urbanrivers_camtraps.desk import Answers
 from speciesnet_stand_in import write_opinions
@@ -56,6 +57,18 @@ def test_no_burst_stands_on_two_sides(demo, practice):
     placed = photographs.assign(true_burst=photographs.media_id.map(true_bursts))
     assert placed.true_burst.notna().all() and placed.true_burst.duplicated().any()
     assert placed.groupby('true_burst').split.nunique().max() == 1
+
+
+def test_the_volunteers_labels_become_a_survey_and_a_package(demo, tmp_path):
+    shutil.copytree(demo[0], tmp_path/'data', ignore=shutil.ignore_patterns('images', 'features', 'model', 'bundle', 'space'))
+    done = camtraps('survey', folder=tmp_path)
+    assert done.returncode == 0 and 'In plain words' in (tmp_path/'data'/'survey.html').read_text(encoding='utf-8'), done.stderr
+    rates = pd.read_csv(tmp_path/'data'/'rates.csv').groupby('label').events.sum()
+    assert rates.wildlife + rates.people == int(re.search(r'(\d+) events', done.stdout)[1]) > 100
+    done = camtraps('package', 'package', folder=tmp_path)
+    left = pd.read_csv(tmp_path/'package_left_out.csv').error.unique()
+    assert (done.returncode, sorted(left)) == (3, ['has no deployment', 'has no time']) and 'of people or vehicles are not in it' in done.stdout
+    assert validate_camtrap_dp(tmp_path/'package').empty
 
 
 def test_nothing_but_the_final_word_opens_a_test_photograph(demo, tmp_path):

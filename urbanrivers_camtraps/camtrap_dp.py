@@ -168,7 +168,8 @@ def _media_rows(photographs: pd.DataFrame, private: pd.Series) -> pd.DataFrame:
     rows = rows.astype({'url': object, 'path': object})
     address = rows.url.where(rows.url.str.match('https?://', na=False)) if rows.url.notna().any() else rows.url
     name = [PurePosixPath(unquote(urlsplit(str(o)).path).replace('\\', '/')).name for o in address.fillna(rows.path).fillna(rows.media_id + '.jpg')]
-    local = [f'media/{quote(media)}{PurePosixPath(o).suffix.lower()}' for media, o in zip(rows.media_id.astype(str), name)]
+    ending = [PurePosixPath(o).suffix.lower() for o in name]
+    local = [f"media/{quote(media)}{'' if media.lower().endswith(o) else o}" for media, o in zip(rows.media_id.astype(str), ending)]
     withheld = [f'withheld/{quote(o)}' for o in rows.media_id.astype(str)]
     path = address.fillna(pd.Series(local, rows.index)).mask(rows.private, pd.Series(withheld, rows.index))
     kind = [mimetypes.guess_type(o)[0] or 'image/jpeg' for o in name]

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['app', 'REVIEWS', 'DATASET', 'SOME_SKIPPED', 'Data', 'BundleFolder', 'By', 'Size', 'Reading', 'Precision', 'Kind',
-           'Method', 'Order', 'Format', 'Engine', 'People', 'SpeciesNetFile', 'Boxes', 'speciesnet_app', 'Images',
-           'Manifest', 'fetch', 'clean_votes', 'images', 'dataset', 'card', 'train', 'evaluate', 'compare', 'review',
-           'speciesnet_run', 'speciesnet_pin', 'export', 'predict_photographs', 'serve_app', 'publish_bundle', 'web',
-           'survey', 'package', 'sandbox', 'demo', 'run', 'main']
+           'Method', 'Order', 'Format', 'Engine', 'People', 'SpeciesNetFile', 'Boxes', 'speciesnet_app', 'Season',
+           'Deployments', 'Pause', 'TimeZone', 'Images', 'Manifest', 'fetch', 'clean_votes', 'images', 'dataset',
+           'card', 'train', 'evaluate', 'compare', 'review', 'speciesnet_run', 'speciesnet_pin', 'export',
+           'predict_photographs', 'serve_app', 'publish_bundle', 'web', 'survey', 'package', 'sandbox', 'demo', 'run',
+           'main']
 
 # %% ../nbs/31_cli.ipynb #5b57619b
 import importlib, json, os, shutil, sys, warnings
@@ -16,12 +17,13 @@ from functools import partial
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, get_args
+from typing import Annotated, NamedTuple, get_args
 
 import pandas as pd
 import typer
 
 from . import camtrap_dp
+from .answers import WAYS
 from .banners import add_banners, deployment_trims
 from .bundle import MODELS, find_bundle, read_bundle, write_bundle
 from .camtrap_dp import left_out, validate_camtrap_dp, write_camtrap_dp
@@ -37,7 +39,8 @@ from urbanrivers_camtraps.dataset import (
     split_photographs)
 from .evaluate import (
     Section, banner_section, compare_runs, figure_section, learning_section, stranger_section, write_report)
-from .events import make_deployments, make_events
+from .deployments import TIME_ZONE, read_deployments, season_photographs, with_ends
+from .events import burst_predictions, make_deployments, make_events
 from .filter import FilterError, blank_filter, filter_section, sure_threshold
 from .images import download_photographs
 from .photograph import STORED_SIDE
@@ -643,7 +646,7 @@ def web(
 
 # %% ../nbs/31_cli.ipynb #ab1059c0
 def _given(path: Path | None) -> pd.DataFrame | None:
-    "Read a table that a person gives, .parquet or .csv; times in UTC where it has any."
+    "Read a table that a person gives, .parquet or .csv."
     if path is None: return None
     if path.suffix == '.parquet': return read_table(path)
     try: table = pd.read_csv(path, dtype={'deployment_id': str, 'location_id': str, 'location': str})
@@ -669,25 +672,66 @@ def _changed(text: str | None) -> str | tuple[str, str] | None:
     return tuple(text.split('..')) if text and '..' in text else text
 
 
+Season = Annotated[Path, typer.Option(help='What `predict --out season.parquet` wrote; by default the volunteers\' labels are taken.')]
+Deployments = Annotated[Path, typer.Option(help='Table (.csv, .parquet): deployment_id, location, latitude, longitude, start, end, and for a season folder, time_zone, '
+                                           'clock_ahead. By default from the first to the last photograph.')]
+Pause = Annotated[str, typer.Option(help='A pause this long begins a new event.')]
+TimeZone = Annotated[str, typer.Option(help='Of the local clock.')]
+
+
+class _Seen(NamedTuple):
+    "What was seen, and what is known of the cameras."
+    photographs: pd.DataFrame # with `label` or `prediction`
+    events: pd.DataFrame
+    deployments: pd.DataFrame
+    votes: pd.DataFrame | None = None # by volunteers
+    skipped: pd.DataFrame | None = None # `path, error`
+
+
+def _seen(season: Path | None, deployments: Path | None, pause: str, time_zone: str, data: Path) -> _Seen:
+    "Read what the model saw on a season's cards, or what the volunteers saw."
+    places = read_deployments(deployments, time_zone) if deployments else None
+    if season is None:
+        labels, votes = read_table(data/'labels.parquet'), read_table(data/'observations.parquet')
+        return _Seen(labels, make_events(labels, pause), make_deployments(votes) if places is None else places, votes)
+    if places is None: raise CamtrapsError('does not say where cameras hung', season, 'Give --deployments, a table that is written by hand')
+    placed = season_photographs(season, places)
+    shared = burst_predictions(add_bursts(placed.table))
+    waiting = (shared.way == WAYS[-1]).sum()
+    if waiting: typer.echo(f'{waiting:,} of {len(shared):,} photographs should be shown to a volunteer: they count as what the model takes them for')
+    return _Seen(shared, make_events(shared, pause, 'prediction'), places, skipped=placed.skipped)
+
+
+def _given_events(events: Path, deployments: Path | None, time_zone: str) -> _Seen:
+    "Read events and deployments that a person gives."
+    if deployments is None: raise CamtrapsError('does not say when cameras worked', events, 'Give --deployments, too')
+    return _Seen(None, _given(events), read_deployments(deployments, time_zone))
+
+
+def _list_unplaced(seen: _Seen, path: Path) -> int | None:
+    "List photographs of a season of which it is not known when or where they were taken."
+    return None if seen.skipped is None else _list_skipped(seen.skipped, path)
+
+
 @app.command()
 def survey(
-    events: Annotated[Path, typer.Option(help='Table of events (.parquet, .csv); by default made of labels.parquet.')] = None,
-    deployments: Annotated[Path, typer.Option(help='Table of deployments with start and end; by default from the first to the last photograph.')] = None,
+    season: Season = None,
+    events: Annotated[Path, typer.Option(help='Table of events (.parquet, .csv), with --deployments, instead of either.')] = None,
+    deployments: Deployments = None,
     gaps: Annotated[Path, typer.Option(help='When cameras did not work: deployment_id, start, end.')] = None,
     arms: Annotated[Path, typer.Option(help='location, arm (impact or control): with --changed, before and after are compared.')] = None,
     changed: Annotated[str, typer.Option(help='Day of the change, such as 2025-04-30, or 2025-04-30..2025-05-20 for what took three weeks.')] = None,
     missed: Annotated[Path, typer.Option(help='What an audit of the blank filter found: period (before, after), missed, looked, best removed, kept and arm.')] = None,
-    pause: Annotated[str, typer.Option(help='A pause this long begins a new event.')] = '30min',
-    time_zone: Annotated[str, typer.Option(help='Of the local clock.')] = 'America/Chicago',
+    pause: Pause = '30min',
+    time_zone: TimeZone = TIME_ZONE,
     out: Annotated[Path, typer.Option(help='The report; by default survey.html in the data folder.')] = None,
     data: Data = Path('data'),
 ):
     "Say what came, how often, when, and whether that changed: survey.html, rates.csv, effects.csv."
     room = _room('survey', 'survey')
-    media = read_table(data/'observations.parquet') if (data/'observations.parquet').exists() else None  # blank photographs too
-    found = make_events(read_table(data/'labels.parquet'), pause) if events is None else _given(events)
-    places = _given(deployments) if deployments else make_deployments(media if media is not None else read_table(data/'labels.parquet'))
-    about = {'gaps': _given(gaps), 'time_zone': time_zone, 'photographs': media}
+    seen = _given_events(events, deployments, time_zone) if events else _seen(season, deployments, pause, time_zone, data)
+    found, places = seen.events, seen.deployments
+    about = {'gaps': _given(gaps), 'time_zone': time_zone, 'photographs': seen.photographs if seen.votes is None else seen.votes}  # blank ones, too
     comparison = {'arms': _given(arms), 'changed': _changed(changed), 'missed': _missed(missed, room)}
     out = out or data/'survey.html'
     room.write_survey(out, found, places, **about, **comparison)
@@ -698,29 +742,34 @@ def survey(
         with atomic_path(out.with_name('effects.csv')) as path: room.effects_table(effects).to_csv(path, index=False)
         typer.echo(str(effects[0]))
     outside = room.events_outside(found, places, **about)
-    return _list_skipped(outside.rename(columns={'reason': 'error'}), out.with_name('events_outside.csv'))
+    unplaced = _list_unplaced(seen, out.with_name('photographs_skipped.csv'))
+    return _list_skipped(outside.rename(columns={'reason': 'error'}), out.with_name('events_outside.csv')) or unplaced
 
 
 @app.command()
 def package(
     out: Annotated[Path, typer.Argument(help='Folder of the package.')],
+    season: Season = None,
+    deployments: Deployments = None,
     people: Annotated[People, typer.Option(help='What happens to photographs and events of people.')] = People.absent,
     digits: Annotated[int, typer.Option(min=0, max=6, help='Digits of the coordinates; by default as they are.')] = None,
     title: Annotated[str, typer.Option(help='Of the package.')] = 'Camera trap photographs',
-    pause: Annotated[str, typer.Option(help='A pause this long begins a new event.')] = '30min',
+    pause: Pause = '30min',
+    time_zone: TimeZone = TIME_ZONE,
     data: Data = Path('data'),
 ):
-    "Write labels and events as a Camtrap DP 1.0.2 data package, and check it."
-    labels, observations = read_table(data/'labels.parquet'), read_table(data/'observations.parquet')
-    places = make_deployments(observations)
-    write_camtrap_dp(out, labels, places, make_events(labels, pause), digits, people.value, observations, title=title)
+    "Write labels, or a season's answers, and events as a Camtrap DP 1.0.2 data package, and check it."
+    seen = _seen(season, deployments, pause, time_zone, data)
+    places = with_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
+    write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, title=title)
     problems = validate_camtrap_dp(out)
     if len(problems): raise CamtrapsError(f'is not valid: {problems.problem.iloc[0]}', f'{out/problems.file.iloc[0]}, row {problems.row.iloc[0]}')
     typer.echo(f'data package: {out}')
-    missing = left_out(labels, places, people.value, observations).rename(columns={'reason': 'error'})
+    missing = left_out(seen.photographs, places, people.value, seen.votes).rename(columns={'reason': 'error'})
     withheld = missing.error.str.contains('people')
     if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
-    return _list_skipped(missing[~withheld], out.with_name(f'{out.name}_left_out.csv'))
+    unplaced = _list_unplaced(seen, out.with_name(f'{out.name}_photographs_skipped.csv'))
+    return _list_skipped(missing[~withheld], out.with_name(f'{out.name}_left_out.csv')) or unplaced
 
 # %% ../nbs/31_cli.ipynb #98785e59
 def _practice(size: Size, images: Path | None, manifest: Path | None, seed: int) -> PracticeSite:

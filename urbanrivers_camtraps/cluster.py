@@ -49,8 +49,8 @@ class _Worker:
     def __call__(self, batch: pd.DataFrame) -> pd.DataFrame:
         "Predict a batch of sources."
         answers = on_threads(batch.source.tolist(), self.job, workers=1, bundle=self.bundle)
-        rows = [(o.source, [] if o.scores is None else o.scores.tolist(), o.error or '', o.again) for o in answers]
-        return pd.DataFrame(rows, columns=Answer._fields)
+        rows = [(o.source, [] if o.scores is None else o.scores.tolist(), o.error or '', o.again, o.clock) for o in answers]
+        return pd.DataFrame(rows, columns=Answer._fields).astype({'clock': 'datetime64[us]'})
 
 # %% ../nbs/09e_cluster.ipynb #b50fcac8
 @contextmanager
@@ -86,7 +86,9 @@ def on_ray(
         done = blocks.map_batches(_Worker, fn_constructor_args=(ray.put(files), job), batch_size=BATCH, batch_format='pandas', num_cpus=1,
                                   compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count))
         for batch in done.iter_batches(batch_size=None, batch_format='pandas'):
-            for row in batch.itertuples(): yield Answer(row.source, None if row.error else np.asarray(row.scores, 'float32'), row.error or None, row.again)
+            for row in batch.itertuples():
+                scores, clock = None if row.error else np.asarray(row.scores, 'float32'), None if pd.isna(row.clock) else row.clock.to_pydatetime()
+                yield Answer(row.source, scores, row.error or None, row.again, clock)
 
 # %% ../nbs/09e_cluster.ipynb #f2a3e15f
 def season_cost(

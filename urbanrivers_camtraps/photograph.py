@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'FORMATS', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE',
-           'NARROWEST', 'BROKEN', 'SUFFIXES', 'PhotographError', 'open_photograph', 'photographs_below',
-           'find_photographs']
+           'NARROWEST', 'BROKEN', 'CLOCKS', 'SUFFIXES', 'PhotographError', 'open_photograph', 'read_clock',
+           'photographs_below', 'find_photographs']
 
 # %% ../nbs/00d_photograph.ipynb #d3577402
 import glob, io, os, struct, zlib
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .core import CamtrapsError
 
@@ -159,6 +160,24 @@ def open_photograph(
     image = image.copy() if size == image.size else image.resize(size, Image.Resampling.HAMMING)
     image.info = {}  # Pillow would write comments and profiles into whatever the image is saved as
     return image
+
+# %% ../nbs/00d_photograph.ipynb #d1f7e315
+#: Where cameras write the time, the surest first: the last is what an editor changes.
+CLOCKS = (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized, ExifTags.Base.DateTime)
+
+
+def read_clock(
+    source: str | Path | bytes, # a file, or its bytes
+) -> datetime | None: # without a time zone; None where the file does not say
+    "Read when a photograph was taken by the camera's clock."
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=('JPEG',)) as image: exif = image.getexif()
+        said = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    except (Image.DecompressionBombError, *BROKEN): return None
+    for text in (str(said.get(o, '')).strip('\0 ') for o in CLOCKS):
+        try: return datetime.strptime(text, '%Y:%m:%d %H:%M:%S')
+        except ValueError: continue
+    return None
 
 # %% ../nbs/00d_photograph.ipynb #604decef
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from tqdm.auto import tqdm
 from .bundle import Bundle, read_bundle
 from .core import CamtrapsError, TableError, atomic_path, in_order, read_table
 from .images import HostError, Hosts, ask_photograph
-from .photograph import STORED_SIDE, SUFFIXES, PhotographError, find_photographs
+from .photograph import STORED_SIDE, SUFFIXES, PhotographError, find_photographs, read_clock
 from .predict import Predictions, check_whole, predictions_of, score_or_error, shown_path, write_predictions
 from .results import write_megadetector, write_speciesnet
 from .site import web_session
@@ -91,7 +92,7 @@ class Job:
     def name(self) -> str:
         "Name the job by all that decides the answers."
         content = hashlib.sha256((Path(self.bundle)/'bundle.json').read_bytes()).hexdigest()
-        return hashlib.sha256(json.dumps([content, self.trim, self.max_side, self.precision]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([content, self.trim, self.max_side, self.precision, 'with clocks']).encode()).hexdigest()[:16]
 
 
 class Answer(NamedTuple):
@@ -100,6 +101,7 @@ class Answer(NamedTuple):
     scores: np.ndarray | None # None where there is an error
     error: str | None = None
     again: bool = False # whether the next run should try again: the host failed
+    clock: datetime | None = None # when it was taken, by the camera's clock
 
 # %% ../nbs/09d_season.ipynb #7d9f0582
 def _said(error: CamtrapsError) -> str:
@@ -134,8 +136,8 @@ def _score(fetched: tuple, bundle: Bundle, job: Job) -> Answer:
     "Score what was fetched."
     source, data = fetched
     if isinstance(data, Answer): return data
-    found = score_or_error(data, bundle, job.trim, job.max_side)
-    return Answer(source, None, found) if isinstance(found, str) else Answer(source, found)
+    found, clock = score_or_error(data, bundle, job.trim, job.max_side), read_clock(data)
+    return Answer(source, None, found, clock=clock) if isinstance(found, str) else Answer(source, found, clock=clock)
 
 
 def on_threads(
@@ -158,18 +160,17 @@ PART = 250
 
 def _part(answers: list[Answer], bundle: Bundle) -> pd.DataFrame:
     "Make the rows of answers."
-    names = [(shown_path(o.source), o) for o in answers]
-    table = predictions_of(bundle, ((name, o.scores) for name, o in names if o.error is None)).table
-    errors = pd.DataFrame([(name, o.error, o.again) for name, o in names if o.error is not None], columns=['path', 'error', 'again'])
-    both = pd.concat([table.assign(error=None, again=False), errors]).set_index('path').loc[[name for name, _ in names]]
-    return both.reset_index()
+    scored = [number for number, o in enumerate(answers) if o.error is None]
+    table = predictions_of(bundle, ((shown_path(answers[o].source), answers[o].scores) for o in scored)).table.set_axis(scored)
+    rows = {'path': [shown_path(o.source) for o in answers], 'error': [o.error for o in answers], 'again': [o.again for o in answers]}
+    return pd.DataFrame(rows | {'clock': pd.Series([o.clock for o in answers], dtype='datetime64[us]')}).join(table.drop(columns='path'))
 
 
 def _schema() -> object:
     "Say what columns a part has."
     import pyarrow as pa
     return pa.schema([('path', pa.string()), ('prediction', pa.string()), ('score', pa.float32()), ('scores', pa.list_(pa.float32())),
-                      ('way', pa.string()), ('error', pa.string()), ('again', pa.bool_())])
+                      ('way', pa.string()), ('clock', pa.timestamp('us')), ('error', pa.string()), ('again', pa.bool_())])
 
 
 def _write_part(answers: list[Answer], bundle: Bundle, path: Path) -> None:
@@ -290,7 +291,7 @@ def read_season(
     "Read a season's table as `predict` would have given it."
     table = read_table(path, ('path', 'prediction', 'error'))
     failed, attrs = table.error.notna(), table.attrs
-    answered = table[~failed].drop(columns=['error', 'again']).reset_index(drop=True)
+    answered = table[~failed].drop(columns=['clock', 'error', 'again']).reset_index(drop=True)
     answered.attrs = attrs
     return Predictions(answered, table.loc[failed, ['path', 'error']].reset_index(drop=True))
 

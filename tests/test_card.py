@@ -1,0 +1,79 @@
+"""From a memory card and a table written by hand to a survey and a data package, in three lines of shell."""
+import io
+
+import pandas as pd
+import pytest
+from PIL import ExifTags, Image
+
+from urbanrivers_camtraps.camtrap_dp import read_camtrap_dp, validate_camtrap_dp
+from urbanrivers_camtraps.cli import SOME_SKIPPED, run
+
+#: Where each photograph lies, and what the camera's clock said: two visits at Prologis, one at Goose Island, whose clock was an hour ahead, and one too early.
+TAKEN = {'Prologis/DCIM/100MEDIA/IMG_0001.JPG': '2025:06:02 05:30:00', 'Prologis/DCIM/100MEDIA/IMG_0002.JPG': '2025:06:02 05:30:01',
+         'Prologis/DCIM/100MEDIA/IMG_0003.JPG': '2025:06:02 05:45:00', 'Prologis/DCIM/100MEDIA/IMG_0004.JPG': '2025:06:02 06:15:00',
+         'goose-06/IMG_0001.JPG': '2025:06:03 13:00:00', 'goose-06/IMG_0002.JPG': '2025:05:01 12:00:00'}
+
+DEPLOYMENTS = """deployment_id,location,latitude,longitude,start,end,folder,clock_ahead
+prologis-06,Prologis,41.9002,-87.6513,2025-06-01,2025-06-11,Prologis,
+goose-06,Goose Island,41.9056,-87.6571,2025-06-01,2025-06-06,,1h
+"""
+
+
+@pytest.fixture(scope='module')
+def survey(photograph, bundle_folder, tmp_path_factory):
+    "A folder with a season that was predicted, and the table of its deployments."
+    folder = tmp_path_factory.mktemp('survey')
+    for name, moment in TAKEN.items():
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = moment
+        stamped = io.BytesIO()
+        Image.open(photograph).save(stamped, 'JPEG', quality='keep', exif=exif)
+        (folder/'card'/name).parent.mkdir(parents=True, exist_ok=True)
+        (folder/'card'/name).write_bytes(stamped.getvalue())
+    (folder/'card'/'goose-06'/'IMG_0003.JPG').write_bytes(stamped.getvalue()[:900])
+    (folder/'deployments.csv').write_text(DEPLOYMENTS)
+    assert called('predict', folder/'card', '--bundle', bundle_folder, '--out', folder/'season.parquet') == SOME_SKIPPED  # one is damaged
+    return folder
+
+
+def called(*arguments) -> int:
+    "Run a verb in this process; give its exit status."
+    return run([str(o) for o in arguments])
+
+
+def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
+    told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
+    assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED
+    rates = pd.read_csv(tmp_path/'rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
+    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2}  # 05:30 to 05:45 is one visit, half an hour later begins another
+    assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10}
+    outside = pd.read_csv(tmp_path/'events_outside.csv')
+    assert outside[['deployment_id', 'error']].values.tolist() == [['goose-06', 'before its deployment']]
+    skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
+    assert [o.rsplit('/', 1)[-1] for o in skipped.path] == ['IMG_0003.JPG'] and 'is damaged' in skipped.error[0]
+    said = capsys.readouterr()
+    assert '4 events: ' in said.out and '6 of 6 photographs should be shown to a volunteer' in said.out
+
+
+def test_a_card_becomes_a_data_package(survey, tmp_path):
+    told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
+    assert called('package', tmp_path/'package', *told, '--digits', 2) == SOME_SKIPPED
+    assert validate_camtrap_dp(tmp_path/'package').empty
+    package = read_camtrap_dp(tmp_path/'package')
+    media = package.media.set_index('media_id')
+    assert media.timestamp['prologis-06/DCIM/100MEDIA/IMG_0001.JPG'] == pd.Timestamp('2025-06-02 10:30Z')
+    assert media.timestamp['goose-06/IMG_0001.JPG'] == pd.Timestamp('2025-06-03 17:00Z')  # its clock was ahead
+    assert sorted(package.deployments.latitude) == [41.9, 41.91] and (package.observations.method == 'machine').all()
+    assert package.media.path.str.fullmatch(r'media/[\w/-]+\.(JPG|jpg)').all() and not package.media.path.str.contains('JPG.jpg').any()
+
+
+@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Give --deployments'), (('--events', 'season.parquet'), 'Give --deployments'),
+                                               (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'no photograph can be placed'),
+                                               (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
+def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
+    (survey/'elsewhere.csv').write_text('deployment_id\nwolf-point\nbubbly-creek\n')
+    (survey/'wrong.csv').write_text('deployment_id,start,end\ngoose-06,2025-06-02,2025-06-01\n')
+    told = [survey/o if '.' in o else o for o in arguments]
+    assert called('survey', *told, '--data', survey/'nothing', '--out', survey/'none.html') == 1
+    said = capsys.readouterr().err
+    assert reason in said and said.count('\n') == 1 and not (survey/'none.html').exists()
