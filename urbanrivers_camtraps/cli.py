@@ -44,7 +44,6 @@ from .events import burst_predictions, make_deployments, make_events
 from .filter import FilterError, blank_filter, filter_section, sure_threshold
 from .images import download_photographs
 from .photograph import STORED_SIDE
-from .names import read_names
 from .predict import check_whole, predict
 from .results import Results, join_results, read_results
 from .sandbox import Faults, PracticeSite, make_practice, make_practice_from, run_practice, serve_practice
@@ -166,13 +165,12 @@ def clean_votes(
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help='Confidence a label needs; by default as the method has it.')] = None,
     min_photographs: Annotated[int, typer.Option(help='Photographs a class must have.')] = None,
     june_2025: Annotated[bool, typer.Option('--june-2025', help='Read the votes as the original did.')] = False,
-    names: Annotated[Path, typer.Option(help='A CSV of names laid over the one that comes along: name, accepted, rank, common_name.')] = None,
     data: Data = Path('data'),
 ):
     "Turn votes and reviews into one label a photograph: labels.parquet, funnel.parquet, dropped.parquet, unknown_names.csv."
     rules = _rules(method.value, min_votes, min_photographs, min_confidence, june_2025)
     observations, votes = _votes_and_reviews(data, june_2025)
-    cleaned = clean(observations, rules, votes, read_names(names))
+    cleaned = clean(observations, rules, votes)
     for name in ('labels', 'funnel', 'dropped'): write_table(getattr(cleaned, name), data/f'{name}.parquet', **vars(rules))
     with atomic_path(data/'unknown_names.csv') as path: cleaned.unknown_names.to_csv(path, index=False)
     typer.echo(cleaned.funnel[['step', 'rows', 'photographs']].to_string(index=False))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'folder_name', 'class_name', 'CamtrapsError', 'SettingError',
-           'TableError', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table', 'need_columns',
-           'in_order']
+           'TableError', 'near_setting', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table',
+           'need_columns', 'in_order']
 
 # %% ../nbs/00_core.ipynb #1f7a28a2
 import json, os, shutil
@@ -76,13 +76,21 @@ def _kaggle_secret(name: str) -> str | None:
                            'Attach it under Add-ons, Secrets') from error
 
 
+def near_setting(
+    name: str, # such as `CAMTRAPS_NAMES`
+    env_file: str | Path = '.env', # file of `NAME=value` lines
+) -> str | None:
+    "Find a setting where that takes no time, in the environment or `.env`; None where neither has it."
+    return os.environ.get(name) or dotenv_values(env_file).get(name)
+
+
 def setting(
     name: str, # such as `CAMTRAPS_SITE`
     value: str = None, # the argument, which wins where given
     env_file: str | Path = '.env', # file of `NAME=value` lines
 ) -> str:
     "Find a setting: argument, environment, `.env`, Kaggle secret; raise `SettingError` where none has it."
-    found = value or os.environ.get(name) or dotenv_values(env_file).get(name) or _kaggle_secret(name)
+    found = value or near_setting(name, env_file) or _kaggle_secret(name)
     if found: return found
     raise SettingError('is not set', name, f'Give it as an argument, put `{name}=…` into the environment or a '
                        '`.env` file, or add a Kaggle secret of that name')

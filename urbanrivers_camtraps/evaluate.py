@@ -556,6 +556,7 @@ def _class_table(predictions: pd.DataFrame, groups: str | None, share: float | N
     table = per_class(predictions, groups, share)
     shown = table[[o for o in ('label', 'photographs', 'groups') if o in table]]
     if groups == 'burst_id': shown = shown.rename(columns={'groups': 'bursts'})
+    shown.insert(1, 'common name', shown.label.map(common_name))
     return shown.assign(**{o: _with_interval(table, o) for o in CLASS_FIGURES})
 
 
@@ -576,7 +577,7 @@ def share_section(
     whole = pd.DataFrame([[name, *_with_interval(table, o)] for o, name in names.items()], columns=['', *table.photographs])
     text = (f'Taken on: {taken_on}, with blanks weighted to the share that stands above. Recall does not depend on it; '
             'how far an answer can be trusted does.')
-    classes = _class_table(predictions, groups, RIVER)[['label', 'precision', 'f1']]
+    classes = _class_table(predictions, groups, RIVER)[['label', 'common name', 'precision', 'f1']]
     return 'Where most photographs are blank', text, table_html(whole) + f'<h3>Each class, {RIVER:.0%} blank</h3>' + table_html(classes)
 
 

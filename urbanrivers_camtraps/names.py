@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import core
-from .core import BLANK, NOT_ANIMALS, PEOPLE, TableError, need_columns
+from .core import BLANK, NOT_ANIMALS, PEOPLE, TableError, near_setting, need_columns
 
 # %% ../nbs/00b_names.ipynb #68ba499a
 #: The table that ships with the package.
@@ -86,10 +86,11 @@ def _read_names(own: str | None, changed: float) -> Names:
 
 
 def read_names(
-    own: str | Path | None = None, # a person's own CSV, laid over the package's
+    own: str | Path | None = None, # a person's own CSV, laid over the package's; by default the setting CAMTRAPS_NAMES, where there is one
 ) -> Names:
     "Read the table of names; raise `TableError` where a row cannot be meant."
-    if own is None: return _read_names(None, 0)
+    own = own or near_setting('CAMTRAPS_NAMES')
+    if not own: return _read_names(None, 0)
     if not Path(own).is_file(): raise TableError('there is no such table of names', own, 'Check the path')
     return _read_names(str(own), Path(own).stat().st_mtime)
 
@@ -214,7 +215,7 @@ def read_column(
     names: Names | None = None, # table of names; by default the package's
 ) -> tuple[pd.Series, pd.DataFrame]: # labels, missing where nothing was named; unknown `name, label, rank, rows`
     "Read a column of typed names, and list those that the table does not know."
-    spelling, spellings = pd.factorize(typed)  # -1 where it is missing, which takes the last label
+    names, (spelling, spellings) = names or read_names(), pd.factorize(typed)  # -1 where it is missing, which takes the last label
     readings = [read_name(o, names) for o in spellings]
     labels = pd.Series(np.array([*[o.label for o in readings], None], object)[spelling], typed.index, dtype=object)
     rows = np.bincount(spelling[spelling >= 0], minlength=len(spellings))
