@@ -14,8 +14,9 @@ TAKEN = {'Prologis/DCIM/100MEDIA/IMG_0001.JPG': '2025:06:02 05:30:00', 'Prologis
          'goose-06/IMG_0001.JPG': '2025:06:03 13:00:00', 'goose-06/IMG_0002.JPG': '2025:05:01 12:00:00'}
 
 DEPLOYMENTS = """deployment_id,location,latitude,longitude,start,end,folder,clock_ahead
-prologis-06,Prologis,41.9002,-87.6513,2025-06-01,2025-06-11,Prologis,
-goose-06,Goose Island,41.9056,-87.6571,2025-06-01,2025-06-06,,1h
+prologis-06,Prologis,41.9002,-87.6513,2025-06-01,2025-06-10,Prologis,
+goose-06,Goose Island,41.9056,-87.6571,2025-06-01,2025-06-05,,1h
+wolf-06,Wolf Point,41.8872,-87.6372,2025-06-01,2025-06-05,,
 """
 
 
@@ -45,14 +46,13 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
     assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED
     rates = pd.read_csv(tmp_path/'rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
-    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2}  # 05:30 to 05:45 is one visit, half an hour later begins another
-    assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10}
-    outside = pd.read_csv(tmp_path/'events_outside.csv')
-    assert outside[['deployment_id', 'error']].values.tolist() == [['goose-06', 'before its deployment']]
+    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}  # 05:30 to 05:45 is one visit, half an hour later begins another
+    assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10, 'Wolf Point': 5}
     skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
-    assert [o.rsplit('/', 1)[-1] for o in skipped.path] == ['IMG_0003.JPG'] and 'is damaged' in skipped.error[0]
-    said = capsys.readouterr()
-    assert '4 events: ' in said.out and '6 of 6 photographs should be shown to a volunteer' in said.out
+    assert {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values} == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
+    said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
+    assert '3 events: ' in said.out and '5 of 5 photographs should be shown to a volunteer' in said.out
+    assert 'no photograph of wolf-06' in said.err and 'has no photograph' in page
 
 
 def test_a_card_becomes_a_data_package(survey, tmp_path):
@@ -63,11 +63,11 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
     media = package.media.set_index('media_id')
     assert media.timestamp['prologis-06/DCIM/100MEDIA/IMG_0001.JPG'] == pd.Timestamp('2025-06-02 10:30Z')
     assert media.timestamp['goose-06/IMG_0001.JPG'] == pd.Timestamp('2025-06-03 17:00Z')  # its clock was ahead
-    assert sorted(package.deployments.latitude) == [41.9, 41.91] and (package.observations.method == 'machine').all()
+    assert sorted(package.deployments.latitude) == [41.89, 41.9, 41.91] and (package.observations.method == 'machine').all()
     assert package.media.path.str.fullmatch(r'media/[\w/-]+\.(JPG|jpg)').all() and not package.media.path.str.contains('JPG.jpg').any()
 
 
-@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Give --deployments'), (('--events', 'season.parquet'), 'Give --deployments'),
+@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Give --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Give one of them'), (('--events', 'season.parquet'), 'Give --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'no photograph can be placed'),
                                                (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
 def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):

@@ -324,7 +324,7 @@ class Bundle:
         trim: tuple[float, float] | None = None, # fractions of the height to cut; by default the bundle's
     ) -> np.ndarray: # float32, one score a class, sum 1
         "Score a photograph."
-        pixels = np.asarray(photograph.convert('RGB') if isinstance(photograph, Image.Image) else photograph)
+        pixels = np.asarray(photograph.convert('RGB') if getattr(photograph, 'mode', 'RGB') != 'RGB' else photograph)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise BundleError(f'takes uint8 pixels, height × width × 3, not {pixels.dtype} {pixels.shape}', 'bundle')
         try: trim = _leaves_some(self.trim if trim is None else trim)

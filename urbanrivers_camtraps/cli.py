@@ -694,6 +694,8 @@ def _seen(season: Path | None, deployments: Path | None, pause: str, time_zone: 
         return _Seen(labels, make_events(labels, pause), make_deployments(votes) if places is None else places, votes)
     if places is None: raise CamtrapsError('does not say where cameras hung', season, 'Give --deployments, a table that is written by hand')
     placed = season_photographs(season, places)
+    for name in places.deployment_id[~places.deployment_id.isin(placed.table.deployment_id)]:
+        typer.echo(f'no photograph of {name}: where its start and end are known, it counts as watched, and nothing came', err=True)
     shared = burst_predictions(add_bursts(placed.table))
     waiting = (shared.way == WAYS[-1]).sum()
     if waiting: typer.echo(f'{waiting:,} of {len(shared):,} photographs should be shown to a volunteer: they count as what the model takes them for')
@@ -727,6 +729,7 @@ def survey(
 ):
     "Say what came, how often, when, and whether that changed: survey.html, rates.csv, effects.csv."
     room = _room('survey', 'survey')
+    if events and season: raise CamtrapsError('cannot be given together', '--events and --season', 'Give one of them')
     seen = _given_events(events, deployments, time_zone) if events else _seen(season, deployments, pause, time_zone, data)
     found, places = seen.events, seen.deployments
     about = {'gaps': _given(gaps), 'time_zone': time_zone, 'photographs': seen.photographs if seen.votes is None else seen.votes}  # blank ones, too

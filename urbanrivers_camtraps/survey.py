@@ -26,7 +26,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, need_columns
-from .deployments import TIME_ZONE, moments
+from .deployments import TIME_ZONE, moment, moments
 from .look import COLORS, html_page, plot_style, table_html
 from .evaluate import Section, figure_section
 from .names import common_name
@@ -172,13 +172,14 @@ def effort_problems(
     once = _once(stretches)
     shared = apart - ((once.end - once.start)/DAY).groupby(once.deployment_id).sum().reindex(apart.index, fill_value=0)
     days, unknown = table.deployment_id.map(apart), table.start.isna() | table.end.isna()
+    seen = table.deployment_id if photographs is None else _keys(photographs.deployment_id)
     twice = table.deployment_id.map(shared)
     kinds = [(unknown, 'start or end is not known, nor any photograph: no effort', None), (table.end < table.start, 'ends before it starts: no effort', None),
              *((table.assumed.str.contains(o) & ~unknown, f'{o} is not known: taken from the {which} photograph', days)
                for o, which in (('start', 'first'), ('end', 'last'))),
              (twice > 1e-6, 'overlaps an earlier one at its location', twice), (table.location_id.isna(), 'location is not known', days),
              (table.latitude.isna() | table.longitude.isna(), 'coordinates are not known: no day and night', days),
-             (table.deployment_id.duplicated(), 'is listed twice', days)]
+             (table.deployment_id.duplicated(), 'is listed twice', days), (~table.deployment_id.isin(seen) & (days > 0), 'has no photograph', days)]
     found = [pd.DataFrame({'deployment_id': table.deployment_id[rows], 'problem': problem, 'days': np.nan if which is None else which[rows]})
              for rows, problem, which in kinds]
     strange = sorted(set(_read_gaps(gaps, time_zone)) - set(table.deployment_id), key=str)
@@ -464,10 +465,10 @@ def _arm_legend(figure: plt.Figure, arms: set) -> None:
 def _change_days(changed: str | tuple, time_zone: str) -> list[pd.Timestamp]: # end of before, start of after
     "Read the day of the change, or the first and the last day of what is neither before nor after."
     ends, todo = list(changed) if isinstance(changed, (tuple, list)) else [changed, changed], 'Write 2025-04-30, or two days, the earlier first'
-    try: ends = [pd.Timestamp(o) for o in ends]
+    try: ends = [moment(o, time_zone) for o in ends]
     except (ValueError, TypeError) as error: raise SurveyError(f'is no day: {changed}', 'changed', todo) from error
     if len(ends) != 2 or any(pd.isna(o) for o in ends) or ends[1] < ends[0]: raise SurveyError(f'is no day: {changed}', 'changed', todo)
-    return [o.tz_localize(time_zone) if o.tz is None else o for o in ends]
+    return ends
 
 
 def _mark_change(ax: plt.Axes, changed: str | tuple | None, time_zone: str, inside: bool = False) -> None:
