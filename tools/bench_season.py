@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 from bench_images import draw
 
-TURNS, EACH, ROUND, LONG = 3, 50, 4, int(os.environ.get('CAMTRAPS_LONG', 20_000))
+TURNS, EACH, ROUND, LONG = 3, 50, 8, int(os.environ.get('CAMTRAPS_LONG', 20_000))
 
 SERVER = """
 import sys

@@ -11,7 +11,7 @@ from pages import page_markdown, processed
 NOTEBOOKS = Path('nbs')
 #: What the numbers of the notebooks stand for, in the order of the navigation.
 SECTIONS = {'Tutorials': range(50, 60), 'From votes to labels': (1, 2), 'Photographs': (3, 4), 'Training and judging': (5, 6, 40),
-            'Bundle, app, web': (7, 8, *range(19, 23)), 'SpeciesNet and review': (9, 10), 'Surveys': (11,), 'Reference': (0, 30, 31)}
+            'Bundle, app, web': (7, 8, *range(19, 23)), 'SpeciesNet, seasons, review': (9, 10), 'Surveys': (11,), 'Reference': (0, 30, 31)}
 
 
 def page_name(

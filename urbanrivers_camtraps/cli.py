@@ -39,7 +39,7 @@ from urbanrivers_camtraps.dataset import (
     split_photographs)
 from .evaluate import (
     Section, banner_section, compare_runs, figure_section, learning_section, stranger_section, write_report)
-from .deployments import TIME_ZONE, read_deployments, season_photographs, with_ends
+from .deployments import TIME_ZONE, check_zones, read_deployments, season_photographs, with_ends
 from .events import burst_predictions, make_deployments, make_events
 from .filter import FilterError, blank_filter, filter_section, sure_threshold
 from .images import download_photographs
@@ -688,6 +688,7 @@ class _Seen(NamedTuple):
 
 def _seen(season: Path | None, deployments: Path | None, pause: str, time_zone: str, data: Path) -> _Seen:
     "Read what the model saw on a season's cards, or what the volunteers saw."
+    check_zones([time_zone], '--time-zone')
     places = read_deployments(deployments, time_zone) if deployments else None
     if season is None:
         labels, votes = read_table(data/'labels.parquet'), read_table(data/'observations.parquet')
