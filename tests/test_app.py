@@ -66,7 +66,7 @@ def serving(command: str, bundle_folder: Path, folder: Path, **settings):
         yield SimpleNamespace(url=f'http://127.0.0.1:{port}/', log=log, reports=folder/'reports')
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        try: process.wait(10)
+        try: process.wait(60)
         except subprocess.TimeoutExpired: os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -310,15 +310,15 @@ def test_no_file_of_the_server_is_opened(app, photograph):
     asked = urllib.request.Request(f'{app.url}gradio_api/call/top_3_preds', json.dumps({'data': [described]}).encode(),
                                    {'Content-Type': 'application/json'})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    event = json.load(opener.open(asked, timeout=20))['event_id']
-    said = opener.open(f'{app.url}gradio_api/call/top_3_preds/{event}', timeout=20).read().decode()
+    event = json.load(opener.open(asked, timeout=60))['event_id']
+    said = opener.open(f'{app.url}gradio_api/call/top_3_preds/{event}', timeout=60).read().decode()
     assert 'event: error' in said and 'probability' not in said and photograph.name not in said
 
 
 def post(url: str, body: bytes, kind: str) -> tuple[int, str]:
     "Send something; return status and answer."
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try: answer = opener.open(urllib.request.Request(url, body, {'Content-Type': kind}), timeout=20)
+    try: answer = opener.open(urllib.request.Request(url, body, {'Content-Type': kind}), timeout=60)
     except urllib.error.HTTPError as error: answer = error
     with answer: return answer.status, answer.read().decode()
 
@@ -352,7 +352,7 @@ def test_too_many_requests(bundle_folder, tmp_path, photograph):
         forged = urllib.request.Request(f'{app.url}gradio_api/call/top_3_preds', b'{"data": [null]}',
                                         {'Content-Type': 'application/json', 'X-Forwarded-For': '1.2.3.4'})
         with pytest.raises(urllib.error.HTTPError, match='429'):
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(forged, timeout=20)
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(forged, timeout=60)
 
 
 def test_without_a_bundle_it_ends_with_one_line(tmp_path):

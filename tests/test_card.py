@@ -51,15 +51,28 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
     assert {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values} == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
     said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
-    assert '3 events: ' in said.out and '5 of 5 photographs should be shown to a volunteer' in said.out
+    assert '3 events: ' in said.out and '5 photographs for; 5 of them it would show to a volunteer' in said.out
+    assert '5 of them it would show to a volunteer' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
     assert 'no photograph of wolf-06' in said.err and 'has no photograph' in page
+
+
+def test_cameras_with_banners_of_their_own_have_a_table_each(survey, bundle_folder, tmp_path, capsys):
+    wide, narrow = (('--bundle', bundle_folder, '--max-side', o) for o in (512, 1024))
+    assert called('predict', survey/'card'/'Prologis', *wide, '--out', tmp_path/'one.parquet') == 0
+    assert called('predict', survey/'card'/'goose-06', *narrow, '--out', tmp_path/'one.parquet') == 1  # nothing is thrown away
+    assert 'holds answers of another bundle or other settings' in capsys.readouterr().err
+    assert called('predict', survey/'card'/'goose-06', *narrow, '--out', tmp_path/'two.parquet') == SOME_SKIPPED
+    told = ('--season', tmp_path/'one.parquet', '--season', tmp_path/'two.parquet', '--deployments', survey/'deployments.csv')
+    assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED and '3 events: ' in capsys.readouterr().out
 
 
 def test_a_card_becomes_a_data_package(survey, tmp_path):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
-    assert called('package', tmp_path/'package', *told, '--digits', 2) == SOME_SKIPPED
+    assert called('package', tmp_path/'package', *told, '--digits', 2, '--license', 'CC0-1.0', '--model', 'tiny 1', '--organization', 'Goose Watch') == SOME_SKIPPED
     assert validate_camtrap_dp(tmp_path/'package').empty
     package = read_camtrap_dp(tmp_path/'package')
+    assert package.about['licenses'][0]['name'] == 'CC0-1.0' and set(package.observations.classified_by) == {'tiny 1'}
+    assert 'left out' in package.about['description'] and 'Goose Watch' in str(package.about['contributors'])
     media = package.media.set_index('media_id')
     assert media.timestamp['prologis-06/DCIM/100MEDIA/IMG_0001.JPG'] == pd.Timestamp('2025-06-02 10:30Z')
     assert media.timestamp['goose-06/IMG_0001.JPG'] == pd.Timestamp('2025-06-03 17:00Z')  # its clock was ahead
@@ -68,12 +81,14 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Give --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Give one of them'), (('--events', 'season.parquet'), 'Give --deployments'),
-                                               (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'no photograph can be placed'),
+                                               (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
+                                               (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is no season'),
+                                               (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--pause', '30'), 'it has no unit'),
                                                (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
 def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
     (survey/'elsewhere.csv').write_text('deployment_id\nwolf-point\nbubbly-creek\n')
     (survey/'wrong.csv').write_text('deployment_id,start,end\ngoose-06,2025-06-02,2025-06-01\n')
-    told = [survey/o if '.' in o else o for o in arguments]
+    told = [survey/o if o.endswith(('.csv', '.parquet')) else o for o in arguments]
     assert called('survey', *told, '--data', survey/'nothing', '--out', survey/'none.html') == 1
     said = capsys.readouterr().err
     assert reason in said and said.count('\n') == 1 and not (survey/'none.html').exists()

@@ -89,7 +89,7 @@ def test_a_killed_server_has_every_answer_it_confirmed(queue, tmp_path):
 
     with serving(tmp_path, queue) as (process, address), ThreadPoolExecutor(4) as pool:
         list(pool.map(send, range(150)))
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     assert len(confirmed) >= 60 and refused
     there = set(read_reviews(tmp_path/'reviews.sqlite').media_id)
     assert {f'm{o:03}' for o in confirmed} <= there
@@ -117,7 +117,7 @@ def test_interrupted_it_ends_well(queue, tmp_path):
     with serving(tmp_path, queue) as (process, address):
         post(address, 'answer', token='token-of-an-answer', reviewer='Heron', media_id='m001', label=BLANK)
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
     assert len(read_reviews(tmp_path/'reviews.sqlite')) == 1 and not (tmp_path/'reviews.sqlite-wal').exists()
 
 
@@ -201,7 +201,7 @@ def killable(playwright, profile: Path):
     try: yield watched(connected.contexts[0].new_page()), lambda: os.killpg(process.pid, signal.SIGKILL)
     finally:
         if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 @needs_browser

@@ -218,7 +218,7 @@ def test_interrupted_by_hand(tmp_path):
         process = subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.DEVNULL)
         while len(list(tmp_path.glob('images/*/*.jpg'))) < 20: time.sleep(.01)
         process.send_signal(2)
-        process.wait(10)
+        process.wait(60)
     stored = read_manifest(tmp_path/'images')
     assert set(stored.media_id) == {o.stem for o in tmp_path.glob('images/*/*.jpg')} and len(stored) < 300
 

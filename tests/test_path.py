@@ -143,9 +143,9 @@ def test_reviews_become_votes(demo, second_opinion):
         said = ''
         while 'http://' not in said and (line := page.stdout.readline()): said += line
         address = re.search(r'http://\S+', said)[0]
-        assert requests.get(address, timeout=20).status_code == 200
+        assert requests.get(address, timeout=60).status_code == 200
         page.send_signal(signal.SIGINT)
-        assert page.wait(20) == 130  # as a shell has it after Ctrl-C
+        assert page.wait(60) == 130  # as a shell has it after Ctrl-C
     assert 'model and SpeciesNet against volunteers' in said  # who disagrees with whom
     labels = read_table(second_opinion/'labels.parquet').set_index('media_id').label
     judged = read_table(second_opinion/'out_of_fold.parquet')
@@ -307,7 +307,7 @@ def test_sandbox_serves_what_fetch_reads(tmp_path):
         done = camtraps('fetch', '--species', 'Castor canadensis, Turdus migratorius', folder=tmp_path)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
     assert done.returncode == 0, done.stderr
     observations = read_table(tmp_path/'data'/'observations.parquet')
     assert {'Castor canadensis', 'Turdus migratorius'} <= set(observations.scientific_name)

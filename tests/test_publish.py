@@ -77,7 +77,7 @@ def served(space, python, tmp_path_factory):
         yield f'http://127.0.0.1:{port}/', process.pid, time.monotonic() - started
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 def test_space_answers_as_the_bundle_does(served, space, bundle_folder, photograph):

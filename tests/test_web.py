@@ -121,7 +121,7 @@ def give(page, *paths: Path, by: str = '#files') -> None:
 
 def eventually(page, code: str, argument=None) -> None:
     "Wait until `code` says yes; the page's policy forbids Playwright's own way to wait for it."
-    for _ in range(100):
+    for _ in range(600):
         if page.evaluate(code, argument): return
         page.wait_for_timeout(100)
     pytest.fail(f'it never came true: {code}')
@@ -455,7 +455,7 @@ def app(bundle_folder, tmp_path_factory):
         yield f'http://127.0.0.1:{port}/'
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        try: process.wait(10)
+        try: process.wait(60)
         except subprocess.TimeoutExpired: os.killpg(process.pid, signal.SIGKILL)
 
 

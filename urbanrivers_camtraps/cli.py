@@ -100,7 +100,8 @@ def _list_skipped(skipped: pd.DataFrame, path: Path) -> int | None:
     "Write down what was skipped and why, show the first few, and return the exit status."
     if skipped.empty: return path.unlink(missing_ok=True)
     with atomic_path(path) as temporary: skipped.to_csv(temporary, index=False)
-    for error in skipped.error.head(3): typer.echo(f'skipped: {error}', err=True)
+    named = next((skipped[o] for o in ('path', 'url', 'media_id', 'event_id') if o in skipped), skipped.error)
+    for name, error in zip(named.head(3), skipped.error): typer.echo(f'skipped: {error}' if name == error else f'skipped: {name}: {error}', err=True)
     typer.echo(f'{len(skipped)} skipped; all are listed in {path}', err=True)
     return SOME_SKIPPED
 
@@ -567,7 +568,10 @@ def _ending(out: Path, kind: Format) -> Path:
 def _predict_to(out: Path, kind: Format, photographs: list[str], job: Job, engine: Engine, address: str | None) -> int | None:
     "Predict into a file, going on where an earlier run was stopped."
     compute = on_threads if engine is Engine.threads else partial(_room('cluster', 'scale').on_ray, address=address)
-    table = predict_season(photographs, _ending(out, kind), job, compute)
+    try: table = predict_season(photographs, _ending(out, kind), job, compute)
+    except KeyboardInterrupt:
+        typer.echo('stopped: the same line goes on where it was', err=True)
+        raise
     found = read_season(table)
     if table != out:
         write_season(table, out, kind.value)
@@ -670,7 +674,7 @@ def _changed(text: str | None) -> str | tuple[str, str] | None:
     return tuple(text.split('..')) if text and '..' in text else text
 
 
-Season = Annotated[Path, typer.Option(help='What `predict --out season.parquet` wrote; by default the volunteers\' labels are taken.')]
+Season = Annotated[list[Path], typer.Option(help='What `predict --out season.parquet` wrote, more than once if there are several; by default the volunteers\' labels are taken.')]
 Deployments = Annotated[Path, typer.Option(help='Table (.csv, .parquet): deployment_id, location, latitude, longitude, start, end, and for a season folder, time_zone, '
                                            'clock_ahead. By default from the first to the last photograph.')]
 Pause = Annotated[str, typer.Option(help='A pause this long begins a new event.')]
@@ -684,23 +688,33 @@ class _Seen(NamedTuple):
     deployments: pd.DataFrame
     votes: pd.DataFrame | None = None # by volunteers
     skipped: pd.DataFrame | None = None # `path, error`
+    notes: tuple[str, ...] = () # what it rests on
 
 
-def _seen(season: Path | None, deployments: Path | None, pause: str, time_zone: str, data: Path) -> _Seen:
+def _rests_on(shared: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
+    "Say what a season's figures rest on."
+    notes = [f'What was seen is what a model takes {len(shared):,} photographs for; {(shared.way == WAYS[-1]).sum():,} of them it would show to a volunteer.']
+    why = skipped.error.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
+    return (*notes, *([f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in why.items())}."] if len(skipped) else []))
+
+
+def _seen(season: list[Path] | None, deployments: Path | None, pause: str, time_zone: str, data: Path) -> _Seen:
     "Read what the model saw on a season's cards, or what the volunteers saw."
     check_zones([time_zone], '--time-zone')
     places = read_deployments(deployments, time_zone) if deployments else None
-    if season is None:
+    if not season:
+        if not (data/'labels.parquet').is_file():
+            raise CamtrapsError('there is no such table', data/'labels.parquet', 'Run `camtraps clean`, or give --season, what `camtraps predict --out` wrote')
         labels, votes = read_table(data/'labels.parquet'), read_table(data/'observations.parquet')
         return _Seen(labels, make_events(labels, pause), make_deployments(votes) if places is None else places, votes)
-    if places is None: raise CamtrapsError('does not say where cameras hung', season, 'Give --deployments, a table that is written by hand')
+    if places is None: raise CamtrapsError('does not say where cameras hung', season[0], 'Give --deployments, a table that is written by hand')
     placed = season_photographs(season, places)
-    for name in places.deployment_id[~places.deployment_id.isin(placed.table.deployment_id)]:
-        typer.echo(f'no photograph of {name}: where its start and end are known, it counts as watched, and nothing came', err=True)
     shared = burst_predictions(add_bursts(placed.table))
-    waiting = (shared.way == WAYS[-1]).sum()
-    if waiting: typer.echo(f'{waiting:,} of {len(shared):,} photographs should be shown to a volunteer: they count as what the model takes them for')
-    return _Seen(shared, make_events(shared, pause, 'prediction'), places, skipped=placed.skipped)
+    events, notes = make_events(shared, pause, 'prediction'), _rests_on(shared, placed.skipped)
+    for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
+        typer.echo(f'no photograph of {name}: is its folder right? Where start and end are known, it counts as watched, and nothing came', err=True)
+    for note in notes: typer.echo(note)
+    return _Seen(shared, events, places, skipped=placed.skipped, notes=notes)
 
 
 def _given_events(events: Path, deployments: Path | None, time_zone: str) -> _Seen:
@@ -736,9 +750,11 @@ def survey(
     about = {'gaps': _given(gaps), 'time_zone': time_zone, 'photographs': seen.photographs if seen.votes is None else seen.votes}  # blank ones, too
     comparison = {'arms': _given(arms), 'changed': _changed(changed), 'missed': _missed(missed, room)}
     out = out or data/'survey.html'
-    room.write_survey(out, found, places, **about, **comparison)
+    kept = (f'A pause of {pause} begins a new event. Months and hours are those of {time_zone}.',) if events is None else ()
+    room.write_survey(out, found, places, **about, **comparison, notes=(*seen.notes, *kept))
     with atomic_path(out.with_name('rates.csv')) as path: room.rates(found, places, **about).to_csv(path, index=False)
     typer.echo(f'{len(found):,} events: {out}')
+    out.with_name('effects.csv').unlink(missing_ok=True)
     if arms and changed:
         effects = room.effects(found, places, comparison['arms'], comparison['changed'], missed=comparison['missed'], **about)
         with atomic_path(out.with_name('effects.csv')) as path: room.effects_table(effects).to_csv(path, index=False)
@@ -756,6 +772,9 @@ def package(
     people: Annotated[People, typer.Option(help='What happens to photographs and events of people.')] = People.absent,
     digits: Annotated[int, typer.Option(min=0, max=6, help='Digits of the coordinates; by default as they are.')] = None,
     title: Annotated[str, typer.Option(help='Of the package.')] = 'Camera trap photographs',
+    organization: Annotated[str, typer.Option(help='That holds the rights.')] = 'Urban Rivers',
+    licence: Annotated[str, typer.Option('--license', help='Of the data, such as CC-BY-4.0; by default none is stated.')] = '',
+    model: Annotated[str, typer.Option(help='Name and version of the model whose answers a season holds.')] = '',
     pause: Pause = '30min',
     time_zone: TimeZone = TIME_ZONE,
     data: Data = Path('data'),
@@ -763,10 +782,12 @@ def package(
     "Write labels, or a season's answers, and events as a Camtrap DP 1.0.2 data package, and check it."
     seen = _seen(season, deployments, pause, time_zone, data)
     places = with_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
-    write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, title=title)
+    about = {'title': title, 'organization': organization, 'license': licence, 'model': model, 'description': ' '.join(seen.notes)}
+    write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     problems = validate_camtrap_dp(out)
     if len(problems): raise CamtrapsError(f'is not valid: {problems.problem.iloc[0]}', f'{out/problems.file.iloc[0]}, row {problems.row.iloc[0]}')
-    typer.echo(f'data package: {out}')
+    typer.echo(f'data package: {out}, without the photographs themselves')
+    if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
     missing = left_out(seen.photographs, places, people.value, seen.votes).rename(columns={'reason': 'error'})
     withheld = missing.error.str.contains('people')
     if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')

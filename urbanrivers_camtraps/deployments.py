@@ -230,7 +230,7 @@ def _reasons(season: pd.DataFrame, candidates: pd.DataFrame, chosen: pd.DataFram
     alone = candidates.row.map(candidates.row.value_counts()) == 1
     one = candidates[alone].set_index('row').reindex(season.index)
     parent = season.path.str.replace('\\', '/').str.rpartition('/')[0]
-    why = {'its clock says nothing': season.clock.isna(), 'its clock was never set': season.clock < _SET,
+    why = {'says not when it was taken: it has no time in its EXIF': season.clock.isna(), 'its clock was never set': season.clock < _SET,
            'was taken before its deployment': one.early.fillna(False).astype(bool), 'was taken after its deployment': one.late.fillna(False).astype(bool),
            'was taken when no deployment of its folder ran': ~season.index.isin(chosen.index),
            'was taken when deployments at several places ran in its folder': chosen.places.reindex(season.index) > 1}
@@ -244,13 +244,27 @@ def _names(placed: pd.DataFrame) -> pd.Series: # of `deployment_id, rest, clock`
     return plain.where(plain.map(placed.assign(plain=plain).groupby('plain').clock.nunique()) == 1, timed)
 
 
+def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    "Read one season's table or several as one; raise `DeploymentsError` where they are not of one bundle."
+    paths = [Path(o) for o in ([paths] if isinstance(paths, str | Path) else paths)]
+    for path in paths:
+        if path.suffix.lower() != '.parquet' or not path.is_file():
+            raise DeploymentsError('is no season', path, 'Make it with `camtraps predict CARD --out season.parquet`')
+    tables = [read_table(o, ('path', 'prediction', 'clock', 'error')) for o in paths]
+    if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):
+        raise DeploymentsError('was predicted with other classes than the first', paths[-1], 'Predict all with one bundle')
+    table = pd.concat(tables, ignore_index=True).drop_duplicates('path', ignore_index=True)
+    if table.empty: raise DeploymentsError('holds no photographs', paths[0])
+    table.attrs = tables[0].attrs
+    return table
+
+
 def season_photographs(
-    season: str | Path, # written by `predict_season`
+    season: str | Path | Iterable[str | Path], # written by `predict_season`; several, where cameras with banners of their own have one each
     deployments: pd.DataFrame, # from `read_deployments`
 ) -> Predictions: # `.table` has `media_id, timestamp, deployment_id, deployment, location_id, location, latitude, longitude` and the predictions
     "Say where and when each photograph was taken; raise `DeploymentsError` where not one can be placed."
-    table = need_columns(read_table(season, ('path', 'prediction', 'clock', 'error')), ('path',), season).reset_index(drop=True)
-    if table.empty: raise DeploymentsError('holds no photographs', season)
+    table = _read_seasons(season)
     candidates = _candidates(table, deployments)
     chosen = _chosen(candidates)
     why = table.error.fillna(_reasons(table, candidates, chosen))
@@ -259,7 +273,8 @@ def season_photographs(
     placed = pd.concat([answers, chosen[['timestamp', 'rest']].loc[answers.index], place.set_axis(answers.index)], axis=1)
     placed.insert(0, 'media_id', _names(placed) if len(placed) else None)
     why[placed.index[placed.media_id.duplicated()]] = 'is there twice'
-    if (why != '').all(): raise DeploymentsError(f'no photograph can be placed: {table.path[0]} {why[0]}', season, 'Check the deployments')
+    if (why != '').all(): raise DeploymentsError(f"no photograph can be placed: {table.path[0]} {why[0]}. Folders of deployments: "
+                                                 f"{', '.join(_folders(deployments).unique()[:5])}", todo='Check `folder` or `deployment_id`')
     kept = placed[why[placed.index] == ''].drop(columns=['clock', 'rest']).reset_index(drop=True)
     kept.attrs = table.attrs
     return Predictions(kept, table.assign(error=why).loc[why != '', ['path', 'error']].reset_index(drop=True))

@@ -125,6 +125,14 @@ def _event_rows(rows: pd.DataFrame, event: pd.Series) -> pd.DataFrame:
     return table.assign(event_id=names, count=pd.to_numeric(table['count']).astype('Int64'))
 
 
+def _pause(gap: str | pd.Timedelta) -> pd.Timedelta:
+    "Read a pause; raise `EventsError` where it has no unit, which pandas would take for nanoseconds."
+    try:
+        if not str(gap).strip()[-1:].isalpha() and isinstance(gap, str | int | float): raise ValueError('it has no unit')
+        return pd.Timedelta(gap)
+    except ValueError as error: raise EventsError(f'a gap of {gap} cannot be read ({error})', todo='Write such as 30min or 1h') from error
+
+
 def make_events(
     photographs: pd.DataFrame, # with `media_id, timestamp, deployment_id` and `label`; used where known: `location_id, location, count`
     gap: str | pd.Timedelta = '30min', # a pause this long or longer begins a new event
@@ -132,7 +140,7 @@ def make_events(
     by: Literal['location', 'deployment'] = 'location', # where events are joined; a location that is not known is its deployment
 ) -> pd.DataFrame: # `EVENT_COLUMNS`, in order of time; `.attrs` states `gap`, `label`, `by`, and how many rows `left_out` and why
     "Join photographs of one label at one location into events; see `left_out_of_events` for those that cannot be."
-    if not pd.Timedelta(gap) > pd.Timedelta(0): raise EventsError(f'a gap of {gap} joins nothing', todo='Give one above 0, such as 30min')
+    if not _pause(gap) > pd.Timedelta(0): raise EventsError(f'a gap of {gap} joins nothing', todo='Give one above 0, such as 30min')
     left, place = left_out_of_events(photographs, label, by), _places(photographs, by)
     rows = _located(photographs).assign(label=photographs[label], place=place, timestamp=pd.to_datetime(photographs.timestamp, utc=True))
     rows = rows[rows.label.notna() & (rows.label != BLANK) & rows.timestamp.notna() & place.notna()]

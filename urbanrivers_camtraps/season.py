@@ -204,8 +204,9 @@ def _files(out: Path, parts: Path, job: Job) -> list[Path]:
     begun = parts/'job.json'
     if begun.exists() and json.loads(begun.read_text())['name'] != job.name:
         raise SeasonError('was begun with another bundle or other settings', parts, 'Take those, or remove the folder to begin anew')
-    before = [out] if out.exists() and read_about(out).get('job') == job.name else []
-    return [*before, *sorted(parts.glob('*.parquet'))]
+    if out.exists() and read_about(out).get('job') != job.name:
+        raise SeasonError('holds answers of another bundle or other settings', out, 'Name another file, or remove this one')
+    return [*([out] if out.exists() else []), *sorted(parts.glob('*.parquet'))]
 
 
 def read_about(

@@ -379,14 +379,14 @@ def _grid(effort: pd.DataFrame, by: list[str], months: Iterable[str]) -> pd.Data
 
 
 def _ratio(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    "Add events and days up over places; the interval is Student's, of the logarithm, by the linearised ratio."
+    "Add events and days up over places; the interval is Student's, of the logarithm, by the linearised ratio; two places can carry none."
     parts = cells.assign(n=1, ee=cells.events**2, ed=cells.events*cells.camera_days, dd=cells.camera_days**2)
     sums = parts.groupby(by, dropna=False)[['n', 'events', 'camera_days', 'ee', 'ed', 'dd']].sum().reset_index()
     rate = sums.events/sums.camera_days
     with np.errstate(all='ignore'):
         square = (sums.ee - 2*rate*sums.ed + rate**2*sums.dd).clip(lower=0)*sums.n/(sums.n - 1)
         width = stats.t.ppf(.975, sums.n - 1)*np.sqrt(square)/sums.events
-        low, high = ((100*rate*np.exp(o*width)).where(sums.n > 1) for o in (-1, 1))
+        low, high = ((100*rate*np.exp(o*width)).where(sums.n > 2) for o in (-1, 1))
     return sums[[*by, 'events', 'camera_days']].assign(rate=100*rate, low=low, high=high, locations=sums.n)
 
 
@@ -1109,7 +1109,7 @@ def _change_sections(found: list[Effect]) -> list[Section]:
     return sections
 
 
-def _plain_words(events: int, days: float, table: pd.DataFrame, species: Accumulation, change: Effect | None) -> str: # HTML
+def _plain_words(events: int, days: float, table: pd.DataFrame, species: Accumulation, change: Effect | None, notes: Iterable[str]) -> str: # HTML
     "Say what was found, sentence by sentence."
     row = table.set_index('label')
     def said(label: str, what: str) -> str:
@@ -1117,7 +1117,7 @@ def _plain_words(events: int, days: float, table: pd.DataFrame, species: Accumul
         doubt = '' if pd.isna(one.low) else f' (95 % interval over locations {one.low:.3g} to {one.high:.3g})'
         return f'{what}: {one.rate:.3g} events per 100 camera-days{doubt}.'
     lines = [f'{events:,} events in {days:,.0f} camera-days.', *(said(o, _shown(o)) for o in (WILDLIFE, ALL_PEOPLE)), str(species),
-             *(change.words() if change else ['Nothing is said of change: that takes arms and a day of change.'])]
+             *(change.words() if change else ['Nothing is said of change: that takes arms and a day of change.']), *notes]
     return f'<ul>{"".join(f"<li>{html.escape(o)}</li>" for o in lines)}</ul>'
 
 
@@ -1133,6 +1133,7 @@ def write_survey(
     digits: int = 3, # of the coordinates on the map
     overlaps: Overlaps = 'once', # see `camera_days`
     time_zone: str = TIME_ZONE, # of the local clock
+    notes: Iterable[str] = (), # sentences on what the figures rest on
 ) -> Path:
     "Write the survey as one self-contained page; raise `SurveyError` where no camera worked."
     stretches = _with_place(working_time(deployments, gaps, photographs, time_zone))
@@ -1142,14 +1143,14 @@ def write_survey(
     days, species = camera_days(stretches, by=(), overlaps=overlaps, time_zone=time_zone).camera_days[0], accumulation(events, stretches, time_zone=time_zone)
     found = [] if changed is None else effects(events, stretches, arms, changed, missed=missed, overlaps=overlaps, time_zone=time_zone)
     suspected = pd.DataFrame() if photographs is None else suspected_gaps(stretches, photographs)
-    sections = [('In plain words', '', _plain_words(int(table.events.iloc[:2].sum()), days, table, species, found[0] if found else None)),
+    sections = [('In plain words', '', _plain_words(int(table.events.iloc[:2].sum()), days, table, species, found[0] if found else None, notes)),
                 *(_change_sections(found) if found else []),
                 *_seen_sections(events, stretches, table, species, arms, changed, digits, overlaps, time_zone),
                 *_effort_section(stretches, effort_problems(deployments, gaps, photographs, time_zone), outside, suspected, arms=arms, changed=changed,
                                  time_zone=time_zone)]
     figures = {'camera-days': f'{days:,.0f}', 'locations': str(stretches.place.nunique()), 'events': f'{table.events.iloc[:2].sum():,}',
                'species': str(species.species)}
-    first, last = (o.tz_convert(time_zone) for o in (stretches.start.min(), stretches.end.max()))
+    first, last = (o.tz_convert(time_zone) for o in (stretches.start.min(), stretches.end.max() - pd.Timedelta('1ms')))
     page = html_page('What did the cameras see?', sections, f'{first:%-d %B %Y} to {last:%-d %B %Y}. Rates are events per 100 camera-days.', figures)
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
     return Path(path)
@@ -1169,7 +1170,7 @@ def _seen_sections(events: pd.DataFrame, stretches: pd.DataFrame, table: pd.Data
     "Show rates, months, map, hours and species."
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
     return [('Events per 100 camera-days', 'With 95 % intervals over locations; a label met at few of them has a wide one.',
-             _named(table.assign(camera_days=table.camera_days.round().astype(int)))),
+             _named(table.assign(camera_days=table.camera_days.round().astype(int)).rename(columns={'camera_days': 'camera-days'}))),
             figure_section('Month by month', 'Means over locations with 95 % intervals; no effect should be read off this picture.',
                            plot_months(events, stretches, arms=arms, changed=changed, time_zone=time_zone)),
             figure_section('Where', f'Circles are as large as the rate of wildlife. Coordinates are rounded to {digits} digits.',
