@@ -75,7 +75,7 @@ def _written(path: Path) -> tuple[pd.DataFrame, list[int]]: # cells as text, mis
     try: text = path.read_text('utf-8-sig')
     except ValueError as error: raise DeploymentsError(f'is no text in UTF-8 ({error})', path, 'Save it as CSV (UTF-8)') from error
     head = text.partition('\n')[0]
-    rows = csv.reader(text.replace('\0', '').splitlines(), delimiter=max(',;\t', key=head.count), skipinitialspace=True)
+    rows = csv.reader(text.splitlines(), delimiter=max(',;\t', key=head.count), skipinitialspace=True)
     lines = [(number, [o.strip() for o in row]) for number, row in enumerate(rows, 1) if any(o.strip() for o in row)]
     if not lines: raise DeploymentsError('is empty', path)
     columns = [_column(o, path) for o in lines[0][1]]
@@ -184,7 +184,7 @@ def _folders(deployments: pd.DataFrame) -> pd.Series:
     return given.fillna(deployments.deployment_id).map(_plain).str.lower()
 
 
-def _found(paths: pd.Series, deployments: pd.DataFrame) -> pd.DataFrame: # `parent, folder, rest`, in the order of the paths
+def _found(paths: pd.Series, deployments: pd.DataFrame) -> pd.DataFrame: # `folder, rest`, in the order of the paths
     "Say in which deployments' folder each photograph lies, and where in it."
     split = paths.map(_plain).str.rpartition('/')
     parents, folders = split[0].unique().tolist(), _folders(deployments)
@@ -194,7 +194,7 @@ def _found(paths: pd.Series, deployments: pd.DataFrame) -> pd.DataFrame: # `pare
         top = os.path.commonprefix([f'{o}/' for o in parents]).rpartition('/')[0]
         known = {o: (folders.iloc[0], o[len(top):].strip('/')) for o in parents}
     rest = [f'{known[parent][1]}/{name}'.strip('/') for parent, name in zip(split[0], split[2])]
-    return pd.DataFrame({'parent': split[0], 'folder': [known[o][0] for o in split[0]], 'rest': rest}, index=paths.index)
+    return pd.DataFrame({'folder': [known[o][0] for o in split[0]], 'rest': rest}, index=paths.index)
 
 # %% ../nbs/11a_deployments.ipynb #dddc8fcd
 #: A clock that shows less was never set.
@@ -212,7 +212,7 @@ def _dated(rows: pd.DataFrame) -> pd.Series: # of `clock` and the deployments' `
 def _candidates(season: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame: # `row` of the season, number of the `deployment`, `timestamp, rest, fits`
     "Set each photograph beside the deployments of its folder, and say which ones its time fits."
     about = deployments[['start', 'end', 'location_id', 'time_zone', 'clock_ahead']].assign(number=range(len(deployments)), folder=_folders(deployments))
-    rows = _found(season.path, deployments).drop(columns='parent').assign(clock=season.clock, row=season.index).merge(about, on='folder')
+    rows = _found(season.path, deployments).assign(clock=season.clock, row=season.index).merge(about, on='folder')
     rows['timestamp'] = _dated(rows)
     rows['early'], rows['late'] = rows.timestamp < rows.start, rows.timestamp > rows.end
     return rows.assign(fits=~(rows.early | rows.late | rows.timestamp.isna() | (rows.clock < _SET)))

@@ -92,7 +92,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        "Name the job by all that decides the answers."
+        "Name the job by all that decides the answers, and what stands beside them."
         content = hashlib.sha256((Path(self.bundle)/'bundle.json').read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps([content, self.trim, self.max_side, self.precision, 'with clocks']).encode()).hexdigest()[:16]
 

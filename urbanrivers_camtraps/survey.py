@@ -1169,7 +1169,7 @@ def _seen_sections(events: pd.DataFrame, stretches: pd.DataFrame, table: pd.Data
                    changed: str | tuple | None, digits: int, overlaps: Overlaps, time_zone: str) -> list[Section]:
     "Show rates, months, map, hours and species."
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
-    return [('Events per 100 camera-days', 'With 95 % intervals over locations; a label met at few of them has a wide one.',
+    return [('Events per 100 camera-days', 'With 95 % intervals over locations, where three or more were watched.',
              _named(table.assign(camera_days=table.camera_days.round().astype(int)).rename(columns={'camera_days': 'camera-days'}))),
             figure_section('Month by month', 'Means over locations with 95 % intervals; no effect should be read off this picture.',
                            plot_months(events, stretches, arms=arms, changed=changed, time_zone=time_zone)),
