@@ -551,13 +551,18 @@ def _with_interval(table: pd.DataFrame, figure: str) -> pd.Series:
     return pd.Series(['–' if np.isnan(o) else f'{o:.2f}' + ('' if np.isnan(low) else f' ({low:.2f}–{high:.2f})') for o, low, high in rows])
 
 
+def _both_names(label: str) -> str:
+    "Write the common name, and the label where that is another."
+    common = common_name(label)
+    return common if common.lower() == label.lower() else f'{common} ({label})'
+
+
 def _class_table(predictions: pd.DataFrame, groups: str | None, share: float | None = None) -> pd.DataFrame:
     "Write the figures of each class as the report shows them."
     table = per_class(predictions, groups, share)
     shown = table[[o for o in ('label', 'photographs', 'groups') if o in table]]
     if groups == 'burst_id': shown = shown.rename(columns={'groups': 'bursts'})
-    shown.insert(1, 'common name', shown.label.map(common_name))
-    return shown.assign(**{o: _with_interval(table, o) for o in CLASS_FIGURES})
+    return shown.assign(label=shown.label.map(_both_names), **{o: _with_interval(table, o) for o in CLASS_FIGURES})
 
 
 def _grouped(predictions: pd.DataFrame, groups: str | None) -> str | None:
@@ -577,7 +582,7 @@ def share_section(
     whole = pd.DataFrame([[name, *_with_interval(table, o)] for o, name in names.items()], columns=['', *table.photographs])
     text = (f'Taken on: {taken_on}, with blanks weighted to the share that stands above. Recall does not depend on it; '
             'how far an answer can be trusted does.')
-    classes = _class_table(predictions, groups, RIVER)[['label', 'common name', 'precision', 'f1']]
+    classes = _class_table(predictions, groups, RIVER)[['label', 'precision', 'f1']]
     return 'Where most photographs are blank', text, table_html(whole) + f'<h3>Each class, {RIVER:.0%} blank</h3>' + table_html(classes)
 
 
