@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from urbanrivers_camtraps.bundle import golden_photographs, write_bundle
+from urbanrivers_camtraps.inference.bundle import golden_photographs, write_bundle
 
 CLASSES = ['Actitis macularius', 'Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank']
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.core import BLANK, HUMAN, VEHICLE
-from urbanrivers_camtraps.taxonomy import write_taxon
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
+from urbanrivers_camtraps.votes.taxonomy import write_taxon
 
 CATEGORIES = {HUMAN: ('2', 'human'), VEHICLE: ('3', 'vehicle')}
 

@@ -19,9 +19,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.app import answer
-from urbanrivers_camtraps.bundle import read_bundle
-from urbanrivers_camtraps.predict import predict, score_photograph, write_predictions
+from urbanrivers_camtraps.apps.app import answer
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = Path(os.environ.get('CAMTRAPS_SCREENSHOTS', ROOT/'tests'/'screenshots'))

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip('torch')
 
-from urbanrivers_camtraps.audit import BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, background, plot_audit, strips  # noqa: E402
-from urbanrivers_camtraps.core import read_table, write_table  # noqa: E402
-from urbanrivers_camtraps.look import html_page
-from urbanrivers_camtraps.train import Recipe, load_pixels  # noqa: E402
+from urbanrivers_camtraps.evaluation.audit import BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, background, plot_audit, strips  # noqa: E402
+from urbanrivers_camtraps.foundations.core import read_table, write_table  # noqa: E402
+from urbanrivers_camtraps.foundations.pages import html_page
+from urbanrivers_camtraps.training.probe import Recipe, load_pixels  # noqa: E402
 
 RECIPE = Recipe(size=64)
 CLASSES = np.array(['Branta canadensis', 'Castor canadensis'])

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps import banners
-from urbanrivers_camtraps.banners import ENOUGH, add_banners, find_banners, plot_banners
-from urbanrivers_camtraps.photograph import open_photograph
+from urbanrivers_camtraps.images import banners
+from urbanrivers_camtraps.images.banners import ENOUGH, add_banners, find_banners, plot_banners
+from urbanrivers_camtraps.images.photograph import open_photograph
 
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
 

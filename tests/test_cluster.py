@@ -9,8 +9,8 @@ import ray
 from PIL import ExifTags, Image
 from ray.cluster_utils import Cluster
 
-from urbanrivers_camtraps.cluster import BATCH, on_ray
-from urbanrivers_camtraps.season import Job, predict_season, read_season
+from urbanrivers_camtraps.inference.ray import BATCH, on_ray
+from urbanrivers_camtraps.inference.season import Job, predict_season, read_season
 
 
 @pytest.fixture

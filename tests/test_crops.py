@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.bundle import Bundle, read_bundle
-from urbanrivers_camtraps.core import HUMAN
-from urbanrivers_camtraps.crops import EDGES, CropError, crop_boxes, frame_predictions, plot_crops, predict_crops, write_crops
-from urbanrivers_camtraps.dataset import add_folds, split_photographs
-from urbanrivers_camtraps.images import describe
-from urbanrivers_camtraps.photograph import open_photograph
-from urbanrivers_camtraps.predict import predict, score_photograph
-from urbanrivers_camtraps.results import read_results
+from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
+from urbanrivers_camtraps.foundations.core import HUMAN
+from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, frame_predictions, plot_crops, predict_crops, write_crops
+from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
+from urbanrivers_camtraps.images.download import describe
+from urbanrivers_camtraps.images.photograph import open_photograph
+from urbanrivers_camtraps.inference.predict import predict, score_photograph
+from urbanrivers_camtraps.inference.detector_json import read_results
 
 ORANGE, BANNER = (240, 140, 0), (0, 0, 255)
 WRITE = """import sys, resource, pandas as pd
-from urbanrivers_camtraps.crops import write_crops
+from urbanrivers_camtraps.images.crops import write_crops
 crops, folder, limit = pd.read_parquet(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 print('ready', flush=True)

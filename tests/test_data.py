@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.core import read_table
-from urbanrivers_camtraps.sandbox import PRACTICE_SPECIES, Faults, make_practice, serve_practice
+from urbanrivers_camtraps.foundations.core import read_table
+from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, Faults, make_practice, serve_practice
 
 SOME_SKIPPED = 3 # exit status: done, some photographs listed
 CAMTRAPS = Path(sys.executable).parent/'camtraps'

@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
 
 from test_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
-from urbanrivers_camtraps.core import BLANK, HUMAN
-from urbanrivers_camtraps.desk import CANNOT_TELL, Answers, class_keys, read_reviews, serve_reviews
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN
+from urbanrivers_camtraps.review.server import CANNOT_TELL, Answers, class_keys, read_reviews, serve_reviews
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'Chelydra serpentina', 'Procyon lotor', BLANK]
 COUNT = 500
@@ -68,7 +68,7 @@ def stored(database: Path) -> pd.DataFrame:
 def serving(folder: Path, queue: pd.DataFrame, port: int = 0):
     "The page in a process of its own: the process and the address."
     queue[['media_id', 'path', 'label']].astype(str).to_csv(folder/'queue.csv', index=False)
-    script = ('import sys, pandas; from urbanrivers_camtraps.desk import run_reviews; '
+    script = ('import sys, pandas; from urbanrivers_camtraps.review.server import run_reviews; '
               'run_reviews(pandas.read_csv(sys.argv[1]), sys.argv[2], [], port=int(sys.argv[3]), ready=lambda o: print(o, flush=True))')
     process = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', script, folder/'queue.csv', folder/'reviews.sqlite', str(port)],
                                stdout=subprocess.PIPE, text=True)

@@ -19,9 +19,9 @@ from fastai.callback.core import Callback
 from PIL import Image
 from torch import nn
 
-from urbanrivers_camtraps.core import atomic_path
-from urbanrivers_camtraps.finetune import finetune
-from urbanrivers_camtraps.train import Recipe
+from urbanrivers_camtraps.foundations.core import atomic_path
+from urbanrivers_camtraps.training.finetune import finetune
+from urbanrivers_camtraps.training.probe import Recipe
 
 RECIPE = Recipe(size=64, strength=1e-4, epochs=2, batch_size=2, learning_rate=.01)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.calibrate import (
+from urbanrivers_camtraps.evaluation.calibration import (
     apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
-from urbanrivers_camtraps.core import BLANK
-from urbanrivers_camtraps.evaluate import (
+from urbanrivers_camtraps.foundations.core import BLANK
+from urbanrivers_camtraps.evaluation.metrics import (
     FIGURES, at_blank_share, coin_test, compare_runs, error_rate, figures_at, group_interval, intervals, learning_curve, macro_recall,
     per_class, top_losses, write_report)
 
@@ -224,6 +224,6 @@ def test_a_report_takes_what_the_table_has(tmp_path, photograph):
 
 def test_figures_need_no_network():
     "The rooms that read tables run on the base install."
-    code = ('import sys, urbanrivers_camtraps.calibrate, urbanrivers_camtraps.evaluate\n'
+    code = ('import sys, urbanrivers_camtraps.evaluation.calibration, urbanrivers_camtraps.evaluation.metrics\n'
             'print([o for o in ("torch", "fastai", "sklearn", "scipy") if o in sys.modules])')
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.core import BLANK, HUMAN, read_table, write_table
-from urbanrivers_camtraps.answers import decide
-from urbanrivers_camtraps.filter import (
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, read_table, write_table
+from urbanrivers_camtraps.foundations.predictions import decide
+from urbanrivers_camtraps.evaluation.blank_filter import (
     CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
     removed_at, sure_threshold, units_needed, ways_out)
 

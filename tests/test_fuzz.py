@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from urbanrivers_camtraps.bundle import Bundle, BundleError, golden_photographs, read_bundle
-from urbanrivers_camtraps.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph, read_clock
-from urbanrivers_camtraps.uploads import Limits, UploadError, photographs_in
+from urbanrivers_camtraps.inference.bundle import Bundle, BundleError, golden_photographs, read_bundle
+from urbanrivers_camtraps.images.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph, read_clock
+from urbanrivers_camtraps.apps.uploads import Limits, UploadError, photographs_in
 
 warnings.filterwarnings('ignore', module='PIL')
 MEMORY = 1_000_000_000

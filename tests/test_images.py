@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.images import Patience, download_photographs, read_manifest
-from urbanrivers_camtraps.photograph import PhotographError, open_photograph
+from urbanrivers_camtraps.images.download import Patience, download_photographs, read_manifest
+from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 
 HASTY = Patience(connect=1, silence=.5, whole=5, pauses=(.1,), spare=0)
 RUN = """import sys
 import pandas as pd
-from urbanrivers_camtraps.images import Patience, download_photographs
+from urbanrivers_camtraps.images.download import Patience, download_photographs
 labels, folder = pd.read_csv(sys.argv[1]), sys.argv[2]
 print('ready', flush=True)
 patience = Patience(pauses=(.1,), spare=0, tries=6)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import requests
 
-from urbanrivers_camtraps.bundle import read_bundle
-from urbanrivers_camtraps.camtrap_dp import validate_camtrap_dp
-from urbanrivers_camtraps.core import read_table, write_table
-from urbanrivers_camtraps.desk import Answers
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.survey.camtrap_dp import validate_camtrap_dp
+from urbanrivers_camtraps.foundations.core import read_table, write_table
+from urbanrivers_camtraps.review.server import Answers
 from speciesnet_stand_in import write_opinions
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
@@ -37,7 +37,7 @@ def demo(tmp_path_factory) -> tuple[Path, str]:
 @pytest.fixture(scope='module')
 def practice():
     "The practice site that the demo ran on."
-    from urbanrivers_camtraps.sandbox import make_practice
+    from urbanrivers_camtraps.foundations.sandbox import make_practice
     return make_practice('small')
 
 
@@ -163,7 +163,7 @@ def test_reviews_become_votes(demo, second_opinion):
 
 def test_crops_go_all_the_way(demo, practice, tmp_path):
     "A detector's boxes, made up from the truth, are cut out, learned from, judged by frame, exported and asked."
-    from urbanrivers_camtraps.sandbox import practice_boxes
+    from urbanrivers_camtraps.foundations.sandbox import practice_boxes
     data, numbers = tmp_path/'data', {'animal': '1', 'human': '2', 'vehicle': '3'}
     shutil.copytree(demo[0], data)
     boxes = practice_boxes(practice)
@@ -198,7 +198,7 @@ def test_no_volunteer_is_in_any_file(demo, practice):
 
 def test_bundle_answers_as_the_learner_did(demo, monkeypatch):
     table, bundle = read_table(demo[0]/'predictions.parquet'), read_bundle(demo[0]/'bundle')
-    from urbanrivers_camtraps.predict import predict
+    from urbanrivers_camtraps.inference.predict import predict
     monkeypatch.chdir(demo[0].parent)
     for deployment, test in list(table[table.banner_how == 'found'].groupby('deployment'))[:3]:
         answers = predict(bundle, test.path.head(4).tolist(), deployment=deployment, progress=False).table
@@ -232,8 +232,8 @@ def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):
     gone, *kept = sorted((copy/'images').rglob('*.jpg'))
     gone.unlink()
     times = {o: o.stat().st_mtime_ns for o in kept}
-    from urbanrivers_camtraps.images import download_photographs
-    from urbanrivers_camtraps.sandbox import serve_practice
+    from urbanrivers_camtraps.images.download import download_photographs
+    from urbanrivers_camtraps.foundations.sandbox import serve_practice
     labels = read_table(copy/'labels.parquet')
     with serve_practice(practice) as site:
         labels['url'] = labels.url.str.replace(r'^http://[^/]+', site, regex=True)
@@ -279,8 +279,8 @@ def waited(condition, seconds: float = 60) -> bool:
 
 
 def test_killed_download_leaves_no_half_photograph(tmp_path):
-    from urbanrivers_camtraps.photograph import open_photograph
-    from urbanrivers_camtraps.sandbox import Faults, make_practice, serve_practice
+    from urbanrivers_camtraps.images.photograph import open_photograph
+    from urbanrivers_camtraps.foundations.sandbox import Faults, make_practice, serve_practice
     images = tmp_path/'data'/'images'
     with serve_practice(make_practice('small', width=320, height=240), Faults(photograph_delay=.2)) as site:
         assert camtraps('fetch', '--site', site, folder=tmp_path).returncode == 0

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hub_stand_in import Hub
 
-from urbanrivers_camtraps.bundle import read_bundle
-from urbanrivers_camtraps.core import CamtrapsError
-from urbanrivers_camtraps.predict import score_photograph
-from urbanrivers_camtraps.publish import PublishError, publish, write_model_repo, write_space
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.inference.predict import score_photograph
+from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What a page that only predicts must do without.
@@ -277,7 +277,7 @@ def test_no_token_and_no_network(hub, bundle_folder, tmp_path, monkeypatch):
 
 def test_killed_in_the_middle_of_an_upload(hub, send, before, other_bundle, tmp_path):
     hub.held = True
-    code = ('import sys\nfrom urbanrivers_camtraps.publish import publish\n'
+    code = ('import sys\nfrom urbanrivers_camtraps.apps.hub import publish\n'
             'publish("space", sys.argv[1], sys.argv[2], folder=sys.argv[3], token="hf_writer", endpoint=sys.argv[4])')
     process = subprocess.Popen([sys.executable, '-c', code, NAME, other_bundle, tmp_path/'space', hub.url], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env={**os.environ, 'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1'})

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from urbanrivers_camtraps.core import BLANK, HUMAN, CamtrapsError, read_table
-from urbanrivers_camtraps.taxonomy import NO_RESULT, UNKNOWN, write_taxon
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError, read_table
+from urbanrivers_camtraps.votes.taxonomy import NO_RESULT, UNKNOWN, write_taxon
 
 GOOSE, DUCK, RACCOON = (write_taxon(o) for o in ('Branta canadensis', 'Anas platyrhynchos', 'Procyon lotor'))
 NOTHING, PERSON = write_taxon(BLANK), write_taxon(HUMAN)
@@ -115,7 +115,7 @@ def speciesnet_files(tmp_path_factory) -> Path:
 
 @needs_field_tools
 def test_what_speciesnet_writes_is_read(speciesnet_files):
-    from urbanrivers_camtraps.results import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_results
     found = read_results(speciesnet_files/'a.json')
     table = found.predictions.set_index('path')
     assert {path: o if isinstance(o, str) else None for path, o in table.prediction.items()} == ANSWERS
@@ -135,7 +135,7 @@ def test_what_speciesnet_writes_is_read(speciesnet_files):
 
 @needs_field_tools
 def test_what_its_version_b_writes_is_read(speciesnet_files):
-    from urbanrivers_camtraps.results import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_results
     found = read_results(speciesnet_files/'b.json')
     table = found.predictions.set_index('path')
     assert table.prediction['goose.jpg'] == 'Branta canadensis' and table.prediction['person.jpg'] == HUMAN
@@ -150,9 +150,9 @@ CLASSES = ['Branta canadensis', 'Trachemys scripta elegans', HUMAN, BLANK]
 
 def ours(folder: Path, count: int = 6):
     "Predict drawn photographs, with scores of real precision; one file is broken."
-    from urbanrivers_camtraps.answers import top
-    from urbanrivers_camtraps.predict import Predictions
-    from urbanrivers_camtraps.bundle import golden_photographs
+    from urbanrivers_camtraps.foundations.predictions import top
+    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.inference.bundle import golden_photographs
     rng, drawn = np.random.default_rng(3), list(golden_photographs().values())
     scores = rng.dirichlet([.4]*len(CLASSES), count).astype('float32')
     scores[:4] = .02 + .92*np.eye(4, dtype='float32')
@@ -173,7 +173,7 @@ def ours(folder: Path, count: int = 6):
 
 def assert_same(path: Path, predictions) -> None:
     "What was written is read back, to the six digits that are written."
-    from urbanrivers_camtraps.results import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_results
     found = read_results(path)
     assert found.predictions.path.tolist() == predictions.table.path.tolist()
     assert found.predictions.prediction.tolist() == predictions.table.prediction.tolist()
@@ -184,7 +184,7 @@ def assert_same(path: Path, predictions) -> None:
 
 @pytest.fixture(scope='module')
 def our_files(tmp_path_factory):
-    from urbanrivers_camtraps.results import write_megadetector, write_speciesnet
+    from urbanrivers_camtraps.inference.detector_json import write_megadetector, write_speciesnet
     folder = tmp_path_factory.mktemp('ours')
     predictions, boxes = ours(folder)
     write_speciesnet(predictions, folder/'speciesnet.json')
@@ -197,7 +197,7 @@ def our_files(tmp_path_factory):
 
 @pytest.mark.parametrize('name', ['speciesnet', 'speciesnet_boxes', 'old', 'md', 'md_boxes'])
 def test_round_trip(our_files, name):
-    from urbanrivers_camtraps.results import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_results
     folder, predictions, boxes = our_files
     assert_same(folder/f'{name}.json', predictions)
     back = read_results(folder/f'{name}.json').detections
@@ -210,7 +210,7 @@ def test_round_trip(our_files, name):
 
 @needs_field_tools
 def test_the_fields_tools_take_ours(our_files):
-    from urbanrivers_camtraps.results import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_results
     folder, predictions, _ = our_files
     said = child('read', folder)
     for name in ('md', 'md_boxes'): assert said[name]['errors'] == said[name]['warnings'] == [], said[name]
@@ -232,7 +232,7 @@ def test_the_fields_tools_take_ours(our_files):
 # --- broken files ---
 
 def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
-    from urbanrivers_camtraps.results import ResultsError, convert_results, read_results
+    from urbanrivers_camtraps.inference.detector_json import ResultsError, convert_results, read_results
     records = [{'filepath': f'{o}.jpg', 'prediction': GOOSE, 'prediction_score': .5, 'detections': []} for o in range(3)]
     whole = written(tmp_path/'whole.json', records, info={}).read_bytes()
     assert len(read_results(tmp_path/'whole.json').predictions) == 3
@@ -246,7 +246,7 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), schema=st.sampled_from(['speciesnet_boxes', 'old', 'md_boxes']))
 def test_a_changed_byte_does_no_harm(our_files, tmp_path, at, byte, schema):
-    from urbanrivers_camtraps.results import ResultsError, read_results
+    from urbanrivers_camtraps.inference.detector_json import ResultsError, read_results
     data = bytearray((our_files[0]/f'{schema}.json').read_bytes())
     data[at % len(data)] = byte
     (tmp_path/'changed.json').write_bytes(data)
@@ -272,7 +272,7 @@ RECORD = ANYTHING | st.fixed_dictionaries({}, optional={
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
 @given(records=st.lists(RECORD, max_size=5), key=st.sampled_from(['predictions', 'images']))
 def test_no_record_is_lost(tmp_path, records, key):
-    from urbanrivers_camtraps.results import PREDICTION_COLUMNS, convert_results, read_results
+    from urbanrivers_camtraps.inference.detector_json import PREDICTION_COLUMNS, convert_results, read_results
     head = {'detection_categories': {'1': 'animal', '2': 'person', '9': 'unheard of'}, 'classification_categories': {'1': GOOSE, '2': 'coyote'}}
     path = written(tmp_path/'any.json', records, key, **head)
     found = read_results(path)
@@ -308,7 +308,7 @@ def many(path: Path, count: int) -> Path:
 def peak(what: str, path: Path) -> dict:
     "Read a file and say the most memory this process has held, in MB."
     if what == 'convert':
-        from urbanrivers_camtraps.results import convert_results
+        from urbanrivers_camtraps.inference.detector_json import convert_results
         convert_results(path, path.with_suffix(''), size=2_000)
     else:
         with path.open() as file: held = json.load(file)
@@ -350,8 +350,8 @@ def test_a_full_disk_leaves_what_was_there(our_files, tmp_path):
 
 def full(path: Path, out: Path, pickled: Path) -> dict:
     "Write where nothing has room, and say which error came."
-    from urbanrivers_camtraps.predict import Predictions
-    from urbanrivers_camtraps.results import convert_results, write_megadetector, write_speciesnet
+    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.inference.detector_json import convert_results, write_megadetector, write_speciesnet
     table = pd.read_pickle(pickled)
     ours, said = Predictions(table, pd.DataFrame({'path': [], 'error': []})), {}
     for name, write in (('predictions.parquet', lambda: convert_results(path, out/'tables')),
@@ -365,7 +365,7 @@ def full(path: Path, out: Path, pickled: Path) -> dict:
 # --- matching ---
 
 def test_join_of_a_hundred_thousand_takes_the_longest_tail():
-    from urbanrivers_camtraps.results import join_results
+    from urbanrivers_camtraps.inference.detector_json import join_results
     numbers = [(card, frame) for card in range(100) for frame in range(300)]
     photographs = pd.DataFrame({'media_id': [f'{c}-{f}' for c, f in numbers], 'path': [f'/our/disk/{c:03d}/100MEDIA/IMG_{f:04d}.JPG' for c, f in numbers]})
     theirs = pd.DataFrame({'path': [f'D:\\cards\\{c:03d}\\100MEDIA\\IMG_{f:04d}.JPG' for c, f in reversed(numbers)]})
@@ -386,6 +386,6 @@ if __name__ == '__main__':
         elif what == 'full': said = full(*paths)
         elif what == 'peak': said = peak(sys.argv[2], paths[1])
         else:
-            from urbanrivers_camtraps.results import convert_results
+            from urbanrivers_camtraps.inference.detector_json import convert_results
             said = {'folder': str(convert_results(paths[0], paths[1], size=1_000))}
     print(json.dumps(said))

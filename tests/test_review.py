@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from urbanrivers_camtraps.core import TableError, read_table, write_table
-from urbanrivers_camtraps.review import (ReviewError, belief, label_quality, likely_wrong, make_ledger, opinions, queue, review_section, teaching_value,
+from urbanrivers_camtraps.foundations.core import TableError, read_table, write_table
+from urbanrivers_camtraps.review.queue import (ReviewError, belief, label_quality, likely_wrong, make_ledger, opinions, queue, review_section, teaching_value,
                                          write_review_report)
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank', 'human']
@@ -246,5 +246,5 @@ def test_opinions_are_counted_by_pairs():
 
 def test_review_needs_no_network_library():
     "The room reads tables: neither torch nor fastai comes in with it."
-    code = "import sys, urbanrivers_camtraps.review; assert not {'torch', 'fastai', 'cleanlab'} & set(sys.modules)"
+    code = "import sys, urbanrivers_camtraps.review.queue; assert not {'torch', 'fastai', 'cleanlab'} & set(sys.modules)"
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from urbanrivers_camtraps.season import PART, Job, SeasonError, predict_season, read_season
+from urbanrivers_camtraps.inference.season import PART, Job, SeasonError, predict_season, read_season
 
 #: Runs a season over argv[2:5] (bundle, folder, out) with photographs read at most so many a second.
 CHILD = """
 import sys, time
-from urbanrivers_camtraps.season import Job, on_threads, predict_season
+from urbanrivers_camtraps.inference.season import Job, on_threads, predict_season
 def slowly(sources, job):
     for answer in on_threads(sources, job):
         time.sleep(.002)
@@ -51,7 +51,7 @@ def test_a_kill_costs_at_most_the_part_under_way(bundle_folder, card, tmp_path):
 
     def watched(sources, job):
         "Remember what is asked for."
-        from urbanrivers_camtraps.season import on_threads
+        from urbanrivers_camtraps.inference.season import on_threads
         asked.extend(sources)
         return on_threads(sources, job)
 

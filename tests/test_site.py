@@ -8,9 +8,9 @@ import pytest
 import uvicorn
 from starlette.responses import JSONResponse
 
-from urbanrivers_camtraps.core import read_table
-from urbanrivers_camtraps.sandbox import FAULTS, Faults, make_practice, practice_app, serve_practice
-from urbanrivers_camtraps.site import fetch_observations
+from urbanrivers_camtraps.foundations.core import read_table
+from urbanrivers_camtraps.foundations.sandbox import FAULTS, Faults, make_practice, practice_app, serve_practice
+from urbanrivers_camtraps.votes.api import fetch_observations
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 KEY = 'a secret of sixteen bytes'

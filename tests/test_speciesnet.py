@@ -20,12 +20,12 @@ pytest.importorskip('onnx2torch')
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from urbanrivers_camtraps.bundle import AGREEMENT, Transforms, read_bundle, write_bundle  # noqa: E402
-from urbanrivers_camtraps.finetune import finetune  # noqa: E402
-from urbanrivers_camtraps.photograph import open_photograph  # noqa: E402
-from urbanrivers_camtraps.speciesnet import (  # noqa: E402
+from urbanrivers_camtraps.inference.bundle import AGREEMENT, Transforms, read_bundle, write_bundle  # noqa: E402
+from urbanrivers_camtraps.training.finetune import finetune  # noqa: E402
+from urbanrivers_camtraps.images.photograph import open_photograph  # noqa: E402
+from urbanrivers_camtraps.inference.speciesnet import (  # noqa: E402
     RECIPE, SUMS, SpeciesNetError, _cut, _labels, _scores, _seen, backbone, classify, find_model, load_network, make_stand_in, pin_model, run_speciesnet)
-from urbanrivers_camtraps.train import learner_predictions, out_of_fold, probe, save_run, load_run  # noqa: E402
+from urbanrivers_camtraps.training.probe import learner_predictions, out_of_fold, probe, save_run, load_run  # noqa: E402
 
 SHAPES = {'wide.jpg': (900, 601), 'odd.png': (333, 517), 'large.jpg': (1600, 1401), 'small.png': (120, 97)}
 
@@ -232,7 +232,7 @@ def test_the_graph_of_a_bundle_gives_the_network_what_the_package_would(ours, fr
     "The graph in front, with version B's own trim for each frame, against the package's squares."
     from types import SimpleNamespace
     import onnx
-    from urbanrivers_camtraps.bundle import _before_network, _session
+    from urbanrivers_camtraps.inference.bundle import _before_network, _session
     versions = SimpleNamespace(opset_import=[onnx.helper.make_opsetid('', 18)], ir_version=10)
     before = _session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())
     for path in frames:
@@ -312,7 +312,7 @@ def test_a_run_killed_while_it_saves_goes_on_where_it_stopped(fake, monkeypatch)
 
 def test_a_kill_of_everything_leaves_a_whole_file(fake, monkeypatch):
     card, out, log = fake
-    code = f'from urbanrivers_camtraps.speciesnet import run_speciesnet; run_speciesnet({str(card)!r}, {str(out)!r})'
+    code = f'from urbanrivers_camtraps.inference.speciesnet import run_speciesnet; run_speciesnet({str(card)!r}, {str(out)!r})'
     process = subprocess.Popen([sys.executable, '-c', code], env={**os.environ, 'FAKE': 'hang'}, start_new_session=True)
     try:
         until = time.monotonic() + 120

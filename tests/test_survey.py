@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from urbanrivers_camtraps.core import BLANK, HUMAN, VEHICLE
-from urbanrivers_camtraps.events import make_deployments, make_events
-from urbanrivers_camtraps.survey import (
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
+from urbanrivers_camtraps.survey.events import make_deployments, make_events
+from urbanrivers_camtraps.survey.report import (
     TIME_ZONE, Missed, SurveyError, accumulation, activity, before_after, camera_days, effort_problems, effects, effects_table, events_outside, rates,
     simulate_survey, smallest_changes, suspected_gaps, t_and_bootstrap, working_time, write_survey)
 

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.clean import MEDIA, Rules, clean
-from urbanrivers_camtraps.names import normalise_name, read_names
-from urbanrivers_camtraps.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
-from urbanrivers_camtraps.site import fetch_observations
-from urbanrivers_camtraps.votes import METHODS, expand_votes, label_votes
+from urbanrivers_camtraps.votes.cleaning import MEDIA, Rules, clean
+from urbanrivers_camtraps.foundations.names import normalise_name, read_names
+from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
+from urbanrivers_camtraps.votes.api import fetch_observations
+from urbanrivers_camtraps.votes.consensus import METHODS, expand_votes, label_votes
 
 
 def fetched(practice, **asked) -> pd.DataFrame:
@@ -127,8 +127,8 @@ class Missing:
             raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 sys.meta_path.insert(0, Missing())
 import pandas as pd
-from urbanrivers_camtraps.clean import Rules, clean
-from urbanrivers_camtraps.core import CamtrapsError
+from urbanrivers_camtraps.votes.cleaning import Rules, clean
+from urbanrivers_camtraps.foundations.core import CamtrapsError
 rows = pd.DataFrame([(f'm{o}', 'animal', 'Mallard', 1, 3 + o % 3) for o in range(60)],
                     columns=['media_id', 'observation_type', 'scientific_name', 'count', 'votes'])
 for rules in (Rules.three_votes(), Rules.june_2025()):

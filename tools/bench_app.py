@@ -24,7 +24,7 @@ def make_bundle(
 ) -> Path:
     "Write a bundle whose network has learned nothing: it costs what a trained one does."
     import timm, torch
-    from urbanrivers_camtraps.bundle import write_bundle
+    from urbanrivers_camtraps.inference.bundle import write_bundle
     torch.manual_seed(0)
     network = timm.create_model(backbone, pretrained=False, num_classes=len(CLASSES)).eval()
     recipe = SimpleNamespace(backbone=backbone, size=224, trim_top=.05, trim_bottom=.05, mean=(.5,)*3, std=(.5,)*3)
@@ -105,7 +105,7 @@ def measure(
     photographs: list[bytes], # to send
 ) -> list[dict]:
     "Measure one bundle."
-    from urbanrivers_camtraps.publish import write_space
+    from urbanrivers_camtraps.apps.hub import write_space
     with tempfile.TemporaryDirectory() as folder:
         space = write_space(make_bundle(backbone, Path(folder)/'bundle'), Path(folder)/'space')
         python = environment_of(space/'requirements.txt', Path(folder)/'environment')

@@ -30,9 +30,9 @@ ASK = """async ([data, rounds]) => {
 
 def make_site(folder: Path) -> Path:
     "Write a bundle of the network that trains without a hub, and its site."
-    from urbanrivers_camtraps.bundle import golden_photographs, write_bundle
-    from urbanrivers_camtraps.train import Recipe, make_learner
-    from urbanrivers_camtraps.web import write_site
+    from urbanrivers_camtraps.inference.bundle import golden_photographs, write_bundle
+    from urbanrivers_camtraps.training.probe import Recipe, make_learner
+    from urbanrivers_camtraps.apps.web import write_site
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
         photograph.save(folder/f'{name}.png')
@@ -74,8 +74,8 @@ def main() -> list[dict]:
     "Measure; give one figure for the model alone and one from the file to the scores."
     what = 'a photograph of 1,024 px in the browser'
     if not CHROMIUM: return [{'what': what, 'skipped': 'no Chromium is installed'}]
-    from urbanrivers_camtraps.bundle import golden_photographs
-    from urbanrivers_camtraps.web import WebError
+    from urbanrivers_camtraps.inference.bundle import golden_photographs
+    from urbanrivers_camtraps.apps.web import WebError
     drawn = golden_photographs()['landscape']
     with tempfile.TemporaryDirectory() as folder:
         try: site = make_site(Path(folder))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import requests
 
-from urbanrivers_camtraps.sandbox import PRACTICE_SPECIES
-from urbanrivers_camtraps.site import PATH, fetch_observations
+from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES
+from urbanrivers_camtraps.votes.api import PATH, fetch_observations
 
 
 @contextmanager

@@ -22,8 +22,8 @@ DRAWN, SIDE = 50, 1024
 
 def draw(folder: Path) -> list[bytes]:
     "Draw the photographs, or take those that an earlier run drew."
-    from urbanrivers_camtraps.core import atomic_path
-    from urbanrivers_camtraps.sandbox import draw_photograph, make_practice
+    from urbanrivers_camtraps.foundations.core import atomic_path
+    from urbanrivers_camtraps.foundations.sandbox import draw_photograph, make_practice
     rows = None
     for number in range(DRAWN):
         path = folder/f'{number}.jpg'
@@ -40,7 +40,7 @@ def serve(photographs: list[bytes], delay: float, ready) -> None:
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
-    from urbanrivers_camtraps.desk import listen
+    from urbanrivers_camtraps.review.server import listen
 
     async def photograph(request) -> Response:
         await asyncio.sleep(delay)
@@ -67,7 +67,7 @@ def labelled(photographs: list[bytes], port: int, numbers: range) -> pd.DataFram
 
 def ours(labels: pd.DataFrame, folder: Path) -> float:
     "Download with this library; return the seconds."
-    from urbanrivers_camtraps.images import download_photographs
+    from urbanrivers_camtraps.images.download import download_photographs
     began = time.perf_counter()
     photographs, skipped = download_photographs(labels, folder, SIDE, progress=False)
     seconds = time.perf_counter() - began

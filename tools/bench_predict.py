@@ -26,8 +26,8 @@ def original(paths: list[Path]):
 
 def bundled(learner, folder: Path, paths: list[Path]):
     "Write the bundle of the same network, in both precisions; give both."
-    from urbanrivers_camtraps.bundle import read_bundle, write_bundle
-    from urbanrivers_camtraps.small import add_small
+    from urbanrivers_camtraps.inference.bundle import read_bundle, write_bundle
+    from urbanrivers_camtraps.training.quantise import add_small
     import pandas as pd
     recipe = SimpleNamespace(backbone='resnet18', size=224, trim_top=.05, trim_bottom=.05, mean=(.485, .456, .406), std=(.229, .224, .225))
     write_bundle(SimpleNamespace(model=learner.model, recipe=recipe, dls=SimpleNamespace(vocab=list('abcdefgh'))), folder)
@@ -40,7 +40,7 @@ def main(
 ) -> list[dict]:
     "Let all take turns."
     warnings.filterwarnings('ignore')
-    from urbanrivers_camtraps.predict import predict
+    from urbanrivers_camtraps.inference.predict import predict
     draw(cache)
     paths = sorted(cache.glob('*.jpg'))[:EACH]
     learner = original(paths)

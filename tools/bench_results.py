@@ -38,8 +38,8 @@ def records(kind: str, count: int, labels: list[str]) -> Iterator[dict]:
 
 def make(folder: Path, kind: str, count: int) -> Path:
     "Write a file as the program would, or take the one of an earlier run."
-    from urbanrivers_camtraps.core import atomic_path
-    from urbanrivers_camtraps.taxonomy import write_taxon
+    from urbanrivers_camtraps.foundations.core import atomic_path
+    from urbanrivers_camtraps.votes.taxonomy import write_taxon
     path, key = folder/f'results-{kind}-{count}.json', 'images' if kind == 'md' else 'predictions'
     if path.exists(): return path
     info = {'info': {'format_version': '1.6' if kind == 'md' else '20261015'}}
@@ -63,7 +63,7 @@ def measure(what: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if what == 'convert':
             import pyarrow.parquet as pq
-            from urbanrivers_camtraps.results import convert_results
+            from urbanrivers_camtraps.inference.detector_json import convert_results
             began = time.perf_counter()
             convert_results(path, Path(folder)/'tables')
             seconds, rows = time.perf_counter() - began, pq.read_metadata(Path(folder)/'tables'/'predictions.parquet').num_rows

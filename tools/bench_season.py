@@ -39,7 +39,7 @@ server.serve_forever()
 RUN = """
 import re, sys, time
 from pathlib import Path
-from urbanrivers_camtraps.season import Job, predict_season
+from urbanrivers_camtraps.inference.season import Job, predict_season
 began = time.perf_counter()
 predict_season(sys.argv[2], sys.argv[3], Job(sys.argv[1]), progress=False)
 print(time.perf_counter() - began, int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])/1024)
@@ -49,7 +49,7 @@ print(time.perf_counter() - began, int(re.search(r'VmHWM:\\s+(\\d+)', Path('/pro
 def lite0(folder: Path) -> Path:
     "Write a bundle of the default network."
     import timm, torch
-    from urbanrivers_camtraps.bundle import write_bundle
+    from urbanrivers_camtraps.inference.bundle import write_bundle
     torch.manual_seed(0)
     recipe = SimpleNamespace(backbone='tf_efficientnet_lite0', size=224, trim_top=.05, trim_bottom=.05, mean=(.5,)*3, std=(.5,)*3)
     network = timm.create_model(recipe.backbone, num_classes=8).eval()
@@ -58,11 +58,11 @@ def lite0(folder: Path) -> Path:
 
 def stages(bundle_folder: Path, paths: list[Path]) -> dict:
     "Time decoding alone, inference alone, the plain stream and Ray's, in turns."
-    from urbanrivers_camtraps.bundle import read_bundle
-    from urbanrivers_camtraps.cluster import on_ray
-    from urbanrivers_camtraps.core import in_order
-    from urbanrivers_camtraps.photograph import STORED_SIDE, open_photograph
-    from urbanrivers_camtraps.season import Job, on_threads
+    from urbanrivers_camtraps.inference.bundle import read_bundle
+    from urbanrivers_camtraps.inference.ray import on_ray
+    from urbanrivers_camtraps.foundations.core import in_order
+    from urbanrivers_camtraps.images.photograph import STORED_SIDE, open_photograph
+    from urbanrivers_camtraps.inference.season import Job, on_threads
     import ray
     bundle, job, cores = read_bundle(bundle_folder), Job(str(bundle_folder)), os.cpu_count()
     pixels = [np.asarray(open_photograph(o, STORED_SIDE)) for o in paths]*ROUND  # long enough that reading the bundle, once a season, does not count
@@ -89,7 +89,7 @@ def stages(bundle_folder: Path, paths: list[Path]) -> dict:
 def season(bundle_folder: Path, paths: list[Path], folder: Path) -> dict:
     "Predict the long season in a process of its own, killed half-way; give seconds, and the peak of memory in MB."
     import pandas as pd
-    from urbanrivers_camtraps.season import read_season
+    from urbanrivers_camtraps.inference.season import read_season
     with subprocess.Popen([sys.executable, '-c', SERVER, *map(str, paths)], stdout=subprocess.PIPE, text=True) as server:
         port = int(server.stdout.readline())
         pd.DataFrame({'url': [f'http://127.0.0.1:{port}/{o}.jpg' for o in range(LONG)]}).to_csv(folder/'season.csv')

@@ -29,7 +29,7 @@ WORKERS = 2
 
 def drawn_labels() -> list[str]:
     "Say what the drawn photographs show."
-    from urbanrivers_camtraps.sandbox import make_practice
+    from urbanrivers_camtraps.foundations.sandbox import make_practice
     return make_practice('small').media.label.iloc[:7*DRAWN:7].tolist()
 
 
@@ -47,7 +47,7 @@ def write(drawings: list[bytes], labels: list[str], count: int, folder: Path) ->
 
 def shrink(photographs: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, float]:
     "Make the copies that `images` stores; add their `path`, and say how many seconds it took."
-    from urbanrivers_camtraps.images import _copied
+    from urbanrivers_camtraps.images.download import _copied
     folder.mkdir()
 
     def copy(whole: Path) -> str:
@@ -71,8 +71,8 @@ def divided(photographs: pd.DataFrame, column: str | None = None, seed: int = 42
 def our_loaders(photographs: pd.DataFrame, recipe, own: bool = True):
     "Make ours, with all augmentation of the fine-tuning room, or with the original's."
     from fastai.vision.augment import aug_transforms
-    from urbanrivers_camtraps.finetune import augmentations
-    from urbanrivers_camtraps.train import make_dataloaders
+    from urbanrivers_camtraps.training.finetune import augmentations
+    from urbanrivers_camtraps.training.probe import make_dataloaders
     return make_dataloaders(photographs, recipe, augmentations(recipe) if own else aug_transforms(), WORKERS)
 
 
@@ -99,7 +99,7 @@ def once_through(loaders) -> tuple[float, int]:
 
 def loader(photographs: pd.DataFrame, shrunk: float) -> dict:
     "Hold the loaders against each other, on one random division."
-    from urbanrivers_camtraps.train import Recipe
+    from urbanrivers_camtraps.training.probe import Recipe
     table = divided(photographs)
     seconds, seen = once_through(our_loaders(table, Recipe(), own=False))
     own_seconds, _ = once_through(our_loaders(table, Recipe()))
@@ -119,7 +119,7 @@ def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import error_rate
     from fastai.torch_core import set_seed
-    from urbanrivers_camtraps.train import make_model
+    from urbanrivers_camtraps.training.probe import make_model
     set_seed(recipe.seed, reproducible=True)
     model, _ = make_model(recipe, classes)
     learner, began = Learner(loaders, model.to(loaders.device), CrossEntropyLossFlat(), metrics=error_rate), time.perf_counter()
@@ -129,7 +129,7 @@ def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
 
 def epoch(photographs: pd.DataFrame) -> dict:
     "Hold one epoch from either loader against the other."
-    from urbanrivers_camtraps.train import Recipe, make_model
+    from urbanrivers_camtraps.training.probe import Recipe, make_model
     table, (_, recipe) = divided(photographs, 'drawing'), make_model(Recipe(), 2)
     seconds, error = one_epoch(our_loaders(table, recipe), recipe, table.label.nunique())
     rival_seconds, rival_error = one_epoch(original_loaders(table, recipe, normalize=True), recipe, table.label.nunique())
@@ -142,7 +142,7 @@ def epoch(photographs: pd.DataFrame) -> dict:
 
 def fitted(fit, frames: pd.DataFrame, recipe) -> tuple[float, float]:
     "Time a way of training, from files to predictions; give the seconds and the validation error."
-    from urbanrivers_camtraps.train import learner_predictions
+    from urbanrivers_camtraps.training.probe import learner_predictions
     began = time.perf_counter()
     predictions = learner_predictions(fit(frames, recipe), frames[frames.split == 'valid'])
     return time.perf_counter() - began, float((predictions.prediction != predictions.label).mean())
@@ -159,8 +159,8 @@ def probe_on_frames(count: int | None = None, epochs: int = 5) -> dict:
     what = 'the probe on real frames against fine-tuning'
     if not os.environ.get('CAMTRAPS_FRAMES'):
         return {'what': what, 'skipped': 'CAMTRAPS_FRAMES, a folder of frames with a `manifest.csv`, is not set'}
-    from urbanrivers_camtraps.finetune import finetune
-    from urbanrivers_camtraps.train import Recipe, probe
+    from urbanrivers_camtraps.training.finetune import finetune
+    from urbanrivers_camtraps.training.probe import Recipe, probe
     frames, recipe = read_frames(Path(os.environ['CAMTRAPS_FRAMES']), count), Recipe(epochs=epochs)
     print(f'fine-tuning on {len(frames):,} frames for {epochs} epochs takes its time: some five minutes on two cores for 1,460', file=sys.stderr)
     seconds, error = fitted(probe, frames, recipe)

@@ -41,8 +41,8 @@ def differing() -> list[str]:
 def orphans() -> list[str]:
     "List modules whose notebook is gone: nbdev leaves them lying, and they would still be imported."
     found = []
-    for module in sorted(Path(PACKAGE).glob('[!_]*.py')):
-        source = re.search(r'File to edit: \.\./(\S+\.ipynb)', module.read_text(encoding='utf-8'))
+    for module in sorted(Path(PACKAGE).rglob('[!_]*.py')):
+        source = re.search(r'File to edit: (?:\.\./)+(\S+\.ipynb)', module.read_text(encoding='utf-8'))
         if not source or not Path(source[1]).exists(): found.append(module.as_posix())
     return found
 

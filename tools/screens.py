@@ -29,7 +29,7 @@ def shoot(
 
 def main(demo: Path, folder: Path = Path('nbs/images')) -> None:
     "Serve both and take four pictures."
-    from urbanrivers_camtraps.web import write_site
+    from urbanrivers_camtraps.apps.web import write_site
     photograph, port = demo/'bundle'/'examples'/'Branta_canadensis.jpg', 0
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
         site = write_site(demo/'bundle', Path(work)/'site')

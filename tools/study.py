@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.calibrate import calibration_error, cross_temperature
-from urbanrivers_camtraps.core import BLANK, HUMAN, VEHICLE, read_table, write_table
-from urbanrivers_camtraps.dataset import add_folds
-from urbanrivers_camtraps.evaluate import error_rate, macro_recall
-from urbanrivers_camtraps.filter import removed_at
-from urbanrivers_camtraps.finetune import finetune
-from urbanrivers_camtraps.images import describe
-from urbanrivers_camtraps.motion import add_motion
-from urbanrivers_camtraps.train import Recipe, learning_points, out_of_fold, probe
+from urbanrivers_camtraps.evaluation.calibration import calibration_error, cross_temperature
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, read_table, write_table
+from urbanrivers_camtraps.dataset.splits import add_folds
+from urbanrivers_camtraps.evaluation.metrics import error_rate, macro_recall
+from urbanrivers_camtraps.evaluation.blank_filter import removed_at
+from urbanrivers_camtraps.training.finetune import finetune
+from urbanrivers_camtraps.images.download import describe
+from urbanrivers_camtraps.images.motion import add_motion
+from urbanrivers_camtraps.training.probe import Recipe, learning_points, out_of_fold, probe
 
 WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = (0, 1, 2)

@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.banners import add_banners
-from urbanrivers_camtraps.clean import Rules, clean
-from urbanrivers_camtraps.core import read_table, write_table
-from urbanrivers_camtraps.dataset import add_bursts, add_folds, split_photographs
-from urbanrivers_camtraps.evaluate import confusion_matrix
-from urbanrivers_camtraps.images import download_photographs
-from urbanrivers_camtraps.refine import found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, teach_once
-from urbanrivers_camtraps.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
-from urbanrivers_camtraps.site import fetch_observations
-from urbanrivers_camtraps.train import Recipe, features
+from urbanrivers_camtraps.images.banners import add_banners
+from urbanrivers_camtraps.votes.cleaning import Rules, clean
+from urbanrivers_camtraps.foundations.core import read_table, write_table
+from urbanrivers_camtraps.dataset.splits import add_bursts, add_folds, split_photographs
+from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
+from urbanrivers_camtraps.images.download import download_photographs
+from urbanrivers_camtraps.review.refinement import found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, teach_once
+from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
+from urbanrivers_camtraps.votes.api import fetch_observations
+from urbanrivers_camtraps.training.probe import Recipe, features
 
 WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = range(8)
