@@ -15,7 +15,7 @@ installed = $(VENV)/.installed-$(if $(wildcard $(VENV)/.installed-dev),dev,$(1))
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-demo: $(call installed,train)  ## run the whole path on the practice site: votes, classifier, report
+demo: $(call installed,train)  ## run the whole path on the practice server: votes, classifier, report
 	@camtraps demo --out demo
 
 app: demo/bundle/bundle.json $(call installed,app)  ## serve the page that names the animal, with the demo's classifier

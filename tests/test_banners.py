@@ -1,4 +1,4 @@
-"""Banners of a real camera, where there are such frames: the practice site's are tried in the room's notebook."""
+"""Banners of a real camera, where there are such frames: the practice server's are tried in the room's notebook."""
 import os
 from pathlib import Path
 

@@ -18,7 +18,7 @@ from urbanrivers_camtraps.survey.camtrap_dp import (
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.events import make_deployments, make_events
 from urbanrivers_camtraps.foundations.names import read_labels
-from urbanrivers_camtraps.foundations.sandbox import make_practice, serve_practice
+from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 
 pytest.importorskip('frictionless')
@@ -26,9 +26,9 @@ pytest.importorskip('frictionless')
 
 @pytest.fixture(scope='module')
 def practice():
-    "What the practice site gives: labels by plain majority, all votes, and who cast them."
+    "What the practice server gives: labels by plain majority, all votes, and who cast them."
     key = 'a key of this test'
-    with serve_practice(make_practice('small')) as site: fetched = fetch_observations(site, reviewed=True, progress=False, key=key)
+    with serve_sandbox(make_sandbox('small')) as site: fetched = fetch_observations(site, reviewed=True, progress=False, key=key)
     votes = fetched.observations.assign(label=read_labels(fetched.observations)[0])
     labels = votes.sort_values('votes', ascending=False).drop_duplicates('media_id').reset_index(drop=True)
     return labels.assign(confidence=np.where(labels.label.notna(), .9, np.nan)), fetched
@@ -40,7 +40,7 @@ def package(practice, tmp_path_factory) -> Path:
     labels, fetched = practice
     deployments = make_deployments(fetched.observations)
     folder = tmp_path_factory.mktemp('packages')/'package'
-    return write_camtrap_dp(folder, labels, deployments, make_events(labels), observations=fetched.observations, title='Practice', license='CC0-1.0')
+    return write_camtrap_dp(folder, labels, deployments, make_events(labels), observations=fetched.observations, title='SandboxSettings', license='CC0-1.0')
 
 
 def alike(one: pd.Series, other: pd.Series) -> bool:

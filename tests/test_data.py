@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.foundations.core import read_table
-from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, Faults, make_practice, serve_practice
+from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, Faults, make_sandbox, serve_sandbox
 
 SOME_SKIPPED = 3 # exit status: done, some photographs listed
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
@@ -18,13 +18,13 @@ FAULTY = Faults(error_500=.01, cut=.01, too_many=.005, html=.005, slow=.005, tru
 
 @pytest.fixture(scope='module')
 def june():
-    "A practice site of the real one's size, its photographs small."
-    return make_practice('june-2025', width=160, height=120)
+    "A practice server of the real one's size, its photographs small."
+    return make_sandbox('june-2025', width=160, height=120)
 
 
 def start(site: str, data: Path) -> subprocess.Popen:
     "Start the three verbs that bring the data, one after the other; a shell gives the exit status of the last."
-    fetch = f'{CAMTRAPS} fetch --site {site} --species "{",".join(PRACTICE_SPECIES)}" --data {data}'
+    fetch = f'{CAMTRAPS} fetch --site {site} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
     clean = f'{CAMTRAPS} clean --method agreement --data {data}'  # fewer photographs than the default keeps
     return subprocess.Popen(['sh', '-c', f'{fetch} && {clean} && exec {CAMTRAPS} images --data {data}'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -54,7 +54,7 @@ def images_of(data: Path) -> dict[str, bytes]:
 def undisturbed(june, tmp_path_factory):
     "The address of the site and the folder of a run that nothing disturbed."
     data = tmp_path_factory.mktemp('undisturbed')
-    with serve_practice(june, Faults(row_delay=.1, photograph_delay=.02)) as site:
+    with serve_sandbox(june, Faults(row_delay=.1, photograph_delay=.02)) as site:
         assert start(site, data).wait(600) == 0
         yield site, data
 
@@ -76,7 +76,7 @@ def test_killed_ten_times_the_same_bytes(undisturbed, tmp_path):
 
 def test_faulty_answers_leave_it_short_only_of_what_is_listed(june, undisturbed, tmp_path):
     _, whole = undisturbed
-    with serve_practice(june, FAULTY) as site: status = start(site, tmp_path).wait(600)
+    with serve_sandbox(june, FAULTY) as site: status = start(site, tmp_path).wait(600)
     there, here = (read_table(o/'observations.parquet').drop(columns='url') for o in (whole, tmp_path))
     pd.testing.assert_frame_equal(here, there)
     labels, photographs = read_table(tmp_path/'labels.parquet'), read_table(tmp_path/'photographs.parquet')

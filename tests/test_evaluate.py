@@ -9,7 +9,7 @@ from urbanrivers_camtraps.evaluation.calibration import (
     apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
 from urbanrivers_camtraps.foundations.core import BLANK
 from urbanrivers_camtraps.evaluation.metrics import (
-    FIGURES, at_blank_share, coin_test, compare_runs, error_rate, figures_at, group_interval, intervals, learning_curve, macro_recall,
+    FIGURES, at_blank_share, sign_test, compare_runs, error_rate, figures_at, group_interval, intervals, learning_curve, macro_recall,
     per_class, top_losses, write_report)
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', BLANK]
@@ -119,7 +119,7 @@ def test_a_table_without_blanks_has_no_share_of_them_but_all_else():
 def test_the_coin_is_the_binomial_test_of_scipy():
     stats = pytest.importorskip('scipy.stats')
     for one, other in ((0, 0), (0, 1), (1, 7), (12, 30), (5, 5), (300, 391)):
-        assert np.isclose(coin_test(one, other), stats.binomtest(one, one + other).pvalue if one + other else 1)
+        assert np.isclose(sign_test(one, other), stats.binomtest(one, one + other).pvalue if one + other else 1)
 
 
 def test_where_bursts_go_together_only_the_test_over_bursts_keeps_quiet():

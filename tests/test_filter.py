@@ -9,7 +9,7 @@ from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, read_table, writ
 from urbanrivers_camtraps.foundations.predictions import decide
 from urbanrivers_camtraps.evaluation.blank_filter import (
     CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
-    removed_at, sure_threshold, units_needed, ways_out)
+    removed_at, sure_threshold, units_needed, decision_counts)
 
 ANIMAL, OTHER = 'Branta canadensis', 'Castor canadensis'
 BETWEEN, WITHIN, MEAN = 1.6, .6, -3.
@@ -215,7 +215,7 @@ def test_classes_and_curve_tell_the_same_story():
     by_class = lost_by_class(table, at.threshold).set_index('label')
     assert np.isclose(by_class.share[ANIMAL], at.animals_lost) and at.animals_lost <= .05
     assert np.isclose(by_class.share[HUMAN], at.people_lost)
-    ways = ways_out(table, at.threshold, None).set_index('way')
+    ways = decision_counts(table, at.threshold, None).set_index('way')
     assert np.isclose(ways.share[BLANK], at.removed_share) and ways.photographs.sum() == len(table)
     as_they_are = filter_curve(table, [at.threshold], share=None).removed_share[0]
     assert np.isclose(as_they_are, (decide(table, at.threshold, None) == BLANK).mean())

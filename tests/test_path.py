@@ -1,4 +1,4 @@
-"""The whole path from a shell: the demo on the practice site, and on real frames where there are some."""
+"""The whole path from a shell: the demo on the practice server, and on real frames where there are some."""
 import hashlib, json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -36,9 +36,9 @@ def demo(tmp_path_factory) -> tuple[Path, str]:
 
 @pytest.fixture(scope='module')
 def practice():
-    "The practice site that the demo ran on."
-    from urbanrivers_camtraps.foundations.sandbox import make_practice
-    return make_practice('small')
+    "The practice server that the demo ran on."
+    from urbanrivers_camtraps.foundations.sandbox import make_sandbox
+    return make_sandbox('small')
 
 
 def test_demo_shows_the_whole_job(demo):
@@ -53,7 +53,7 @@ def test_demo_shows_the_whole_job(demo):
 
 def test_no_burst_stands_on_two_sides(demo, practice):
     photographs = read_table(demo[0]/'dataset.parquet').query('split != "none"')
-    true_bursts = practice.truth.set_index('media_id').burst_id  # the practice site's own, not those we found
+    true_bursts = practice.truth.set_index('media_id').burst_id  # the practice server's own, not those we found
     placed = photographs.assign(true_burst=photographs.media_id.map(true_bursts))
     assert placed.true_burst.notna().all() and placed.true_burst.duplicated().any()
     assert placed.groupby('true_burst').split.nunique().max() == 1
@@ -96,7 +96,7 @@ def test_the_report_shows_what_stands_behind_the_figures(demo):
             'How many more photographs?', 'What it never learned', 'Where most photographs are blank'} <= headings
     random, deployment = re.search(r'A random split promises (\d+)% error.* by deployment (\d+)%', demo[1]).groups()
     assert int(deployment) > int(random) + 5 and f'by deployment {deployment}%' in page
-    assert 'it takes 299 without a miss' in page  # the practice site is too small for the promise, and says so
+    assert 'it takes 299 without a miss' in page  # the practice server is too small for the promise, and says so
     known = read_bundle(demo[0]/'bundle').description
     assert 'blank' not in known.thresholds and known.temperature != 1
 
@@ -163,10 +163,10 @@ def test_reviews_become_votes(demo, second_opinion):
 
 def test_crops_go_all_the_way(demo, practice, tmp_path):
     "A detector's boxes, made up from the truth, are cut out, learned from, judged by frame, exported and asked."
-    from urbanrivers_camtraps.foundations.sandbox import practice_boxes
+    from urbanrivers_camtraps.foundations.sandbox import sandbox_boxes
     data, numbers = tmp_path/'data', {'animal': '1', 'human': '2', 'vehicle': '3'}
     shutil.copytree(demo[0], data)
-    boxes = practice_boxes(practice)
+    boxes = sandbox_boxes(practice)
     images = [{'file': Path(o.path).name, 'detections': [
         {'category': numbers[b.category], 'conf': b.confidence, 'bbox': [b.left, b.top, b.right - b.left, b.bottom - b.top]}
         for b in boxes[boxes.media_id == o.media_id].itertuples()]} for o in read_table(data/'photographs.parquet').itertuples()]
@@ -233,9 +233,9 @@ def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):
     gone.unlink()
     times = {o: o.stat().st_mtime_ns for o in kept}
     from urbanrivers_camtraps.images.download import download_photographs
-    from urbanrivers_camtraps.foundations.sandbox import serve_practice
+    from urbanrivers_camtraps.foundations.sandbox import serve_sandbox
     labels = read_table(copy/'labels.parquet')
-    with serve_practice(practice) as site:
+    with serve_sandbox(practice) as site:
         labels['url'] = labels.url.str.replace(r'^http://[^/]+', site, regex=True)
         photographs, _ = download_photographs(labels, copy/'images', progress=False)
     assert gone.exists() and len(photographs) == len(kept) + 1
@@ -280,9 +280,9 @@ def waited(condition, seconds: float = 60) -> bool:
 
 def test_killed_download_leaves_no_half_photograph(tmp_path):
     from urbanrivers_camtraps.images.photograph import open_photograph
-    from urbanrivers_camtraps.foundations.sandbox import Faults, make_practice, serve_practice
+    from urbanrivers_camtraps.foundations.sandbox import Faults, make_sandbox, serve_sandbox
     images = tmp_path/'data'/'images'
-    with serve_practice(make_practice('small', width=320, height=240), Faults(photograph_delay=.2)) as site:
+    with serve_sandbox(make_sandbox('small', width=320, height=240), Faults(photograph_delay=.2)) as site:
         assert camtraps('fetch', '--site', site, folder=tmp_path).returncode == 0
         assert camtraps('clean', folder=tmp_path).returncode == 0
         labels = read_table(tmp_path/'data'/'labels.parquet')

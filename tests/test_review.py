@@ -1,4 +1,4 @@
-"""The ledger and its queue: the frozen test set stays out, odd tables pass, and planted errors come first."""
+"""The ledger and its queue: the held-out test set stays out, odd tables pass, and planted errors come first."""
 import re, subprocess, sys
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from urbanrivers_camtraps.foundations.core import TableError, read_table, write_table
-from urbanrivers_camtraps.review.queue import (ReviewError, belief, label_quality, likely_wrong, make_ledger, opinions, queue, review_section, teaching_value,
+from urbanrivers_camtraps.review.queue import (ReviewError, belief, label_quality, likely_wrong, opinions_table, opinions, queue, review_section, informativeness,
                                          write_review_report)
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank', 'human']
@@ -36,14 +36,14 @@ def kept(table: pd.DataFrame, **columns) -> pd.DataFrame:
     return changed
 
 
-# The frozen test set
+# The held-out test set
 
 def test_one_photograph_of_the_test_set_closes_ledger_and_queue():
     "It does not matter how few: the first is refused, with the reason."
     predictions = out_of_fold()
     one = np.where(np.arange(len(predictions)) == 5, 'test', 'train')
-    with pytest.raises(ReviewError, match='frozen test set: 1. .*judged by itself'): make_ledger(kept(predictions, split=one))
-    ledger = make_ledger(predictions)
+    with pytest.raises(ReviewError, match='held-out test set: 1. .*judged by itself'): opinions_table(kept(predictions, split=one))
+    ledger = opinions_table(predictions)
     for order in ORDERS:
         with pytest.raises(ReviewError, match='judged by itself'): queue(kept(ledger, split=one), order)
 
@@ -51,8 +51,8 @@ def test_one_photograph_of_the_test_set_closes_ledger_and_queue():
 def test_who_hides_the_split_is_refused():
     "Without `split` nobody can say what is frozen."
     predictions = out_of_fold()
-    with pytest.raises(TableError, match='lacks split'): make_ledger(predictions.drop(columns='split'))
-    with pytest.raises(TableError, match='lacks split'): queue(make_ledger(predictions).drop(columns='split'))
+    with pytest.raises(TableError, match='lacks split'): opinions_table(predictions.drop(columns='split'))
+    with pytest.raises(TableError, match='lacks split'): queue(opinions_table(predictions).drop(columns='split'))
 
 
 @pytest.mark.parametrize('by', ['media_id', 'burst_id'])
@@ -62,27 +62,27 @@ def test_the_data_set_tells_test_photographs_and_their_siblings(by):
     photographs = predictions[['media_id', 'burst_id', 'split']].copy()
     photographs.loc[3, 'split'] = 'test'
     if by == 'burst_id': predictions = kept(predictions.drop(index=3))  # only its siblings are left
-    with pytest.raises(ReviewError, match='in a burst of it'): make_ledger(predictions, photographs=photographs)
+    with pytest.raises(ReviewError, match='in a burst of it'): opinions_table(predictions, photographs=photographs)
     apart = photographs.assign(burst_id='other') if by == 'burst_id' else photographs.assign(split='train')
-    assert len(make_ledger(predictions, photographs=apart)) == len(predictions)
+    assert len(opinions_table(predictions, photographs=apart)) == len(predictions)
 
 
 def test_unlabelled_photographs_of_the_test_set_are_refused():
     "A photograph without a label may be in the test set too."
     predictions = out_of_fold()
     half, other = predictions.iloc[:60], predictions.iloc[60:].drop(columns=['label', 'fold'])
-    assert make_ledger(half, unlabelled=other).label.isna().sum() == 60
-    with pytest.raises(ReviewError, match='unlabelled: holds photographs of the frozen test set: 60'): make_ledger(half, unlabelled=kept(other, split='test'))
-    with pytest.raises(ReviewError, match='other classes'): make_ledger(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
-    with pytest.raises(ReviewError, match='stands there twice'): make_ledger(half, unlabelled=predictions.drop(columns='label'))
+    assert opinions_table(half, unlabelled=other).label.isna().sum() == 60
+    with pytest.raises(ReviewError, match='unlabelled: holds photographs of the held-out test set: 60'): opinions_table(half, unlabelled=kept(other, split='test'))
+    with pytest.raises(ReviewError, match='other classes'): opinions_table(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
+    with pytest.raises(ReviewError, match='stands there twice'): opinions_table(half, unlabelled=predictions.drop(columns='label'))
 
 
 def test_predictions_of_a_model_that_saw_the_label_are_refused():
     "Out of fold, or not at all."
     predictions = out_of_fold()
     fold = pd.Series(0, predictions.index, 'Int64').mask(predictions.index == 0)
-    with pytest.raises(ReviewError, match='not out of fold: 1'): make_ledger(kept(predictions, fold=fold))
-    with pytest.raises(TableError, match='lacks fold'): make_ledger(predictions.drop(columns='fold'))
+    with pytest.raises(ReviewError, match='not out of fold: 1'): opinions_table(kept(predictions, fold=fold))
+    with pytest.raises(TableError, match='lacks fold'): opinions_table(predictions.drop(columns='fold'))
 
 
 # What is found
@@ -94,7 +94,7 @@ def test_planted_errors_come_first_and_before_plain_loss(seed):
     wrong = generator.choice(len(predictions), 24, replace=False)
     label = predictions.label.to_numpy(object).copy()
     label[wrong] = [CLASSES[(CLASSES.index(o) + 1 + generator.integers(4)) % 5] for o in label[wrong]]
-    planted, ledger = set(predictions.media_id[wrong]), make_ledger(kept(predictions, label=label))
+    planted, ledger = set(predictions.media_id[wrong]), opinions_table(kept(predictions, label=label))
     code = [CLASSES.index(o) for o in label]
     loss = predictions.media_id.iloc[np.argsort(np.stack(predictions.scores)[np.arange(len(code)), code])]
     ours, plain = (sum(o in planted for o in media[:24]) for media in (queue(ledger, 'label_error').media_id, loss))
@@ -106,7 +106,7 @@ def test_a_slip_among_siblings_is_told_with_its_figures():
     "The reason names votes, score and siblings."
     predictions = out_of_fold(sharp=8)
     label = predictions.label.mask(predictions.index == 3, 'blank')  # of the second burst, all Canada Goose
-    first = queue(make_ledger(kept(predictions, label=label)), 'label_error', 1).iloc[0]
+    first = queue(opinions_table(kept(predictions, label=label)), 'label_error', 1).iloc[0]
     assert first.media_id == 'photograph 0003' and first.order_score > .99
     assert re.fullmatch(r'Volunteers say No Animal Detected \(3 votes\), the model Canada Goose \((0\.\d\d|1\.00)\); both other photographs of its burst '
                         r'are labelled Canada Goose\.', first.reason), first.reason
@@ -119,7 +119,7 @@ def test_speciesnet_and_the_detector_tip_the_scales():
     flat.attrs = {'classes': CLASSES}
     named = pd.DataFrame({'media_id': flat.media_id[:3], 'prediction': ['Anatidae', 'Castor canadensis', None], 'score': .9})
     seen = pd.DataFrame({'media_id': flat.media_id[3:5], 'category': ['animal', None], 'confidence': [.9, None], **BOX})
-    ledger = make_ledger(flat, named, seen)
+    ledger = opinions_table(flat, named, seen)
     quality = label_quality(ledger)
     assert quality[0] > quality[2] > quality[1] and quality[2] == pytest.approx(.2)  # goose family, beaver, no result
     assert quality[3] > .2 > quality[4]  # an animal is there, nothing is there
@@ -130,25 +130,25 @@ def test_speciesnet_and_the_detector_tip_the_scales():
 
 def test_no_photographs():
     "An empty ledger gives an empty queue with all columns, and a page."
-    ledger = make_ledger(out_of_fold().head(0))
-    assert belief(ledger).shape == (0, 5) and len(likely_wrong(ledger)) == len(teaching_value(ledger)) == 0
+    ledger = opinions_table(out_of_fold().head(0))
+    assert belief(ledger).shape == (0, 5) and len(likely_wrong(ledger)) == len(informativeness(ledger)) == 0
     for order in ORDERS: assert queue(ledger, order).columns.tolist()[-3:] == ['order_score', 'order', 'reason']
     assert '0 photographs' in review_section(ledger)[1]
 
 
 def test_one_class():
     "With one class nothing can be wrong, and nothing taught."
-    ledger = make_ledger(out_of_fold(4, classes=['blank']))
-    assert (label_quality(ledger) == 1).all() and not likely_wrong(ledger).any() and (teaching_value(ledger) == 0).all()
+    ledger = opinions_table(out_of_fold(4, classes=['blank']))
+    assert (label_quality(ledger) == 1).all() and not likely_wrong(ledger).any() and (informativeness(ledger) == 0).all()
     assert len(queue(ledger)) == 12
     known = out_of_fold(6)
-    assert len(queue(make_ledger(kept(known, label='blank')))) == 18  # one label, of five classes that the model knows
+    assert len(queue(opinions_table(kept(known, label='blank')))) == 18  # one label, of five classes that the model knows
 
 
 def test_a_label_that_the_model_does_not_know():
     "It is no label error that can be judged, and stands in no such order; teaching may ask for it."
     predictions = out_of_fold()
-    ledger = make_ledger(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
+    ledger = opinions_table(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
     assert np.isnan(label_quality(ledger)[0]) and not likely_wrong(ledger)[0]
     assert 'photograph 0000' not in set(queue(ledger, 'label_error').media_id) and 'photograph 0000' in set(queue(ledger, 'teach').media_id)
 
@@ -159,21 +159,21 @@ def test_columns_that_may_be_missing(lacks):
     predictions = out_of_fold()
     for table in (kept(predictions.drop(columns=lacks)), kept(predictions, **dict.fromkeys(lacks, None))):
         table.attrs = predictions.attrs
-        for order in ORDERS: assert len(queue(make_ledger(table), order)) == len(table)
-        assert review_section(make_ledger(table))[2]
+        for order in ORDERS: assert len(queue(opinions_table(table), order)) == len(table)
+        assert review_section(opinions_table(table))[2]
 
 
 def test_bursts_that_are_not_known_are_no_siblings():
     "Photographs without a burst do not vouch for each other."
     predictions = out_of_fold()
-    ledgers = [make_ledger(kept(predictions, burst_id=None)), make_ledger(kept(predictions, burst_id=predictions.media_id))]
+    ledgers = [opinions_table(kept(predictions, burst_id=None)), opinions_table(kept(predictions, burst_id=predictions.media_id))]
     np.testing.assert_allclose(*map(belief, ledgers))
 
 
 def test_ties_stand_in_the_order_of_their_identifiers():
     "Equal scores do not depend on the order of the rows."
     predictions = kept(out_of_fold(10), scores=[np.full(5, .2, 'float32')]*30, label='blank', burst_id=None, deployment_id=None)
-    for order in ORDERS: assert queue(make_ledger(predictions.iloc[::-1]), order).media_id.tolist() == sorted(predictions.media_id)
+    for order in ORDERS: assert queue(opinions_table(predictions.iloc[::-1]), order).media_id.tolist() == sorted(predictions.media_id)
 
 
 @settings(deadline=None, max_examples=15)
@@ -181,26 +181,26 @@ def test_ties_stand_in_the_order_of_their_identifiers():
 def test_the_queue_does_not_depend_on_the_order_of_the_rows(rows, order):
     "Shuffled rows, same queue."
     predictions = out_of_fold(10, sharp=1.)
-    assert queue(make_ledger(predictions.iloc[rows]), order).media_id.tolist() == queue(make_ledger(predictions), order).media_id.tolist()
+    assert queue(opinions_table(predictions.iloc[rows]), order).media_id.tolist() == queue(opinions_table(predictions), order).media_id.tolist()
 
 
 def test_teaching_takes_one_of_each_burst_before_the_second_of_any():
     "And rare classes and new places first, other things equal."
     predictions = out_of_fold()
-    taught = queue(make_ledger(predictions), 'teach')
+    taught = queue(opinions_table(predictions), 'teach')
     assert taught.burst_id[:40].is_unique and taught.burst_id[40:80].is_unique
     flat = kept(predictions, scores=[np.full(5, .2, 'float32')]*len(predictions), deployment_id=['new']*3 + ['known']*(len(predictions) - 3))
-    assert queue(make_ledger(flat), 'teach', 1).deployment_id.item() == 'new'
+    assert queue(opinions_table(flat), 'teach', 1).deployment_id.item() == 'new'
     leaning = [np.eye(5, dtype='float32')[3 if o < 3 else 1]*.2 + .16 for o in range(len(predictions))]
     labels = ['blank']*3 + ['Branta canadensis']*(len(predictions) - 3)
-    assert queue(make_ledger(kept(predictions, scores=leaning, label=labels, deployment_id=None)), 'teach', 1).label.item() == 'blank'
+    assert queue(opinions_table(kept(predictions, scores=leaning, label=labels, deployment_id=None)), 'teach', 1).label.item() == 'blank'
 
 
 def test_the_ledger_survives_a_file(tmp_path):
     "Boxes and all, it gives the same queue."
     predictions = out_of_fold()
     seen = pd.DataFrame({'media_id': predictions.media_id[:4].tolist()*2, 'category': ['1', '2', '1', None]*2, 'confidence': .6, **BOX})
-    ledger = make_ledger(predictions, detections=seen)
+    ledger = opinions_table(predictions, detections=seen)
     write_table(ledger, tmp_path/'ledger.parquet', **ledger.attrs)
     again = read_table(tmp_path/'ledger.parquet')
     assert [len(o) for o in again.boxes[:4]] == [2, 2, 2, 0] and again.boxes[4:].isna().all() and again.detected[:4].tolist() == [.6, 0, .6, 0]
@@ -213,15 +213,15 @@ def test_no_photograph_of_a_person_is_on_the_page(tmp_path, photograph):
     "Label, model, SpeciesNet, detector and siblings can each keep it out; others are shown."
     predictions = out_of_fold(sharp=8)
     predictions = kept(predictions[~predictions.burst_id.isin(predictions.burst_id[predictions.label == 'human'])].head(12), path=str(photograph))
-    nobody = make_ledger(predictions)
+    nobody = opinions_table(predictions)
     assert review_section(nobody)[2].count('data:image/jpeg') == 12
     media = predictions.media_id.iloc[[0]]
     person = pd.DataFrame({'media_id': media, 'category': 'person', 'confidence': .1, **BOX})
     named = pd.DataFrame({'media_id': media, 'prediction': 'human', 'score': .9})
     first = predictions.media_id == media.item()
     doubt = kept(predictions, scores=[np.array([.5, .1, .1, 0, .3], 'float32') if o else s for o, s in zip(first, predictions.scores)])
-    for ledger in (make_ledger(predictions, detections=person), make_ledger(predictions, named), make_ledger(doubt),
-                   *(make_ledger(kept(predictions, **{o: predictions[o].mask(first, 'human')})) for o in ('label', 'prediction'))):
+    for ledger in (opinions_table(predictions, detections=person), opinions_table(predictions, named), opinions_table(doubt),
+                   *(opinions_table(kept(predictions, **{o: predictions[o].mask(first, 'human')})) for o in ('label', 'prediction'))):
         assert review_section(ledger)[2].count('data:image/jpeg') == 9  # its burst of three is hidden
     write_review_report(tmp_path/'review.html', nobody)
     page = (tmp_path/'review.html').read_text()
@@ -231,7 +231,7 @@ def test_no_photograph_of_a_person_is_on_the_page(tmp_path, photograph):
 def test_names_cannot_break_the_page(tmp_path):
     "What comes from tables is escaped."
     predictions = kept(out_of_fold(4), media_id=[f'<script>{o}' for o in range(12)])
-    write_review_report(tmp_path/'review.html', make_ledger(predictions))
+    write_review_report(tmp_path/'review.html', opinions_table(predictions))
     assert '<script' not in (tmp_path/'review.html').read_text()
 
 
@@ -239,9 +239,9 @@ def test_opinions_are_counted_by_pairs():
     "Only photographs that both name count; a family that holds the species agrees."
     predictions = kept(out_of_fold(sharp=8), label='Branta canadensis', prediction='Branta canadensis')
     named = pd.DataFrame({'media_id': predictions.media_id[:10], 'prediction': ['Anatidae']*6 + ['blank']*3 + [None], 'score': .5})
-    counts = opinions(make_ledger(predictions, named)).set_index('')
+    counts = opinions(opinions_table(predictions, named)).set_index('')
     assert counts.loc['volunteers', 'model'] == '120 of 120' and counts.loc['model', 'SpeciesNet'] == counts.loc['SpeciesNet', 'volunteers'] == '6 of 9'
-    assert 'SpeciesNet' not in opinions(make_ledger(predictions))
+    assert 'SpeciesNet' not in opinions(opinions_table(predictions))
 
 
 def test_review_needs_no_network_library():

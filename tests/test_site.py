@@ -9,7 +9,7 @@ import uvicorn
 from starlette.responses import JSONResponse
 
 from urbanrivers_camtraps.foundations.core import read_table
-from urbanrivers_camtraps.foundations.sandbox import FAULTS, Faults, make_practice, practice_app, serve_practice
+from urbanrivers_camtraps.foundations.sandbox import FAULTS, Faults, make_sandbox, sandbox_app, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
@@ -19,14 +19,14 @@ TABLES = ('observations.parquet', 'votes.parquet', 'media.parquet', 'rejects.csv
 
 @pytest.fixture(scope='module')
 def practice():
-    "A practice site with small photographs."
-    return make_practice('small', width=320, height=240)
+    "A practice server with small photographs."
+    return make_sandbox('small', width=320, height=240)
 
 
 @pytest.fixture(scope='module')
 def june():
-    "A practice site of the real one's size."
-    return make_practice('june-2025', width=320, height=240)
+    "A practice server of the real one's size."
+    return make_sandbox('june-2025', width=320, height=240)
 
 
 def environment() -> dict[str, str]:
@@ -77,7 +77,7 @@ def serving(app: Callable):
 
 
 def test_four_pages_at_once_and_no_more(practice):
-    app, now, most = practice_app(practice), 0, 0
+    app, now, most = sandbox_app(practice), 0, 0
 
     async def counting(scope, receive, send):
         nonlocal now, most
@@ -92,7 +92,7 @@ def test_four_pages_at_once_and_no_more(practice):
 
 
 def test_a_busy_site_is_left_alone_as_long_as_it_asks(practice):
-    app, asked = practice_app(practice), []
+    app, asked = sandbox_app(practice), []
 
     async def busy(scope, receive, send):
         if scope['type'] != 'http': return await app(scope, receive, send)
@@ -106,7 +106,7 @@ def test_a_busy_site_is_left_alone_as_long_as_it_asks(practice):
 
 def test_killed_ten_times_as_if_undisturbed(june, tmp_path):
     moments = random.Random(7)
-    with serve_practice(june, Faults(row_delay=.3)) as site:
+    with serve_sandbox(june, Faults(row_delay=.3)) as site:
         assert fetch(tmp_path/'whole', site, '--volunteers').returncode == 0
         kept = [killed_fetch(tmp_path/'killed', site, moments.randint(0, 3), moments.uniform(0, .5), '--volunteers') for _ in range(10)]
         assert kept == sorted(kept) and len(set(kept)) > 5 and kept[-1] < 59, kept  # it went on, and did not begin again
@@ -120,7 +120,7 @@ def test_no_volunteer_in_any_byte_whatever_goes_wrong(practice, fault, tmp_path)
     people = [str(o).encode() for column in ('volunteer_id', 'name', 'email') for o in practice.volunteers[column]]
     people += [b'example.org', KEY.encode()]
     for share in (.3, 1.):
-        with serve_practice(practice, Faults(**{fault: share}, retry_after=0, slow_seconds=.1)) as site:
+        with serve_sandbox(practice, Faults(**{fault: share}, retry_after=0, slow_seconds=.1)) as site:
             done = fetch(tmp_path, site, '--volunteers')
         assert done.returncode == 0 or share == 1
         written = bytes_below(tmp_path) + (done.stdout + done.stderr).encode()
@@ -129,7 +129,7 @@ def test_no_volunteer_in_any_byte_whatever_goes_wrong(practice, fault, tmp_path)
 
 def test_no_volunteer_in_a_page_kept_by_a_killed_run(practice, tmp_path):
     people = [str(o).encode() for column in ('volunteer_id', 'name', 'email') for o in practice.volunteers[column]]
-    with serve_practice(practice, Faults(row_delay=1.5)) as site:
+    with serve_sandbox(practice, Faults(row_delay=1.5)) as site:
         assert 1 <= killed_fetch(tmp_path, site, 1, 0, '--volunteers') < 3
     kept = bytes_below(tmp_path)
     assert kept.count(b'"records"') >= 1
@@ -137,7 +137,7 @@ def test_no_volunteer_in_a_page_kept_by_a_killed_run(practice, tmp_path):
 
 
 def test_since_takes_over_from_the_last_run(practice, tmp_path):
-    with serve_practice(practice) as site:
+    with serve_sandbox(practice) as site:
         assert fetch(tmp_path, site).returncode == 0
         before = {name: (tmp_path/name).read_bytes() for name in TABLES if (tmp_path/name).exists()}
         done = fetch(tmp_path, site, '--since', 'last')

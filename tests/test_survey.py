@@ -10,8 +10,8 @@ from scipy import stats
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.events import make_deployments, make_events
 from urbanrivers_camtraps.survey.report import (
-    TIME_ZONE, Missed, SurveyError, accumulation, activity, before_after, camera_days, effort_problems, effects, effects_table, events_outside, rates,
-    simulate_survey, smallest_changes, suspected_gaps, t_and_bootstrap, working_time, write_survey)
+    TIME_ZONE, FalseNegativeAudit, SurveyError, accumulation, activity, before_after, camera_days, effort_problems, effects, effects_table, events_outside, rates,
+    simulate_survey, minimum_detectable_change, suspected_outages, t_and_bootstrap, camera_operation, write_survey)
 
 TRUTH, SURVEYS, CHANCE = 1.5, 200, (181, 198)  # 95 % of 200, give or take what chance alone does
 
@@ -75,7 +75,7 @@ def test_photographs_tell_ends_and_suspected_gaps_but_apply_none():
     photographs = pd.DataFrame({'deployment_id': 'd', 'timestamp': [local(f'2025-05-{o:02d}') for o in (1, 2, 3, 15, 16)]})
     assert camera_days(table, by=(), photographs=photographs).camera_days[0] == pytest.approx(15)
     assert 'last photograph' in effort_problems(table, photographs=photographs).problem[0]
-    suspected = suspected_gaps(working_time(table, photographs=photographs), photographs)
+    suspected = suspected_outages(camera_operation(table, photographs=photographs), photographs)
     assert suspected[['start', 'end']].values.tolist() == [[local('2025-05-03'), local('2025-05-15')]]
     assert camera_days(table, suspected, by=(), photographs=photographs).camera_days[0] == pytest.approx(3)
 
@@ -190,7 +190,7 @@ def test_locations_that_cannot_be_compared_are_listed():
 def test_power_is_what_the_noncentral_t_says():
     "A change of the size named is found in about four of five surveys."
     effect = before_after(*arms_of({'W1': (10, 30), 'W2': (20, 40), 'W3': (10, 12), 'K1': (12, 12), 'K2': (15, 10), 'K3': (8, 9)}), '2025-07-01')
-    change = math.log(smallest_changes(effect, [12]).increase[0])
+    change = math.log(minimum_detectable_change(effect, [12]).increase[0])
     generator, (one, other, _) = np.random.default_rng(1), effect.variances
     ends, _ = t_and_bootstrap(change + generator.normal(0, one**.5, (4000, 12)), generator.normal(0, other**.5, (4000, 12)), draws=2)
     assert (ends[:, 0] > 0).mean() == pytest.approx(.8, abs=.03)
@@ -198,7 +198,7 @@ def test_power_is_what_the_noncentral_t_says():
 
 @pytest.mark.parametrize('wrong, says', [
     ({'changed': 'soon'}, 'is no day'), ({'arms': pd.DataFrame({'location_id': ['W1'], 'arm': ['wet']})}, 'no such arm: wet'),
-    ({'missed': Missed((3, 2), (1, 2))}, 'is no audit'), ({'missed': {'wet': Missed((1, 2), (1, 2))}}, 'no such arm: wet')])
+    ({'missed': FalseNegativeAudit((3, 2), (1, 2))}, 'is no audit'), ({'missed': {'wet': FalseNegativeAudit((1, 2), (1, 2))}}, 'no such arm: wet')])
 def test_wrong_questions_get_an_answer(wrong, says):
     events, deployments, arms = arms_of({'W1': (5, 9), 'K1': (5, 5)})
     with pytest.raises(SurveyError, match=says): before_after(events, deployments, **({'arms': arms, 'changed': '2025-07-01'} | wrong))
@@ -209,7 +209,7 @@ def test_wrong_questions_get_an_answer(wrong, says):
 def test_an_audit_moves_the_effect_and_widens_it_the_less_the_more_was_looked_at():
     survey = arms_of({'W1': (10, 30), 'W2': (20, 40), 'W3': (14, 30), 'K1': (12, 12), 'K2': (15, 10), 'K3': (8, 9)})
     plain = before_after(*survey, '2025-07-01')
-    audits = {looked: {'impact': Missed((looked/10, looked), (3*looked/10, looked))} for looked in (10, 100, 100_000)}
+    audits = {looked: {'impact': FalseNegativeAudit((looked/10, looked), (3*looked/10, looked))} for looked in (10, 100, 100_000)}
     found = {looked: before_after(*survey, '2025-07-01', missed=o) for looked, o in audits.items()}
     for looked, eps in ((100, .02), (100_000, 1e-4)): assert math.log(found[looked].ratio/plain.ratio) == pytest.approx(math.log(.9/.7), abs=eps)
     wide = [math.log(o.high/o.low) for o in found.values()]
@@ -219,14 +219,14 @@ def test_an_audit_moves_the_effect_and_widens_it_the_less_the_more_was_looked_at
 
 def test_a_sample_of_the_removed_says_the_same_as_one_of_the_animals():
     "Of 4,000 removed events 5 % are animals, 1,800 animals were kept: 10 % are missed; its delta method is that of 200/(1,800 + 200)."
-    value, variance = Missed((100, 2000, 4000, 1800), (0, 10**9)).log_recall()
+    value, variance = FalseNegativeAudit((100, 2000, 4000, 1800), (0, 10**9)).log_recall()
     assert -value == pytest.approx(math.log(.9), abs=.002)
     assert variance == pytest.approx((4000/2000)**2*.05*.95/2000, rel=.05)
 
 
 def test_people_are_not_corrected_by_an_audit_of_animals():
     one = simulate_survey(0, arms=3, days=60)
-    audit = {'impact': Missed((10, 100), (30, 100))}
+    audit = {'impact': FalseNegativeAudit((10, 100), (30, 100))}
     asked = one.events, one.deployments, one.arms, one.changed, ['wildlife', HUMAN, 'people']
     plain, full = (effects_table(effects(*asked, missed=o, gaps=one.gaps)) for o in (None, audit))
     assert (full.ratio != plain.ratio).tolist() == [True, False, False]

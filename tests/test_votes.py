@@ -7,26 +7,26 @@ import pytest
 
 from urbanrivers_camtraps.votes.cleaning import MEDIA, Rules, clean
 from urbanrivers_camtraps.foundations.names import normalise_name, read_names
-from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
+from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 from urbanrivers_camtraps.votes.consensus import METHODS, expand_votes, label_votes
 
 
 def fetched(practice, **asked) -> pd.DataFrame:
-    "The observations of a practice site."
-    with serve_practice(practice) as site: return fetch_observations(site, progress=False, **asked).observations
+    "The observations of a practice server."
+    with serve_sandbox(practice) as site: return fetch_observations(site, progress=False, **asked).observations
 
 
 @pytest.fixture(scope='module')
 def june() -> pd.DataFrame:
     "The votes of the real site's size, as the original asked for them."
-    return fetched(make_practice('june-2025'), species=PRACTICE_SPECIES)
+    return fetched(make_sandbox('june-2025'), species=SANDBOX_SPECIES)
 
 
 @pytest.fixture(scope='module', params=[42, 7])
 def small(request):
-    "A small practice site, and its votes."
-    practice = make_practice('small', seed=request.param, width=320, height=240)
+    "A small practice server, and its votes."
+    practice = make_sandbox('small', seed=request.param, width=320, height=240)
     return practice, fetched(practice, reviewed=True)
 
 

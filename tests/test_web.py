@@ -24,7 +24,7 @@ from test_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browse
 from urbanrivers_camtraps.inference.bundle import golden_photographs, read_bundle
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
-from urbanrivers_camtraps.apps.web import WebError, write_site
+from urbanrivers_camtraps.apps.web import WebError, write_web_page
 
 pytestmark = needs_browser
 
@@ -64,7 +64,7 @@ def decisive(bundle_folder, tmp_path_factory) -> Path:
 
 def written(bundle: Path, out: Path, **settings) -> Path:
     "Write a site; skip where npm cannot get the packages, but not where it must."
-    try: return write_site(bundle, out, **settings)
+    try: return write_web_page(bundle, out, **settings)
     except WebError as error:
         if os.environ.get('CI') or 'npm' not in str(error): raise
         pytest.skip(str(error))

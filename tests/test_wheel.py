@@ -54,7 +54,7 @@ def test_rooms_are_in_the_wheel(rooms):
 def test_nothing_but_code_and_licence(wheel):
     tops = {Path(o).parts[0] for o in zipfile.ZipFile(wheel).namelist()}
     assert tops == {PACKAGE, f'{PACKAGE}-{wheel.name.split("-")[1]}.dist-info'}
-    for name in ('site_files/index.html', 'review_files/page.js', 'taxonomy.csv', 'region_chicago.csv', 'camtrap_dp.json'):
+    for name in ('web_files/index.html', 'review_files/page.js', 'taxonomy.csv', 'region_chicago.csv', 'camtrap_dp.json'):
         assert f'{PACKAGE}/{name}' in zipfile.ZipFile(wheel).namelist()
     assert any(o.endswith('/LICENSE') for o in zipfile.ZipFile(wheel).namelist())
 

@@ -32,12 +32,12 @@ def make_site(folder: Path) -> Path:
     "Write a bundle of the network that trains without a hub, and its site."
     from urbanrivers_camtraps.inference.bundle import golden_photographs, write_bundle
     from urbanrivers_camtraps.training.probe import Recipe, make_learner
-    from urbanrivers_camtraps.apps.web import write_site
+    from urbanrivers_camtraps.apps.web import write_web_page
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
         photograph.save(folder/f'{name}.png')
         rows.append({'path': str(folder/f'{name}.png'), 'label': 'abbc'[number % 4], 'split': 'valid' if number % 4 == 3 else 'train'})
-    return write_site(write_bundle(make_learner(pd.DataFrame(rows), Recipe()), folder/'bundle'), folder/'site')
+    return write_web_page(write_bundle(make_learner(pd.DataFrame(rows), Recipe()), folder/'bundle'), folder/'site')
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from urbanrivers_camtraps.votes.cleaning import clean
-from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES
+from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES
 
 
 def million_rows(
@@ -14,8 +14,8 @@ def million_rows(
 ) -> pd.DataFrame: # as `site` gives it
     "Make vote rows as the site has them: half of them blanks, three volunteers in four agreeing."
     rng = np.random.default_rng(0)
-    names = np.array([*PRACTICE_SPECIES, None], object)
-    truth = rng.choice(len(names), photographs, p=[*[.5/len(PRACTICE_SPECIES)]*len(PRACTICE_SPECIES), .5])
+    names = np.array([*SANDBOX_SPECIES, None], object)
+    truth = rng.choice(len(names), photographs, p=[*[.5/len(SANDBOX_SPECIES)]*len(SANDBOX_SPECIES), .5])
     media = np.sort(rng.integers(0, photographs, rows))
     said = np.where(rng.random(rows) < .75, truth[media], rng.integers(0, len(names), rows))
     blank = said == len(names) - 1

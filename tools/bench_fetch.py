@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import requests
 
-from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES
+from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES
 from urbanrivers_camtraps.votes.api import PATH, fetch_observations
 
 
@@ -14,7 +14,7 @@ from urbanrivers_camtraps.votes.api import PATH, fetch_observations
 def slow_site(
     seconds: float = 3.5, # that 1,000 rows take
 ):
-    "Serve the practice site of June 2025 from a process of its own; yield its address."
+    "Serve the practice server of June 2025 from a process of its own; yield its address."
     command = [Path(sys.executable).parent/'camtraps', 'sandbox', '--size', 'june-2025', '--port', '0', '--faults', f'row_delay={seconds}']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try: yield process.stdout.readline().strip().split('=', 1)[1]
@@ -29,7 +29,7 @@ def serial(
     "Read page after page, each over a new connection, and make a table of all votes."
     rows, page, pages = [], 1, 1
     while page <= pages:
-        query = {'species': ','.join(PRACTICE_SPECIES), 'limit': 1000, 'page': page, 'sort': '_id', 'sortDirection': 'asc'}
+        query = {'species': ','.join(SANDBOX_SPECIES), 'limit': 1000, 'page': page, 'sort': '_id', 'sortDirection': 'asc'}
         answer = requests.get(site + PATH, params=query, timeout=60).json()
         for image in answer['images']:
             rows += [{'mediaID': image['mediaID'], 'url': image['publicURL'], **vote} for vote in image['speciesConsensus'] or []]
@@ -43,7 +43,7 @@ def main() -> dict:
         began = time.perf_counter()
         theirs = serial(site)
         between = time.perf_counter()
-        ours = fetch_observations(site, PRACTICE_SPECIES, folder=Path(folder)/'pages', progress=False)
+        ours = fetch_observations(site, SANDBOX_SPECIES, folder=Path(folder)/'pages', progress=False)
         ended = time.perf_counter()
     if len(theirs) != len(ours.observations): raise SystemExit(f'{len(theirs)} rows against {len(ours.observations)}')
     return {'what': f'fetch {ours.about["total"]:,} photographs, 3.5 s per 1,000 rows', 'rival': 'serial loop',

@@ -23,12 +23,12 @@ DRAWN, SIDE = 50, 1024
 def draw(folder: Path) -> list[bytes]:
     "Draw the photographs, or take those that an earlier run drew."
     from urbanrivers_camtraps.foundations.core import atomic_path
-    from urbanrivers_camtraps.foundations.sandbox import draw_photograph, make_practice
+    from urbanrivers_camtraps.foundations.sandbox import draw_photograph, make_sandbox
     rows = None
     for number in range(DRAWN):
         path = folder/f'{number}.jpg'
         if path.exists(): continue
-        if rows is None: rows = list(make_practice('small').media.itertuples())
+        if rows is None: rows = list(make_sandbox('small').media.itertuples())
         with atomic_path(path) as temporary:
             temporary.write_bytes(draw_photograph(rows[number*7], 3648, 2736, quality=(75, 85, 92)[number % 3]))
     return [(folder/f'{o}.jpg').read_bytes() for o in range(DRAWN)]

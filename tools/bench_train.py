@@ -29,8 +29,8 @@ WORKERS = 2
 
 def drawn_labels() -> list[str]:
     "Say what the drawn photographs show."
-    from urbanrivers_camtraps.foundations.sandbox import make_practice
-    return make_practice('small').media.label.iloc[:7*DRAWN:7].tolist()
+    from urbanrivers_camtraps.foundations.sandbox import make_sandbox
+    return make_sandbox('small').media.label.iloc[:7*DRAWN:7].tolist()
 
 
 def write(drawings: list[bytes], labels: list[str], count: int, folder: Path) -> pd.DataFrame:

@@ -29,10 +29,10 @@ def shoot(
 
 def main(demo: Path, folder: Path = Path('nbs/images')) -> None:
     "Serve both and take four pictures."
-    from urbanrivers_camtraps.apps.web import write_site
+    from urbanrivers_camtraps.apps.web import write_web_page
     photograph, port = demo/'bundle'/'examples'/'Branta_canadensis.jpg', 0
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
-        site = write_site(demo/'bundle', Path(work)/'site')
+        site = write_web_page(demo/'bundle', Path(work)/'site')
         handler = type('Quiet', (http.server.SimpleHTTPRequestHandler,), {'log_message': lambda *_: None})
         server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(handler, directory=site))
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Measure what the review's queue finds and gains on the practice sites; the results go into nbs/study: `python tools/study_refine.py`."""
+"""Measure what the review's queue finds and gains on the practice servers; the results go into nbs/study: `python tools/study_refine.py`."""
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from urbanrivers_camtraps.dataset.splits import add_bursts, add_folds, split_pho
 from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
 from urbanrivers_camtraps.images.download import download_photographs
 from urbanrivers_camtraps.review.refinement import found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, teach_once
-from urbanrivers_camtraps.foundations.sandbox import PRACTICE_SPECIES, make_practice, serve_practice
+from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 from urbanrivers_camtraps.training.probe import Recipe, features
 
@@ -19,18 +19,18 @@ WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = range(8)
 FIRST = 100
 #: Site → how it is asked for, and the rules it is cleaned by.
-SITES = {'june': ('june-2025', {'species': PRACTICE_SPECIES}, Rules.june_2025()), 'small': ('small', {'reviewed': True}, Rules())}
+SITES = {'june': ('june-2025', {'species': SANDBOX_SPECIES}, Rules.june_2025()), 'small': ('small', {'reviewed': True}, Rules())}
 SHARES = {'photograph': (.05, .1, .2), 'burst': (.05, .1, .2), 'look-alikes': (.1,)}
 #: As many as a hundred planted errors can be found on the small site with this share alone.
 MORE = {('small', 'photograph'): (.25,), ('small', 'burst'): (.25,)}
 
 
 def photographs_of(site: str) -> pd.DataFrame:
-    "Fetch, clean and split a practice site, with what really is on its photographs; read what an earlier run made."
+    "Fetch, clean and split a practice server, with what really is on its photographs; read what an earlier run made."
     path, (size, asked, rules) = WORK/site/'photographs.parquet', SITES[site]
     if path.exists(): return read_table(path)
-    practice = make_practice(size)
-    with serve_practice(practice) as address:
+    practice = make_sandbox(size)
+    with serve_sandbox(practice) as address:
         observations = fetch_observations(address, progress=False, **asked).observations
         table, _ = download_photographs(clean(observations, rules).labels, WORK/site, max_side=512, progress=False)
     table = add_folds(add_banners(split_photographs(add_bursts(table))))

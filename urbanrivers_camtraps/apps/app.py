@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from ..foundations.predictions import top
 from ..inference.bundle import Bundle, find_bundle, read_bundle
 from ..foundations.core import CamtrapsError, SettingError, folder_name
-from .rate_limit import Gate
+from .rate_limit import RateLimit
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from ..inference.predict import Predictions, predictions_of, write_predictions
 from .visitor_reports import LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report
@@ -296,7 +296,7 @@ def _gate() -> Middleware:
     "Make the gate that the settings ask for; raise `SettingError` where they cannot be read."
     rate, proxy = optional_setting('CAMTRAPS_RATE', '600'), optional_setting('CAMTRAPS_PROXY')
     if not rate.isdecimal() or not int(rate): raise SettingError('is no number of photographs a minute', 'CAMTRAPS_RATE', 'Write such as 600')
-    return Middleware(Gate, rate=int(rate), behind_proxy=proxy.lower() in ('1', 'true', 'yes'))
+    return Middleware(RateLimit, rate=int(rate), behind_proxy=proxy.lower() in ('1', 'true', 'yes'))
 
 # %% ../../nbs/9_apps/94_app.ipynb #78e51061
 def _spare_memory() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..foundations.predictions import WAYS, top
+from ..foundations.predictions import DECISIONS, top
 from ..inference.bundle import Bundle
 from ..foundations.core import NOT_ANIMALS
 from ..inference.predict import Predictions, predictions_of
@@ -21,9 +21,9 @@ from ..inference.predict import Predictions, predictions_of
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b55674
 #: Way → how it is called for CSS, in large, and in a sentence.
 VERDICTS = {
-    WAYS[0]: ('nobody', 'Nobody there', 'The score is above the one from which photographs were found to be empty.'),
-    WAYS[1]: ('sure', 'Sure', 'The score is above the one from which answers were found to be right.'),
-    WAYS[2]: ('ask', 'I am not sure: show it to a volunteer', 'The score is below the one from which answers were found to be right.'),
+    DECISIONS[0]: ('nobody', 'Nobody there', 'The score is above the one from which photographs were found to be empty.'),
+    DECISIONS[1]: ('sure', 'Sure', 'The score is above the one from which answers were found to be right.'),
+    DECISIONS[2]: ('ask', 'I am not sure: show it to a volunteer', 'The score is below the one from which answers were found to be right.'),
     None: ('none', 'A guess', 'Nobody has measured from which score on this model can be trusted, so nothing is promised.')}
 
 
@@ -33,7 +33,7 @@ def verdict(
 ) -> tuple[str, str, str]: # as in `VERDICTS`
     "Say how far an answer can be trusted."
     way = predictions_of(bundle, [('', scores)]).table.way[0]
-    return VERDICTS[way if way != WAYS[2] or bundle.thresholds else None]
+    return VERDICTS[way if way != DECISIONS[2] or bundle.thresholds else None]
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:
@@ -143,7 +143,7 @@ def summary_html(
 #: Width and height of a thumbnail, and of its two lines of text.
 THUMBNAIL, TEXT_HEIGHT = (240, 180), 44
 #: Colour of the mark beside an answer, by the way it goes.
-MARKS = {WAYS[0]: '#8C8C8C', WAYS[1]: '#009E73', WAYS[2]: '#E69F00'}
+MARKS = {DECISIONS[0]: '#8C8C8C', DECISIONS[1]: '#009E73', DECISIONS[2]: '#E69F00'}
 
 
 def thumbnail(

@@ -17,7 +17,7 @@ from ..images.banners import plot_banners
 from ..votes.cleaning import plot_class_counts, plot_funnel
 from ..foundations.core import HUMAN, VEHICLE, TableError, atomic_path, need_columns, read_table
 from ..foundations.pages import COLORS, html_page, plot_style, table_html
-from ..evaluation.metrics import Section, figure_section
+from ..evaluation.metrics import Section, plot_section
 from ..images.photograph import open_photograph
 from ..foundations.names import common_name
 
@@ -159,7 +159,7 @@ def _kept_sections(data: Path) -> list[Section]:
         funnel, dropped = read_table(data/'funnel.parquet'), read_table(data/'dropped.parquet')
         rows = dropped[~dropped.label.isin([HUMAN, VEHICLE])].groupby('step', sort=False).head(3)
         rows = rows.assign(media_id=rows.media_id.str[:8] + '…')[['step', 'label', 'count', 'votes', 'deployment', 'media_id']]
-        heading, text, figure = figure_section('From votes to labels', 'Rows kept and dropped at each step.', plot_funnel(funnel))
+        heading, text, figure = plot_section('From votes to labels', 'Rows kept and dropped at each step.', plot_funnel(funnel))
         account = table_html(funnel) + '<h3>Some of the rows left behind</h3>' + table_html(rows.astype(object).fillna('–'))
         sections += [(heading, text, figure + account)]
     for name, heading, text in (
@@ -173,14 +173,14 @@ def _kept_sections(data: Path) -> list[Section]:
 # %% ../../nbs/3_dataset/33_card.ipynb #6bc78bf5
 def _set_sections(photographs: pd.DataFrame) -> list[Section]:
     "Show the data set itself: classes, places, votes, hours, photographs."
-    sections = [figure_section('The photographs', 'A few of each class, from as many places as there are. People are not shown.',
+    sections = [plot_section('The photographs', 'A few of each class, from as many places as there are. People are not shown.',
                                plot_samples(photographs), photographs=True)]
     if 'location' in photographs:
-        sections += [figure_section('Classes by location', 'A class that stands at one place only cannot be told from its background.', plot_by_location(photographs))]
-    else: sections += [figure_section('Classes', 'Photographs a class.', plot_class_counts(photographs))]
+        sections += [plot_section('Classes by location', 'A class that stands at one place only cannot be told from its background.', plot_by_location(photographs))]
+    else: sections += [plot_section('Classes', 'Photographs a class.', plot_class_counts(photographs))]
     if {'votes', 'confidence'} <= set(photographs):
-        sections += [figure_section('How sure the volunteers were', 'Votes behind each label, and the confidence that follows from all votes.', plot_votes(photographs))]
-    if 'timestamp' in photographs: sections += [figure_section('At which hours', 'A burst counts once.', plot_activity(photographs))]
+        sections += [plot_section('How sure the volunteers were', 'Votes behind each label, and the confidence that follows from all votes.', plot_votes(photographs))]
+    if 'timestamp' in photographs: sections += [plot_section('At which hours', 'A burst counts once.', plot_activity(photographs))]
     return sections
 
 # %% ../../nbs/3_dataset/33_card.ipynb #297a21d7
@@ -189,11 +189,11 @@ def _oddities(photographs: pd.DataFrame, data: Path) -> list[Section]:
     sections = []
     if 'banner_top' in photographs:
         text = 'Edges of one photograph a deployment: what is beyond the line is cut off before anything is learned or predicted.'
-        sections += [figure_section('Banners', text, plot_banners(photographs), photographs=True)]
+        sections += [plot_section('Banners', text, plot_banners(photographs), photographs=True)]
     if (data/'near_duplicates.parquet').exists() and len(pairs := read_table(data/'near_duplicates.parquet')):
         pairs['labels'] = np.where(pairs.label == pairs.other_label, 'same', 'two')
         counted = pairs.groupby(['where', 'labels']).size().rename('pairs').reset_index()
-        heading, text, figure = figure_section('All but the same', 'Pairs that a perceptual hash cannot tell apart, those with two labels first. Pairs of one occasion '
+        heading, text, figure = plot_section('All but the same', 'Pairs that a perceptual hash cannot tell apart, those with two labels first. Pairs of one occasion '
                                                '(one deployment, within an hour) are one group for splitting; the others are only reported.',
                                                plot_pairs(photographs, pairs), photographs=True)
         sections += [(heading, text, figure + table_html(counted))]

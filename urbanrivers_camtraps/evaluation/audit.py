@@ -30,7 +30,7 @@ class AuditError(CamtrapsError):
 
 # %% ../../nbs/5_evaluation/54_audit.ipynb #60c290d0
 def _audited(photographs: pd.DataFrame) -> pd.DataFrame:
-    "Leave the frozen test set out, and check that there is something to audit."
+    "Leave the held-out test set out, and check that there is something to audit."
     rows = need_columns(photographs, ('media_id', 'path', 'label'), 'photographs')
     if 'split' in rows: rows = rows[~rows.split.isin(['test'])]
     unknown = rows.label.isna().sum()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Unit', 'LINES', 'CANDIDATES', 'SPARE', 'FilterError', 'units_needed', 'allowed_losses', 'BlankFilter', 'blank_filter',
-           'hours_saved', 'filter_curve', 'removed_at', 'lost_by_class', 'plot_filter', 'sure_threshold', 'ways_out',
-           'filter_section']
+           'hours_saved', 'filter_curve', 'removed_at', 'lost_by_class', 'plot_filter', 'sure_threshold',
+           'decision_counts', 'filter_section']
 
 # %% ../../nbs/5_evaluation/53_blank_filter.ipynb #084ebb63
 import math
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from ..foundations.predictions import WAYS, answer_scores, blank_scores, decide, is_removed
+from ..foundations.predictions import DECISIONS, answer_scores, blank_scores, decide, is_removed
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, need_columns
 from ..foundations.pages import COLORS, figure_html, plot_style, table_html
 from ..dataset.splits import GROUPS, groups
@@ -296,7 +296,7 @@ def sure_threshold(
     return found
 
 # %% ../../nbs/5_evaluation/53_blank_filter.ipynb #e0f3a7ef
-def ways_out(
+def decision_counts(
     predictions: pd.DataFrame, # with `label, prediction, score, scores`, and the classes' order in `.attrs['classes']`
     blank: float | None, # as `decide` takes it
     sure: float | None, # as `decide` takes it
@@ -305,9 +305,9 @@ def ways_out(
     "Count the photographs on each way, and how many of them go it rightly."
     way, weights = decide(predictions, blank, sure).to_numpy(), at_blank_share(predictions, share).to_numpy()
     label = predictions.label.to_numpy()
-    right = {WAYS[0]: label == BLANK, WAYS[1]: label == predictions.prediction.to_numpy()}
+    right = {DECISIONS[0]: label == BLANK, DECISIONS[1]: label == predictions.prediction.to_numpy()}
     rows = []
-    for name in WAYS:
+    for name in DECISIONS:
         on = way == name
         known = name in right and on.any()
         rows.append({'way': name, 'photographs': on.sum(), 'share': weights[on].sum()/weights.sum(),
@@ -360,7 +360,7 @@ def filter_section(
     chosen, sure, said = _promised(predictions, recall, confidence, unit)
     threshold = removed_at(predictions).threshold[0] if chosen is None else chosen.threshold
     figure = figure_html(plot_filter(predictions, chosen), 'Blank photographs removed against animal photographs lost, in all and by class')
-    lost, ways = lost_by_class(predictions, threshold), ways_out(predictions, chosen.threshold if chosen else None, sure)
+    lost, ways = lost_by_class(predictions, threshold), decision_counts(predictions, chosen.threshold if chosen else None, sure)
     ways = ways.rename(columns={'share': f'share, {RIVER:.0%} blank', 'right': f'right, {RIVER:.0%} blank'})
     ways = table_html(ways).replace('NaN', '–')
     body = (figure + table_html(_threshold_table(predictions, chosen)).replace('NaN', '–') + f'<h3>Lost of each class at {_written(threshold)}</h3>'

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CLASS_FIGURES', 'RIVER', 'BLANK_SHARES', 'FIGURES', 'Section', 'EvaluateError', 'error_rate', 'majority_error',
            'macro_recall', 'group_interval', 'group_codes', 'per_class', 'confusion_matrix', 'at_blank_share',
-           'intervals', 'figures_at', 'plot_confusion', 'plot_recall', 'top_losses', 'plot_predictions', 'coin_test',
-           'Comparison', 'compare_runs', 'strangers', 'shared_frames', 'learning_curve', 'plot_learning_curve',
-           'figure_section', 'banner_section', 'share_section', 'comparison_section', 'stranger_section',
-           'learning_section', 'report_sections', 'write_report']
+           'intervals', 'figures_at', 'plot_confusion', 'plot_recall', 'top_losses', 'plot_predictions', 'sign_test',
+           'Comparison', 'compare_runs', 'unknown_class_metrics', 'multi_species_frames', 'learning_curve',
+           'plot_learning_curve', 'plot_section', 'banner_section', 'share_section', 'comparison_section',
+           'unknown_class_section', 'learning_section', 'report_sections', 'write_report']
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #afc9ea82
 import math, warnings
@@ -292,7 +292,7 @@ def top_losses(
     predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
     count: int = 12, # photographs wanted
 ) -> pd.DataFrame: # the same columns with `label_score` and `loss`, the highest loss first
-    "Choose the photographs whose label the model believed least; labels it does not know are left out (see `strangers`)."
+    "Choose the photographs whose label the model believed least; labels it does not know are left out (see `unknown_class_metrics`)."
     scores, classes = score_matrix(predictions)
     code = pd.Index(classes).get_indexer(predictions.label)
     given = scores[np.arange(len(scores)), code].astype(float)
@@ -323,7 +323,7 @@ def plot_predictions(
     return figure
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #fba4915a
-def coin_test(
+def sign_test(
     one: int, # how often it fell on one side
     other: int, # and on the other
 ) -> float: # between 0 and 1; 1 where it was never thrown
@@ -400,8 +400,8 @@ def compare_runs(
         sums = np.stack([np.bincount(code, gain), np.bincount(code)], 1)
         low, high = group_interval(sums, lambda o: o[:, 0]/o[:, 1])
         votes = int((sums[:, 0] < 0).sum()), int((sums[:, 0] > 0).sum())
-    return Comparison(counts, float(gain.mean()), float(low), float(high), coin_test((gain < 0).sum(), (gain > 0).sum()),
-                      votes, None if votes is None else coin_test(*votes), changed)
+    return Comparison(counts, float(gain.mean()), float(low), float(high), sign_test((gain < 0).sum(), (gain > 0).sum()),
+                      votes, None if votes is None else sign_test(*votes), changed)
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #e31e5394
 def _answers(group: pd.DataFrame, sure: float) -> dict[str, object]:
@@ -411,7 +411,7 @@ def _answers(group: pd.DataFrame, sure: float) -> dict[str, object]:
             'score': group.score.mean(), 'sure': (group.score >= sure).mean()}
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #936aa40c
-def strangers(
+def unknown_class_metrics(
     predictions: pd.DataFrame, # with `label, prediction, score`
     known: Iterable[str] | None = None, # classes that the model knows, () for none of these; by default those in `.attrs['classes']`
     sure: float = .9, # score from which an answer is taken without a volunteer
@@ -426,7 +426,7 @@ def strangers(
     return table.sort_values('photographs', ascending=False, kind='stable', ignore_index=True)
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #cdaaac43
-def shared_frames(
+def multi_species_frames(
     frames: pd.DataFrame, # with `labels` (all species in the photograph), `prediction, score`
     sure: float = .9, # score from which an answer is taken without a volunteer
 ) -> pd.DataFrame: # one row a set of species: `species, photographs, one_of_them, answers, score, sure`
@@ -522,7 +522,7 @@ def plot_learning_curve(
 Section = tuple[str, str, str]
 
 
-def figure_section(
+def plot_section(
     heading: str, # of the section
     text: str, # what to see in it
     figure: plt.Figure, # drawn; closed afterwards
@@ -541,7 +541,7 @@ def banner_section(
     counted = ', '.join(f'{how[o]:,} {said}' for o, said in words.items() if o in how)
     text = (f'The network never saw the rows beyond the line; their share of the height stands beside. Photographs by how '
             f'it was decided: {counted}. Photographs of people are not shown.')
-    return figure_section('Where the banners are cut off', text, plot_banners(photographs), photographs=True)
+    return plot_section('Where the banners are cut off', text, plot_banners(photographs), photographs=True)
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #0f0c8a89
 def _with_interval(table: pd.DataFrame, figure: str) -> pd.Series:
@@ -596,16 +596,16 @@ def comparison_section(
     return heading, str(comparison), table_html(counts) + '<h3>Photographs whose answer changed</h3>' + table_html(changed)
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #e023033d
-def stranger_section(
+def unknown_class_section(
     predictions: pd.DataFrame, # of photographs whose `label` the model does not know, with `prediction, score`
     known: Iterable[str] | None = None, # classes that the model knows; by default those in `.attrs['classes']`
     frames: pd.DataFrame | None = None, # photographs of several species: `labels, prediction, score`
     sure: float = .9, # score from which an answer is taken without a volunteer
 ) -> Section:
     "Make the section that shows what the model does with what it never learned."
-    body = table_html(strangers(predictions, known, sure), digits=2)
+    body = table_html(unknown_class_metrics(predictions, known, sure), digits=2)
     if frames is not None:
-        shared = shared_frames(frames, sure).rename(columns={'one_of_them': 'one of them'})
+        shared = multi_species_frames(frames, sure).rename(columns={'one_of_them': 'one of them'})
         body += '<h3>Several species in one photograph</h3>' + table_html(shared, digits=2)
     text = (f'Classes it was never shown: every answer is wrong. Sure: share of answers with a score of {sure:g} or more, '
             'which nobody would look at again.')
@@ -620,7 +620,7 @@ def learning_section(
     text = (f'Photographs a class needs for a recall of {recall:g}, if its error goes on falling as it did. '
             'Rough, and more likely too low, since no floor is known.')
     table = learning_curve(points, recall)[['label', 'train_photographs', 'error', 'said']]
-    heading, text, figure = figure_section('How many more photographs?', text, plot_learning_curve(points, recall))
+    heading, text, figure = plot_section('How many more photographs?', text, plot_learning_curve(points, recall))
     return heading, text, figure + table_html(table, digits=2)
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #e029ef31
@@ -637,9 +637,9 @@ def report_sections(
     return [
         ('Class by class', text, figure_html(plot_recall(predictions, groups), 'Recall and precision of each class') + classes),
         *([share_section(predictions, taken_on, groups)] if blanks else []),
-        figure_section('What is taken for what', f'Taken on: {taken_on}. The diagonal is right; colour is the share of the row.',
+        plot_section('What is taken for what', f'Taken on: {taken_on}. The diagonal is right; colour is the share of the row.',
                        plot_confusion(predictions)),
-        figure_section('Photographs and predictions',
+        plot_section('Photographs and predictions',
                        f'From: {taken_on}. The surest errors first: they are the model\'s blind spots or wrong labels. '
                        'Photographs of people are not shown.', plot_predictions(predictions), photographs=True)]
 

@@ -18,7 +18,7 @@ from ..foundations.core import CamtrapsError, need_columns
 from ..evaluation.metrics import group_codes, group_interval, top_losses
 from ..foundations.predictions import score_matrix
 from ..foundations.pages import COLORS, plot_style
-from .queue import likely_wrong, make_ledger, queue
+from .queue import likely_wrong, opinions_table, queue
 from ..training.probe import Recipe, check_open, fit_head, head_scores
 
 # %% ../../nbs/7_review/73_refinement.ipynb #e03fd22c
@@ -92,7 +92,7 @@ def second_round(
     recipe: Recipe = Recipe(), # settings of the head
 ) -> pd.DataFrame: # as `first`
     "Predict again, out of fold, with heads that the probably wrong labels of the first round did not teach, and average the log scores."
-    wrong = photographs.media_id.isin(first.media_id[likely_wrong(make_ledger(first))]).to_numpy()
+    wrong = photographs.media_id.isin(first.media_id[likely_wrong(opinions_table(first))]).to_numpy()
     again = head_out_of_fold(photographs, taken, recipe, wrong)
     scores = np.sqrt(score_matrix(first)[0]*score_matrix(again)[0])
     return _with_scores(first, scores/scores.sum(1, keepdims=True), first.attrs['classes'])
@@ -110,7 +110,7 @@ def review_orders(
 ) -> dict[str, pd.Series]: # name of `ORDERS` → media_ids, those to look at first in front
     "Give the orders in which one could look at the photographs again."
     first = head_out_of_fold(photographs, taken, recipe)
-    ledger, again = make_ledger(first, photographs=photographs), make_ledger(second_round(photographs, taken, first, recipe), photographs=photographs)
+    ledger, again = opinions_table(first, photographs=photographs), opinions_table(second_round(photographs, taken, first, recipe), photographs=photographs)
     orders = [queue(again, 'label_error'), *(queue(ledger, o) for o in ('label_error', 'both', 'teach')), top_losses(first, len(first)),
               first.sample(frac=1, random_state=seed)]
     return {name: table.media_id.reset_index(drop=True) for name, table in zip(ORDERS, orders)}
@@ -242,6 +242,6 @@ def teach_once(
     head = fit_head(taken[start], pd.Index(classes).get_indexer(photographs.label[start]), len(classes), recipe.strength)
     open_rows = _with_scores(photographs[pool].drop(columns=['label', 'fold', 'split']), head_scores(taken[pool], *head), classes)
     orders = {'not taught': [], 'chance': open_rows.media_id.sample(frac=1, random_state=seed), 'highest entropy': _entropy_order(open_rows),
-              'teach': queue(make_ledger(labelled, unlabelled=open_rows), 'teach').media_id, 'all labelled': open_rows.media_id}
+              'teach': queue(opinions_table(labelled, unlabelled=open_rows), 'teach').media_id, 'all labelled': open_rows.media_id}
     return pd.concat([_judged(photographs, photographs.label, taken, start | (photographs.media_id.isin(media if arm == 'all labelled' else media[:first])
                       & pool).to_numpy(), recipe, arm) for arm, media in orders.items()], ignore_index=True)

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['EPOCH', 'DAY', 'Overlaps', 'VISITORS', 'WILDLIFE', 'ALL_PEOPLE', 'ARM_COLORS', 'NAMED', 'DEGREE', 'HORIZON',
-           'SurveyError', 'working_time', 'camera_days', 'effort_problems', 'suspected_gaps', 'Missed', 'Simulated',
-           'simulate_survey', 'events_outside', 'rates', 'plot_effort', 'plot_months', 'plot_map', 'is_day', 'activity',
-           'plot_hours', 'chao', 'Accumulation', 'accumulation', 'plot_accumulation', 'Effect', 'smallest_changes',
-           'before_after', 'plot_effect', 't_and_bootstrap', 'effects', 'effects_table', 'write_survey']
+           'SurveyError', 'camera_operation', 'camera_days', 'effort_problems', 'suspected_outages',
+           'FalseNegativeAudit', 'Simulated', 'simulate_survey', 'events_outside', 'rates', 'plot_effort',
+           'plot_months', 'plot_map', 'is_day', 'activity', 'plot_hours', 'chao', 'Accumulation', 'accumulation',
+           'plot_accumulation', 'Effect', 'minimum_detectable_change', 'before_after', 'plot_effect', 't_and_bootstrap',
+           'effects', 'effects_table', 'write_survey']
 
 # %% ../../nbs/8_survey/88_report.ipynb #adeab7cc
 import html, math
@@ -28,7 +29,7 @@ from scipy.optimize import brentq
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, need_columns
 from .deployments import TIME_ZONE, moment, moments
 from ..foundations.pages import COLORS, html_page, plot_style, table_html
-from ..evaluation.metrics import Section, figure_section
+from ..evaluation.metrics import Section, plot_section
 from ..foundations.names import common_name
 
 # %% ../../nbs/8_survey/88_report.ipynb #9c80bf49
@@ -83,7 +84,7 @@ def _with_ends(deployments: pd.DataFrame, photographs: pd.DataFrame | None) -> p
     return table
 
 # %% ../../nbs/8_survey/88_report.ipynb #32ffd03d
-def working_time(
+def camera_operation(
     deployments: pd.DataFrame, # `deployment_id, start, end` in UTC; where known `location_id, location, latitude, longitude, from_photographs`
     gaps: pd.DataFrame | None = None, # `deployment_id, start, end`: when a camera did not work; without a time zone, by the local clock
     photographs: pd.DataFrame | None = None, # `deployment_id, timestamp` of all, blanks too: they tell the ends that nobody knows
@@ -140,15 +141,15 @@ def _check_by(by: Iterable[str], stretches: pd.DataFrame) -> list[str]:
 
 # %% ../../nbs/8_survey/88_report.ipynb #47e1a38b
 def camera_days(
-    deployments: pd.DataFrame, # see `working_time`, which may have made it
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`, which may have made it
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     by: Iterable[str] = ('location_id', 'month'), # columns of the deployments, and `month`; empty: all together
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     overlaps: Overlaps = 'once', # how often time counts in which a location has two deployments; by deployment each counts for itself
     time_zone: str = TIME_ZONE, # whose months
 ) -> pd.DataFrame: # `by`, and `camera_days`; only what has any
     "Sum effort up in days of 24 hours."
-    stretches = working_time(deployments, gaps, photographs, time_zone)
+    stretches = camera_operation(deployments, gaps, photographs, time_zone)
     by = _check_by(by, stretches)
     stretches = _counted(stretches, overlaps, by)
     if stretches.empty: return pd.DataFrame(columns=[*by, 'camera_days']).astype({'camera_days': float})
@@ -161,13 +162,13 @@ def camera_days(
 
 # %% ../../nbs/8_survey/88_report.ipynb #1a83f121
 def effort_problems(
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     time_zone: str = TIME_ZONE, # of the local clock
 ) -> pd.DataFrame: # `deployment_id, problem, days`, the days concerned where they can be told
     "List what had to be assumed about the effort, or left out of it."
-    table, stretches = _with_ends(deployments, photographs), working_time(deployments, gaps, photographs, time_zone)
+    table, stretches = _with_ends(deployments, photographs), camera_operation(deployments, gaps, photographs, time_zone)
     apart = stretches.assign(days=(stretches.end - stretches.start)/DAY).groupby('deployment_id').days.sum()
     once = _once(stretches)
     shared = apart - ((once.end - once.start)/DAY).groupby(once.deployment_id).sum().reindex(apart.index, fill_value=0)
@@ -187,15 +188,15 @@ def effort_problems(
     return pd.concat([o.astype({'days': float}) for o in found if len(o)] or found[:1], ignore_index=True)
 
 # %% ../../nbs/8_survey/88_report.ipynb #16e3e380
-def suspected_gaps(
-    deployments: pd.DataFrame, # see `working_time`; pass what it made, so that known gaps are not suspected again
+def suspected_outages(
+    deployments: pd.DataFrame, # see `camera_operation`; pass what it made, so that known gaps are not suspected again
     photographs: pd.DataFrame, # `deployment_id, timestamp` of all that were taken, blanks too
     days: float = 7, # without any photograph
 ) -> pd.DataFrame: # `deployment_id, start, end, days`, fit to be put among the gaps
     "List when a camera took no photograph for more than so many days."
     taken = moments(need_columns(photographs, ('deployment_id', 'timestamp'), 'photographs').timestamp, 'photographs')
     taken, found = {key: o.sort_values() for key, o in taken.groupby(_keys(photographs.deployment_id))}, []
-    for row in working_time(deployments, photographs=photographs).itertuples():
+    for row in camera_operation(deployments, photographs=photographs).itertuples():
         inside = taken.get(row.deployment_id, pd.Series([], dtype='datetime64[us, UTC]'))
         at = [row.start, *inside[(inside > row.start) & (inside < row.end)], row.end]
         found += [(row.deployment_id, one, other, (other - one)/DAY) for one, other in zip(at, at[1:]) if other - one > days*DAY]
@@ -203,7 +204,7 @@ def suspected_gaps(
 
 # %% ../../nbs/8_survey/88_report.ipynb #99ca85ee
 @dataclass(frozen=True)
-class Missed:
+class FalseNegativeAudit:
     "What an audit found that the blank filter missed. Count events, the unit of the rates: an event is missed if none of its photographs is kept."
     before: tuple # (missed, looked at), of animal events; or (animals, looked at, removed, kept): animals found in a sample of the removed
     after: tuple # the same, after the change
@@ -240,7 +241,7 @@ class Simulated:
     gaps: pd.DataFrame
     arms: pd.DataFrame # `location, arm`
     changed: str # day of the change
-    missed: Missed | dict[str, Missed] | None # what an audit found
+    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None # what an audit found
     truth: float # factor by which wildlife changed at the impact locations
 
 # %% ../../nbs/8_survey/88_report.ipynb #8ac00274
@@ -287,7 +288,7 @@ def simulate_survey(
         if animal: seen = generator.binomial(seen, kept)
         place, day = (np.repeat(o, seen.ravel()) for o in np.indices(seen.shape).reshape(2, -1))
         rows.append(pd.DataFrame({'place': place, 'day': day, 'label': label, 'hour': (hour + generator.vonmises(0, keeps, len(day))*12/np.pi) % 23.9}))
-    audits = {o: Missed(*((int(generator.binomial(looked, share)), looked) for share in pair)) for o, pair in shares.items()}
+    audits = {o: FalseNegativeAudit(*((int(generator.binomial(looked, share)), looked) for share in pair)) for o, pair in shares.items()}
     audit = None if missed is None else audits if isinstance(missed, dict) else audits['impact']
     arm = pd.DataFrame({'location': deployments.location[:2*arms], 'arm': np.where(impact[:, 0], 'impact', 'control')})
     return Simulated(_simulated_events(pd.concat(rows), deployments, first, 2*days), deployments, gaps, arm, str((first + days*DAY).date()), audit, change)
@@ -344,13 +345,13 @@ def _with_place(table: pd.DataFrame) -> pd.DataFrame:
 # %% ../../nbs/8_survey/88_report.ipynb #f0d3fa5c
 def events_outside(
     events: pd.DataFrame, # `event_id, deployment_id, label, start, …`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     time_zone: str = TIME_ZONE, # of the local clock
 ) -> pd.DataFrame: # the events with a `reason`
     "List the events that have no effort, and why."
-    whole, found = working_time(deployments, None, photographs, time_zone), _placed(events, working_time(deployments, gaps, photographs, time_zone))
+    whole, found = camera_operation(deployments, None, photographs, time_zone), _placed(events, camera_operation(deployments, gaps, photographs, time_zone))
     left, known = found.deployment_id.map(whole.groupby('deployment_id').end.max()), found.deployment_id.map(whole.groupby('deployment_id').start.min())
     listed = found.deployment_id.isin(_keys(deployments.deployment_id))
     reason = np.select([found.start.isna(), ~listed, known.isna(), found.start < known, found.start > left],
@@ -392,15 +393,15 @@ def _ratio(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 # %% ../../nbs/8_survey/88_report.ipynb #4e896a65
 def rates(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     by: Iterable[str] = ('location_id', 'month'), # columns of the deployments, and `month`; empty: all together
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     overlaps: Overlaps = 'once', # see `camera_days`
     time_zone: str = TIME_ZONE, # whose months
 ) -> pd.DataFrame: # `label`, `by`, `events, camera_days, rate`, its 95 % interval over locations `low, high`, and their number `locations`
     "Give events per 100 camera-days of every label and of `wildlife` and `people`: zero where nothing came, missing where nobody watched."
-    stretches = _with_place(working_time(deployments, gaps, photographs, time_zone))
+    stretches = _with_place(camera_operation(deployments, gaps, photographs, time_zone))
     by, found = _check_by(by, stretches), _with_totals(_with_date(_inside(events, stretches), 'month', time_zone))
     if stretches.empty: return pd.DataFrame(columns=['label', *by, 'events', 'camera_days', 'rate', 'low', 'high', 'locations'])
     fine = list(dict.fromkeys([*by, 'place']))
@@ -415,14 +416,14 @@ def rates(
 
 # %% ../../nbs/8_survey/88_report.ipynb #820e79f7
 def plot_effort(
-    deployments: pd.DataFrame, # see `working_time`, which may have made it
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`, which may have made it
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     arms: pd.DataFrame | None = None, # `location, arm`: colours
     changed: str | None = None, # day of the change, drawn as a line
     time_zone: str = TIME_ZONE, # of the local clock
 ) -> plt.Figure:
     "Draw when each location was watched."
-    stretches = _with_arm(working_time(deployments, gaps, time_zone=time_zone), arms)
+    stretches = _with_arm(camera_operation(deployments, gaps, time_zone=time_zone), arms)
     stretches['name'] = stretches.location.fillna(stretches.place).astype(str)
     order = {'impact': 0, 'control': 1}
     names = stretches.drop_duplicates('name').assign(of=lambda o: o.arm.map(order).fillna(2)).sort_values(['of', 'name'])[['name', 'arm']]
@@ -483,15 +484,15 @@ def _mark_change(ax: plt.Axes, changed: str | tuple | None, time_zone: str, insi
 # %% ../../nbs/8_survey/88_report.ipynb #71dd762a
 def plot_months(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     arms: pd.DataFrame | None = None, # `location, arm`: one line each
     changed: str | None = None, # day of the change
     labels: Iterable[str] = (WILDLIFE, ALL_PEOPLE), # one panel each
     time_zone: str = TIME_ZONE, # whose months
 ) -> plt.Figure:
     "Draw events per 100 camera-days by month, with intervals over locations where there are several."
-    stretches = _with_arm(working_time(deployments, gaps, time_zone=time_zone), arms)
+    stretches = _with_arm(camera_operation(deployments, gaps, time_zone=time_zone), arms)
     stretches['arm'], labels = stretches.arm.fillna('all' if arms is None else 'neither'), list(labels)
     table = rates(events, stretches, by=('arm', 'month'), time_zone=time_zone)
     table['at'] = pd.to_datetime(table.month) + pd.Timedelta(days=14)
@@ -551,15 +552,15 @@ def _label_points(ax: plt.Axes, points: np.ndarray, names: Iterable[str], radii:
 # %% ../../nbs/8_survey/88_report.ipynb #d8ddd2ef
 def plot_map(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     arms: pd.DataFrame | None = None, # `location, arm`: colours
     label: str = WILDLIFE, # a label, `wildlife` or `people`
     digits: int = 3, # of the coordinates
     time_zone: str = TIME_ZONE, # of the local clock
 ) -> plt.Figure:
     "Draw locations as circles whose area is the rate; those without coordinates are named below."
-    stretches = _with_arm(working_time(deployments, gaps, time_zone=time_zone), arms)
+    stretches = _with_arm(camera_operation(deployments, gaps, time_zone=time_zone), arms)
     table = rates(events, stretches, by='place', time_zone=time_zone)
     spot = stretches.groupby('place').agg({'latitude': 'mean', 'longitude': 'mean', 'location': 'first', 'arm': 'first'}).round(digits)
     table = table[table.label == label].merge(spot.reset_index(), on='place')
@@ -617,13 +618,13 @@ def is_day(
 # %% ../../nbs/8_survey/88_report.ipynb #e4bc6e82
 def activity(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     time_zone: str = TIME_ZONE, # of the clock
 ) -> pd.DataFrame: # `label, hour, light, events`: `light` is day, night or not known; only what has any
     "Count events by hour of the day, of every label and of `wildlife` and `people`."
-    found = _inside(events, working_time(deployments, gaps, photographs, time_zone))
+    found = _inside(events, camera_operation(deployments, gaps, photographs, time_zone))
     light = is_day(found.start, found.latitude, found.longitude).astype(object).map({True: 'day', False: 'night'}).fillna('not known')
     found = _with_totals(found.assign(hour=found.start.dt.tz_convert(time_zone).dt.hour, light=light))
     return found.groupby(['label', 'hour', 'light']).size().rename('events').reset_index()
@@ -631,7 +632,7 @@ def activity(
 # %% ../../nbs/8_survey/88_report.ipynb #ebddb098
 def _night_share(deployments: pd.DataFrame, time_zone: str) -> np.ndarray | None: # one a quarter of an hour
     "Say how often it was night at each time of the day, over the dates and the middle of a survey."
-    stretches = working_time(deployments, time_zone=time_zone)
+    stretches = camera_operation(deployments, time_zone=time_zone)
     place = stretches[['latitude', 'longitude']].mean()
     if stretches.empty or place.isna().any(): return None
     days = pd.date_range(stretches.start.min(), stretches.end.max(), periods=24).tz_convert(time_zone).tz_localize(None).normalize()
@@ -643,8 +644,8 @@ def _night_share(deployments: pd.DataFrame, time_zone: str) -> np.ndarray | None
 # %% ../../nbs/8_survey/88_report.ipynb #4d84e990
 def plot_hours(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     count: int = 9, # panels, the labels with the most events first
     time_zone: str = TIME_ZONE, # of the clock
 ) -> plt.Figure:
@@ -713,16 +714,16 @@ class Accumulation:
 # %% ../../nbs/8_survey/88_report.ipynb #5596dfde
 def accumulation(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     orders: int = 200, # that are drawn
     whole: bool = False, # whether a location's days stay together: shows how much a new location adds
     seed: int = 0, # same seed, same curve
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     time_zone: str = TIME_ZONE, # whose days
 ) -> Accumulation:
     "Add location-days up in random order, and count the species met so far; people and boats are no species."
-    stretches = _with_place(working_time(deployments, gaps, photographs, time_zone))
+    stretches = _with_place(camera_operation(deployments, gaps, photographs, time_zone))
     days = _location_days(stretches, time_zone)
     found = _with_date(_inside(events, stretches), 'day', time_zone)
     found = found[~found.label.isin(NOT_ANIMALS)]
@@ -853,10 +854,10 @@ def _limits(effect: Effect) -> str:
     "Say what so few locations can show."
     impact, control = _arms(effect)
     if np.isnan(effect.low): return ''
-    up = smallest_changes(effect, [(impact, control)]).increase[0]
+    up = minimum_detectable_change(effect, [(impact, control)]).increase[0]
     said = f'A change is found four times in five only from a factor of {_factor(up)} upwards or {_factor(1/up)} downwards.'
     if min(impact, control) >= 10: return said
-    ten = smallest_changes(effect, [10]).increase[0]
+    ten = minimum_detectable_change(effect, [10]).increase[0]
     said += f' That is what fewer than ten locations an arm can show; ten, if they vary like these, would show {_factor(ten)} or {_factor(1/ten)}.'
     ways = math.comb(impact + control, impact)
     return said + (f' With {impact} and {control}, permuting cannot give a p below {2/ways:.2g}.' if 2/ways > .05 else '')
@@ -886,7 +887,7 @@ def _detectable(error: float, degrees: float, power: float = .8) -> float:
     return brentq(short, 0, (limit + 5)*error*3)
 
 # %% ../../nbs/8_survey/88_report.ipynb #66daa365
-def smallest_changes(
+def minimum_detectable_change(
     effect: Effect, # whose locations tell how much locations vary
     locations: Iterable[int | tuple[int, int]] = (2, 3, 5, 10, 20), # an arm, or (impact, control)
     power: float = .8, # chance to find it
@@ -949,10 +950,10 @@ def _season_gap(stretches: pd.DataFrame, used: pd.DataFrame, ends: list[pd.Times
     return float(max(gaps))
 
 # %% ../../nbs/8_survey/88_report.ipynb #1227932f
-def _corrections(missed: Missed | dict[str, Missed] | None) -> tuple[dict[str, tuple[float, float]], tuple[float, float], str]:
+def _corrections(missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None) -> tuple[dict[str, tuple[float, float]], tuple[float, float], str]:
     "Give value and variance by which each arm, and the effect, must be corrected, and how they were audited."
     if missed is None: return dict.fromkeys(ARM_COLORS, (0., 0.)), (0., 0.), 'no'
-    if isinstance(missed, Missed): return dict.fromkeys(ARM_COLORS, missed.log_recall()), (0., 0.), 'together'
+    if isinstance(missed, FalseNegativeAudit): return dict.fromkeys(ARM_COLORS, missed.log_recall()), (0., 0.), 'together'
     if strange := sorted(set(missed) - set(ARM_COLORS)): raise SurveyError(f'no such arm: {", ".join(strange)}', 'missed', 'Write impact or control')
     by_arm = {arm: missed[arm].log_recall() if arm in missed else (0., 0.) for arm in ARM_COLORS}
     (impact, wide_impact), (control, wide_control) = by_arm.values()
@@ -961,21 +962,21 @@ def _corrections(missed: Missed | dict[str, Missed] | None) -> tuple[dict[str, t
 # %% ../../nbs/8_survey/88_report.ipynb #baaad651
 def before_after(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
     arms: pd.DataFrame, # `location` (or `location_id`) and `arm`: impact or control
     changed: str | tuple, # day of the change, local time; or the first and the last day of what is neither before nor after, such as the building
     label: str = WILDLIFE, # a label, `wildlife` or `people`
-    gaps: pd.DataFrame | None = None, # see `working_time`
-    missed: Missed | dict[str, Missed] | None = None, # what an audit of the blank filter found: by arm, or one that speaks for both
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
+    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # what an audit of the blank filter found: by arm, or one that speaks for both
     least_days: float = 7, # of effort that a location needs in each period
     permutations: int = 9999, # at most: exact where there are fewer ways to choose the arms
-    photographs: pd.DataFrame | None = None, # see `working_time`
+    photographs: pd.DataFrame | None = None, # see `camera_operation`
     overlaps: Overlaps = 'once', # see `camera_days`
     time_zone: str = TIME_ZONE, # of the local clock
 ) -> Effect:
     "Compare before and after at impact locations with the same at control locations; locations, not events, are what is counted."
     need_columns(arms, ('arm',), 'arms')
-    ends, stretches = _change_days(changed, time_zone), _with_place(working_time(deployments, gaps, photographs, time_zone))
+    ends, stretches = _change_days(changed, time_zone), _with_place(camera_operation(deployments, gaps, photographs, time_zone))
     found = _inside(events, stretches)
     counted = _with_place(_counted(stretches, overlaps))
     table = _locations(stretches, arms, _by_period(found[_is_of(found.label, label)], counted, ends), least_days)
@@ -1045,17 +1046,17 @@ def t_and_bootstrap(
 # %% ../../nbs/8_survey/88_report.ipynb #79a9acb2
 def effects(
     events: pd.DataFrame, # `deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
     arms: pd.DataFrame, # see `before_after`
     changed: str | tuple, # see `before_after`
     labels: Iterable[str] | None = None, # by default wildlife, people, and every label
-    missed: Missed | dict[str, Missed] | None = None, # of animals: people and vehicles are not corrected
+    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # of animals: people and vehicles are not corrected
     **options, # of `before_after`
 ) -> list[Effect]:
     "Ask of every label what changed at the impact locations beyond the controls."
     seen = events.label[events.label.notna() & (events.label != BLANK)]
     labels = [WILDLIFE, ALL_PEOPLE, *seen.value_counts().index] if labels is None else list(labels)
-    stretches = working_time(deployments, options.pop('gaps', None), options.pop('photographs', None), options.get('time_zone', TIME_ZONE))
+    stretches = camera_operation(deployments, options.pop('gaps', None), options.pop('photographs', None), options.get('time_zone', TIME_ZONE))
     return [before_after(events, stretches, arms, changed, o, missed=None if o in (*NOT_ANIMALS, ALL_PEOPLE) else missed, **options) for o in labels]
 
 # %% ../../nbs/8_survey/88_report.ipynb #133bb4c2
@@ -1078,7 +1079,7 @@ def _named(table: pd.DataFrame, digits: int = 2) -> str:
 # %% ../../nbs/8_survey/88_report.ipynb #0581f255
 def _effort_section(stretches: pd.DataFrame, problems: pd.DataFrame, outside: pd.DataFrame, suspected: pd.DataFrame, **drawn) -> list[Section]:
     "Show the effort, and what is odd about it."
-    heading, text, figure = figure_section('When the cameras worked', 'One row a location; white is a gap.', plot_effort(stretches, **drawn))
+    heading, text, figure = plot_section('When the cameras worked', 'One row a location; white is a gap.', plot_effort(stretches, **drawn))
     body, said = '', []
     if len(problems):
         listed = problems.groupby('problem', sort=False).agg(deployments=('deployment_id', 'nunique'), days=('days', 'sum'))
@@ -1098,11 +1099,11 @@ def _effort_section(stretches: pd.DataFrame, problems: pd.DataFrame, outside: pd
 def _change_sections(found: list[Effect]) -> list[Section]:
     "Show before and after."
     main, table = found[0], effects_table(found)
-    sections = [figure_section('Before and after, with control sites', 'Wildlife; the words stand above. Events before → after stand behind each name; thin '
+    sections = [plot_section('Before and after, with control sites', 'Wildlife; the words stand above. Events before → after stand behind each name; thin '
                                'lines are the doubt of counting alone, diamonds the means over locations with 95 % intervals.', plot_effect(main))]
     if not np.isnan(main.low):
         sections.append(('What how many locations can show', 'Smallest factor of change in wildlife that is found four times in five, if locations '
-                         'vary like these.', _named(smallest_changes(main))))
+                         'vary like these.', _named(minimum_detectable_change(main))))
     tried = table.ratio.notna().sum()
     sections.append(('Change, label by label', f'Factor beyond the controls, with 95 % interval over locations. Of {tried} that could be judged, about '
                      f'{tried/20:.1g} would seem to change by chance alone: the first row is the answer, the others are hints.', _named(table)))
@@ -1124,11 +1125,11 @@ def _plain_words(events: int, days: float, table: pd.DataFrame, species: Accumul
 def write_survey(
     path: str | Path, # an `.html` file
     events: pd.DataFrame, # `event_id, deployment_id, label, start`
-    deployments: pd.DataFrame, # see `working_time`
-    gaps: pd.DataFrame | None = None, # see `working_time`
+    deployments: pd.DataFrame, # see `camera_operation`
+    gaps: pd.DataFrame | None = None, # see `camera_operation`
     arms: pd.DataFrame | None = None, # `location, arm`; with `changed`, before and after are compared
     changed: str | tuple | None = None, # see `before_after`
-    missed: Missed | dict[str, Missed] | None = None, # see `before_after`
+    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # see `before_after`
     photographs: pd.DataFrame | None = None, # `deployment_id, timestamp` of all, blanks too: tell unknown ends and suspected gaps
     digits: int = 3, # of the coordinates on the map
     overlaps: Overlaps = 'once', # see `camera_days`
@@ -1136,13 +1137,13 @@ def write_survey(
     notes: Iterable[str] = (), # sentences on what the figures rest on
 ) -> Path:
     "Write the survey as one self-contained page; raise `SurveyError` where no camera worked."
-    stretches = _with_place(working_time(deployments, gaps, photographs, time_zone))
+    stretches = _with_place(camera_operation(deployments, gaps, photographs, time_zone))
     if stretches.empty: raise SurveyError('no deployment has any effort', 'deployments', 'Give start and end, or photographs that tell them')
     if changed is not None and arms is None: raise SurveyError('a change needs arms', 'changed', 'Say which locations are impact and which control')
     table, outside = rates(events, stretches, by=(), overlaps=overlaps, time_zone=time_zone), events_outside(events, deployments, gaps, photographs, time_zone)
     days, species = camera_days(stretches, by=(), overlaps=overlaps, time_zone=time_zone).camera_days[0], accumulation(events, stretches, time_zone=time_zone)
     found = [] if changed is None else effects(events, stretches, arms, changed, missed=missed, overlaps=overlaps, time_zone=time_zone)
-    suspected = pd.DataFrame() if photographs is None else suspected_gaps(stretches, photographs)
+    suspected = pd.DataFrame() if photographs is None else suspected_outages(stretches, photographs)
     sections = [('In plain words', '', _plain_words(int(table.events.iloc[:2].sum()), days, table, species, found[0] if found else None, notes)),
                 *(_change_sections(found) if found else []),
                 *_seen_sections(events, stretches, table, species, arms, changed, digits, overlaps, time_zone),
@@ -1171,12 +1172,12 @@ def _seen_sections(events: pd.DataFrame, stretches: pd.DataFrame, table: pd.Data
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
     return [('Events per 100 camera-days', 'With 95 % intervals over locations, where three or more were watched.',
              _named(table.assign(camera_days=table.camera_days.round().astype(int)).rename(columns={'camera_days': 'camera-days'}))),
-            figure_section('Month by month', 'Means over locations with 95 % intervals; no effect should be read off this picture.',
+            plot_section('Month by month', 'Means over locations with 95 % intervals; no effect should be read off this picture.',
                            plot_months(events, stretches, arms=arms, changed=changed, time_zone=time_zone)),
-            figure_section('Where', f'Circles are as large as the rate of wildlife. Coordinates are rounded to {digits} digits.',
+            plot_section('Where', f'Circles are as large as the rate of wildlife. Coordinates are rounded to {digits} digits.',
                            plot_map(events, stretches, arms=arms, digits=digits, time_zone=time_zone)),
             ('By location', 'Events per 100 camera-days.', _named(_by_location(events, stretches, arms, overlaps=overlaps, time_zone=time_zone))),
-            figure_section('At which hours', 'Local time; day and night by the sun where coordinates are known, and night shaded as often as it was night.',
+            plot_section('At which hours', 'Local time; day and night by the sun where coordinates are known, and night shaded as often as it was night.',
                            plot_hours(events, stretches, time_zone=time_zone)),
-            figure_section('How many species', f'{species} The band shows 95 % of the orders in which location-days can be added.',
+            plot_section('How many species', f'{species} The band shows 95 % of the orders in which location-days can be added.',
                            plot_accumulation(species, accumulation(events, stretches, whole=True, time_zone=time_zone)))]

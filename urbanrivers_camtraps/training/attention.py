@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..foundations.core import HUMAN, VEHICLE, need_columns
 from ..foundations.pages import COLORS, plot_style
-from ..evaluation.metrics import Section, figure_section
+from ..evaluation.metrics import Section, plot_section
 from ..foundations.names import common_name
 from .probe import Recipe, TrainError, _device, _network_input, check_open, learner_predictions, load_pixels
 
@@ -125,4 +125,4 @@ def attention_section(
     "Make the section that shows where the model looked."
     text = ('Bright is what spoke for the answer, in each photograph by itself: the surest errors, then the surest right answers, trimmed and '
             'squished as the network sees them. Light beside the animal is a warning. Photographs of people are not shown.')
-    return figure_section('Where the model looked', text, plot_activation(learner, photographs, count, final), photographs=True)
+    return plot_section('Where the model looked', text, plot_activation(learner, photographs, count, final), photographs=True)

@@ -406,7 +406,7 @@ def check_open(
     photographs: pd.DataFrame, # about to be looked at
     final: bool, # whether nothing is left to choose
 ) -> None:
-    "Raise `TrainError` where photographs of the frozen test set would be looked at too early."
+    "Raise `TrainError` where photographs of the held-out test set would be looked at too early."
     if not final and 'split' in photographs and (photographs.split == 'test').any():
         raise TrainError('the test set stays closed until nothing is left to choose', 'photographs', 'Leave its rows out, or say `final=True`')
 
