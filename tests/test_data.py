@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.core import read_table
+from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, Faults, make_sandbox, serve_sandbox
 
 SOME_SKIPPED = 3 # exit status: done, some photographs listed

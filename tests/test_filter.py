@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, read_table, write_table
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.foundations.predictions import decide
 from urbanrivers_camtraps.evaluation.blank_filter import (
     CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,

@@ -9,7 +9,7 @@ import requests
 
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.survey.camtrap_dp import validate_camtrap_dp
-from urbanrivers_camtraps.foundations.core import read_table, write_table
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.review.server import Answers
 from speciesnet_stand_in import write_opinions
 

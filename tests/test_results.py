@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError, read_table
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
+from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.votes.taxonomy import NO_RESULT, UNKNOWN, write_taxon
 
 GOOSE, DUCK, RACCOON = (write_taxon(o) for o in ('Branta canadensis', 'Anas platyrhynchos', 'Procyon lotor'))

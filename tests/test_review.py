@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from urbanrivers_camtraps.foundations.core import TableError, read_table, write_table
+from urbanrivers_camtraps.foundations.core import TableError
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.review.queue import (ReviewError, belief, label_quality, likely_wrong, opinions_table, opinions, queue, review_section, informativeness,
                                          write_review_report)
 

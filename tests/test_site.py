@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from starlette.responses import JSONResponse
 
-from urbanrivers_camtraps.foundations.core import read_table
+from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.foundations.sandbox import FAULTS, Faults, make_sandbox, sandbox_app, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from urbanrivers_camtraps.evaluation.calibration import calibration_error, cross_temperature
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, read_table, write_table
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.dataset.splits import add_folds
 from urbanrivers_camtraps.evaluation.metrics import error_rate, macro_recall
 from urbanrivers_camtraps.evaluation.blank_filter import removed_at

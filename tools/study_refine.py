@@ -6,7 +6,7 @@ import pandas as pd
 
 from urbanrivers_camtraps.images.banners import add_banners
 from urbanrivers_camtraps.votes.cleaning import Rules, clean
-from urbanrivers_camtraps.foundations.core import read_table, write_table
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.dataset.splits import add_bursts, add_folds, split_photographs
 from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
 from urbanrivers_camtraps.images.download import download_photographs

@@ -30,15 +30,16 @@ from ..survey.camtrap_dp import left_out, validate_camtrap_dp, write_camtrap_dp
 from ..evaluation.calibration import calibration_section, fit_temperature
 from ..votes.cleaning import Rules, clean, plot_class_counts, plot_funnel
 from ..images.crops import crop_boxes, crop_fit, crop_section, frame_predictions, predict_crops, write_crops
-from ..foundations.core import HUMAN, VEHICLE, CamtrapsError, atomic_path, need_columns, read_table, setting, write_table
-from ..foundations.pages import table_html
+from ..foundations.core import HUMAN, VEHICLE, CamtrapsError, atomic_path, setting
+from ..foundations.tables import need_columns, read_table, write_table
+from ..foundations.pages import Section, plot_section, table_html
 from ..dataset.card import write_card
 from ..review.server import add_reviews, read_reviews, run_reviews
 from urbanrivers_camtraps.dataset.splits import (
     GROUPS, add_bursts, add_folds, add_hashes, content_hash, hard_to_split, merge_bursts, near_duplicates, plot_split, read_folder, split_counts,
     split_photographs)
 from ..evaluation.metrics import (
-    Section, banner_section, compare_runs, plot_section, learning_section, unknown_class_section, write_report)
+    banner_section, compare_runs, learning_section, unknown_class_section, write_report)
 from ..survey.deployments import TIME_ZONE, check_zones, read_deployments, season_photographs, with_ends
 from ..survey.events import burst_predictions, make_deployments, make_events
 from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, sure_threshold

@@ -15,9 +15,10 @@ import pandas as pd
 
 from ..images.banners import plot_banners
 from ..votes.cleaning import plot_class_counts, plot_funnel
-from ..foundations.core import HUMAN, VEHICLE, TableError, atomic_path, need_columns, read_table
-from ..foundations.pages import COLORS, html_page, plot_style, table_html
-from ..evaluation.metrics import Section, plot_section
+from ..foundations.core import HUMAN, VEHICLE, TableError, atomic_path
+from ..foundations.tables import need_columns, read_table
+from ..foundations.pages import Section, html_page, plot_section, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..images.photograph import open_photograph
 from ..foundations.names import common_name
 

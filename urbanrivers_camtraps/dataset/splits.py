@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..foundations.core import CamtrapsError, class_name, need_columns, read_table, write_table
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import CamtrapsError, class_name
+from ..foundations.tables import need_columns, read_table, write_table
+from ..foundations.plotting import COLORS, plot_style
 from ..images.download import describe
 from ..images.photograph import PhotographError, open_photograph, photographs_below
 from ..foundations.names import common_name

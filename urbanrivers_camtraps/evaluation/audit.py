@@ -17,10 +17,12 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
-from ..foundations.core import CamtrapsError, need_columns
-from ..foundations.pages import COLORS, figure_html, plot_style, table_html
+from ..foundations.core import CamtrapsError
+from ..foundations.tables import need_columns
+from ..foundations.pages import Section, figure_html, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..dataset.splits import GROUPS, add_folds, groups
-from .metrics import Section, group_codes, group_interval, intervals, macro_recall
+from .metrics import group_codes, group_interval, intervals, macro_recall
 from ..images.photograph import STORED_SIDE, open_photograph
 from ..training.probe import Recipe, features, fit_head, head_scores, load_pixels, make_body, pixel_features, trims
 

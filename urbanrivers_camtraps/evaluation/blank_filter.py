@@ -19,10 +19,12 @@ import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
 from ..foundations.predictions import DECISIONS, answer_scores, blank_scores, decide, is_removed
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, need_columns
-from ..foundations.pages import COLORS, figure_html, plot_style, table_html
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from ..foundations.tables import need_columns
+from ..foundations.pages import Section, figure_html, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..dataset.splits import GROUPS, groups
-from .metrics import RIVER, Section, at_blank_share
+from .metrics import RIVER, at_blank_share
 from ..foundations.names import common_name
 
 # %% ../../nbs/5_evaluation/53_blank_filter.ipynb #dbe736d6

@@ -11,10 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, CamtrapsError, need_columns
-from ..foundations.pages import COLORS, figure_html, plot_style, table_html
+from ..foundations.core import BLANK, CamtrapsError
+from ..foundations.tables import need_columns
+from ..foundations.pages import Section, figure_html, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import score_matrix
-from .metrics import BLANK_SHARES, Section, at_blank_share
+from .metrics import BLANK_SHARES, at_blank_share
 
 # %% ../../nbs/5_evaluation/52_calibration.ipynb #e6588b08
 class CalibrateError(CamtrapsError):

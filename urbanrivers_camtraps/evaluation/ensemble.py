@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ..foundations.predictions import score_matrix
-from ..foundations.core import NOT_ANIMALS, CamtrapsError, need_columns
-from .metrics import Section, compare_runs, intervals
-from ..foundations.pages import COLORS, figure_html, plot_style, table_html
+from ..foundations.core import NOT_ANIMALS, CamtrapsError
+from ..foundations.tables import need_columns
+from .metrics import compare_runs, intervals
+from ..foundations.pages import Section, figure_html, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..votes.taxonomy import RANKS, at_rank
 
 # %% ../../nbs/5_evaluation/55_ensemble.ipynb #64ce8b7e

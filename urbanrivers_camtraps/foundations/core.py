@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'folder_name', 'class_name', 'CamtrapsError', 'SettingError',
-           'TableError', 'near_setting', 'setting', 'atomic_path', 'atomic_folder', 'write_table', 'read_table',
-           'need_columns', 'in_order', 'listen']
+           'TableError', 'near_setting', 'setting', 'atomic_path', 'atomic_folder', 'in_order', 'listen']
 
 # %% ../../nbs/0_foundations/00_core.ipynb #1f7a28a2
-import json, os, shutil, socket
+import os, shutil, socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-import pandas as pd
 from dotenv import dotenv_values
 
 # %% ../../nbs/0_foundations/00_core.ipynb #68339c54
@@ -130,46 +128,6 @@ def atomic_folder(
             raise
         shutil.rmtree(old, ignore_errors=True)
     finally: shutil.rmtree(new, ignore_errors=True)
-
-# %% ../../nbs/0_foundations/00_core.ipynb #387cbb0e
-def write_table(
-    table: pd.DataFrame, # any table of a room
-    path: str | Path, # a `.parquet` file
-    **settings, # what made it; anything JSON can hold
-) -> Path:
-    "Write `table` with its `settings` as Parquet, whole or not at all."
-    import pyarrow as pa, pyarrow.parquet as pq
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}),
-                                           b'camtraps': json.dumps(settings, sort_keys=True).encode()})
-    with atomic_path(path) as temporary: pq.write_table(arrow, temporary)
-    return Path(path)
-
-# %% ../../nbs/0_foundations/00_core.ipynb #cc0e95ee
-def read_table(
-    path: str | Path, # a `.parquet` file
-    columns: tuple[str, ...] = (), # columns that the caller needs
-) -> pd.DataFrame:
-    "Read a table; its settings stand in `.attrs`. Raise `TableError` where it or one of `columns` is missing."
-    if not Path(path).is_file():
-        raise TableError('there is no such table', path, 'Run the room that makes it first (`camtraps --help` lists them)')
-    import pyarrow as pa, pyarrow.parquet as pq
-    try: arrow = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error: raise TableError(f'is no readable Parquet file ({error})', path) from error
-    table = arrow.to_pandas()
-    table.attrs = json.loads((arrow.schema.metadata or {}).get(b'camtraps', b'{}'))
-    return need_columns(table, columns, path)
-
-# %% ../../nbs/0_foundations/00_core.ipynb #d9ed17e3
-def need_columns(
-    table: pd.DataFrame, # table handed over by another room
-    columns: tuple[str, ...], # columns the caller is about to use
-    where: object = 'table', # how to call it in the error
-) -> pd.DataFrame:
-    "Return `table` unchanged, or raise `TableError` naming the columns it lacks."
-    missing = [o for o in columns if o not in table]
-    if missing: raise TableError(f"lacks {', '.join(missing)} (it has {', '.join(map(str, table.columns))})", where)
-    return table
 
 # %% ../../nbs/0_foundations/00_core.ipynb #68fce00c
 def in_order(

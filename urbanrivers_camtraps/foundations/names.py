@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from . import core
-from .core import BLANK, NOT_ANIMALS, PEOPLE, TableError, near_setting, need_columns
+from .core import BLANK, NOT_ANIMALS, PEOPLE, TableError, near_setting
+from .tables import need_columns
 
 # %% ../../nbs/0_foundations/02_names.ipynb #68ba499a
 #: The table that ships with the package.

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from .core import BLANK, TableError, need_columns
+from .core import BLANK, TableError
+from .tables import need_columns
 
 # %% ../../nbs/0_foundations/03_predictions.ipynb #540bbe55
 def top(

@@ -14,8 +14,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import BLANK, HUMAN, VEHICLE
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 from .photograph import STORED_SIDE, PhotographError, open_photograph
 
 # %% ../../nbs/2_images/23_banners.ipynb #819c3e14

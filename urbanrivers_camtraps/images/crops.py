@@ -23,10 +23,12 @@ from tqdm.auto import tqdm
 from ..foundations.predictions import score_matrix
 from .banners import FIXED_TRIM
 from ..inference.bundle import Bundle
-from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path, in_order, need_columns
-from ..evaluation.metrics import Section, compare_runs, intervals, per_class
+from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path, in_order
+from ..foundations.tables import need_columns
+from ..evaluation.metrics import compare_runs, intervals, per_class
 from .download import _alone, describe, photograph_path
-from ..foundations.pages import COLORS, figure_html, plot_style, table_html
+from ..foundations.pages import Section, figure_html, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import common_name
 from .photograph import SHORTEST_SIDE, STORED_SIDE, PhotographError, find_photographs, open_photograph
 from ..inference.predict import Predictions, predictions_of, shown_path

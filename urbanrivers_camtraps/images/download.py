@@ -24,7 +24,8 @@ from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
-from ..foundations.core import CamtrapsError, atomic_path, folder_name, need_columns
+from ..foundations.core import CamtrapsError, atomic_path, folder_name
+from ..foundations.tables import need_columns
 from .photograph import STORED_SIDE, PhotographError, open_photograph
 from ..votes.api import SiteError, web_session
 

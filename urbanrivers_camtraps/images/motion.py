@@ -17,8 +17,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, label as numbered
 
 from .banners import FIXED_TRIM
-from ..foundations.core import HUMAN, VEHICLE, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import HUMAN, VEHICLE
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 from .photograph import open_photograph
 from ..foundations.names import common_name
 

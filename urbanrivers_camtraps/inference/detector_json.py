@@ -25,8 +25,9 @@ import pandas as pd
 from PIL import Image
 
 from ..foundations.predictions import score_matrix, top
-from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_folder, atomic_path, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_folder, atomic_path
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import Names, common_name, read_name
 from ..images.photograph import STORED_SIDE, open_photograph
 from .predict import Predictions

@@ -26,7 +26,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bundle import Bundle, read_bundle
-from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, read_table
+from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order
+from ..foundations.tables import read_table
 from ..images.download import HostError, Hosts, ask_photograph
 from ..images.photograph import STORED_SIDE, SUFFIXES, PhotographError, find_photographs, open_photograph, read_clock
 from .predict import Predictions, check_whole, predictions_of, shown_path, write_predictions

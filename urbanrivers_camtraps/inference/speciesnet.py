@@ -20,7 +20,9 @@ import torch
 from torch import fx, nn
 
 from .bundle import _node
-from ..foundations.core import CamtrapsError, SettingError, atomic_folder, atomic_path, in_order, need_columns, setting
+from ..foundations.core import (
+    CamtrapsError, SettingError, atomic_folder, atomic_path, in_order, setting)
+from ..foundations.tables import need_columns
 from ..images.photograph import find_photographs, open_photograph
 from ..votes.taxonomy import taxon_name, write_taxon
 from ..training.probe import Recipe, squish

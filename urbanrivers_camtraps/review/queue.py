@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from ..foundations.predictions import score_matrix, top
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, need_columns
-from ..evaluation.metrics import Section
-from ..foundations.pages import html_page, table_html
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path
+from ..foundations.tables import need_columns
+from ..foundations.pages import Section, html_page, table_html
 from ..foundations.names import common_name
 from ..images.photograph import open_photograph
 from ..votes.taxonomy import RANKS, taxon_of

@@ -14,10 +14,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError, need_columns
+from ..foundations.core import CamtrapsError
+from ..foundations.tables import need_columns
 from ..evaluation.metrics import group_codes, group_interval, top_losses
 from ..foundations.predictions import score_matrix
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.plotting import COLORS, plot_style
 from .queue import likely_wrong, opinions_table, queue
 from ..training.probe import Recipe, check_open, fit_head, head_scores
 

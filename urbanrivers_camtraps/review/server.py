@@ -26,7 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, listen, need_columns
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, listen
+from ..foundations.tables import need_columns
 from ..foundations.pages import page_style
 from ..foundations.names import Names, common_name, read_name, read_names
 from ..images.photograph import PhotographError, open_photograph

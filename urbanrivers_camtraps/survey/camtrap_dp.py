@@ -18,7 +18,9 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, PEOPLE, VEHICLE, CamtrapsError, atomic_folder, need_columns
+from ..foundations.core import (
+    BLANK, HUMAN, NOT_ANIMALS, PEOPLE, VEHICLE, CamtrapsError, atomic_folder)
+from ..foundations.tables import need_columns
 from .events import DEPLOYMENT_COLUMNS, EVENT_COLUMNS
 from ..foundations.names import common_name, read_labels, read_name
 

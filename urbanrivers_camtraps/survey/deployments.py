@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError, need_columns, read_table
+from ..foundations.core import CamtrapsError
+from ..foundations.tables import need_columns, read_table
 from .events import DEPLOYMENT_COLUMNS, make_deployments
 from ..inference.predict import Predictions
 

@@ -16,9 +16,10 @@ import pandas as pd
 
 from ..foundations.predictions import score_matrix
 from ..evaluation.calibration import apply_temperature, fit_temperature
-from ..foundations.core import BLANK, CamtrapsError, need_columns
+from ..foundations.core import BLANK, CamtrapsError
+from ..foundations.tables import need_columns
 from ..evaluation.metrics import group_codes, intervals
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.plotting import COLORS, plot_style
 
 # %% ../../nbs/8_survey/81_events.ipynb #025f4d49
 class EventsError(CamtrapsError):

@@ -26,10 +26,11 @@ from matplotlib.ticker import NullFormatter
 from scipy import stats
 from scipy.optimize import brentq
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path, need_columns
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, atomic_path
+from ..foundations.tables import need_columns
 from .deployments import TIME_ZONE, moment, moments
-from ..foundations.pages import COLORS, html_page, plot_style, table_html
-from ..evaluation.metrics import Section, plot_section
+from ..foundations.pages import Section, html_page, plot_section, table_html
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import common_name
 
 # %% ../../nbs/8_survey/88_report.ipynb #9c80bf49

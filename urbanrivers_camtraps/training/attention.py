@@ -15,9 +15,10 @@ from fastai.learner import Learner
 from torch import nn
 from torch.nn import functional as F
 
-from ..foundations.core import HUMAN, VEHICLE, need_columns
-from ..foundations.pages import COLORS, plot_style
-from ..evaluation.metrics import Section, plot_section
+from ..foundations.core import HUMAN, VEHICLE
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
+from ..foundations.pages import Section, plot_section
 from ..foundations.names import common_name
 from .probe import Recipe, TrainError, _device, _network_input, check_open, learner_predictions, load_pixels
 

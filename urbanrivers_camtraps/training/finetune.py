@@ -32,8 +32,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms.functional import gaussian_blur
 
-from ..foundations.core import HUMAN, VEHICLE, atomic_path, need_columns
-from ..foundations.pages import plot_style
+from ..foundations.core import HUMAN, VEHICLE, atomic_path
+from ..foundations.tables import need_columns
+from ..foundations.plotting import plot_style
 from ..dataset.splits import split_hash
 from ..foundations.names import common_name
 from .probe import Recipe, TrainError, make_dataloaders, make_learner, probe, quick_precision

@@ -40,7 +40,8 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import convert_image_dtype, pil_to_tensor, resize
 
 from ..images.banners import FIXED_TRIM
-from ..foundations.core import CamtrapsError, TableError, atomic_path, need_columns, read_table, write_table
+from ..foundations.core import CamtrapsError, TableError, atomic_path
+from ..foundations.tables import need_columns, read_table, write_table
 from ..dataset.splits import split_hash
 from ..images.photograph import STORED_SIDE, open_photograph
 from ..images.motion import BOX

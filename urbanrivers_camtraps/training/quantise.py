@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from ..inference.bundle import MODELS, Bundle, Figure, _session, _sha256, read_bundle
-from ..foundations.core import CamtrapsError, atomic_folder, need_columns
+from ..foundations.core import CamtrapsError, atomic_folder
+from ..foundations.tables import need_columns
 from ..images.photograph import STORED_SIDE, open_photograph
 
 # %% ../../nbs/4_training/47_quantise.ipynb #f826a4a3

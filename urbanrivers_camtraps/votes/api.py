@@ -27,7 +27,8 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
-from ..foundations.core import CamtrapsError, atomic_path, read_table, setting, write_table
+from ..foundations.core import CamtrapsError, atomic_path, setting
+from ..foundations.tables import read_table, write_table
 
 # %% ../../nbs/1_votes/10_api.ipynb #57f0426e
 class SiteError(CamtrapsError):

@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, NOT_ANIMALS, CamtrapsError, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import BLANK, NOT_ANIMALS, CamtrapsError
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import Names, common_name, is_species_rank, read_labels
 from .consensus import METHODS, expand_votes, label_votes, one_vote_each, rule_confidence
 

@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import CamtrapsError
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 
 # %% ../../nbs/1_votes/11_consensus.ipynb #5a17cef6
 class VotesError(CamtrapsError):

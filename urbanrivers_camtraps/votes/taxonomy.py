@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, TableError, need_columns
-from ..foundations.pages import COLORS, plot_style
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, TableError
+from ..foundations.tables import need_columns
+from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import SPECIES_RANKS, Names, common_name, read_name
 
 # %% ../../nbs/1_votes/13_taxonomy.ipynb #1cb3ecc4
