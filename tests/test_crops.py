@@ -9,7 +9,9 @@ from PIL import Image
 
 from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
 from urbanrivers_camtraps.foundations.core import HUMAN
-from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, frame_predictions, plot_crops, predict_crops, write_crops
+from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, plot_crops, write_crops
+from urbanrivers_camtraps.inference.crop_prediction import predict_crops
+from urbanrivers_camtraps.evaluation.crop_comparison import frame_predictions
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.images.download import describe
 from urbanrivers_camtraps.images.photograph import open_photograph

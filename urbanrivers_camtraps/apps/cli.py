@@ -29,7 +29,9 @@ from ..inference.bundle import MODELS, find_bundle, read_bundle, write_bundle
 from ..survey.camtrap_dp import left_out, validate_camtrap_dp, write_camtrap_dp
 from ..evaluation.calibration import calibration_section, fit_temperature
 from ..votes.cleaning import Rules, clean, plot_class_counts, plot_funnel
-from ..images.crops import crop_boxes, crop_fit, crop_section, frame_predictions, predict_crops, write_crops
+from ..images.crops import crop_boxes, crop_fit, write_crops
+from ..inference.crop_prediction import predict_crops
+from ..evaluation.crop_comparison import crop_section, frame_predictions
 from ..foundations.core import HUMAN, VEHICLE, CamtrapsError, atomic_path, setting
 from ..foundations.tables import need_columns, read_table, write_table
 from ..foundations.pages import Section, plot_section, table_html

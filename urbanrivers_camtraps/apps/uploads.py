@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..foundations.core import CamtrapsError
-from ..images.photograph import SUFFIXES
+from ..images.discover import SUFFIXES
 
 # %% ../../nbs/9_apps/90_uploads.ipynb #93fa30c7
 #: Longer names are shown by their end, where cameras count.

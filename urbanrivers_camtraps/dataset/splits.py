@@ -24,7 +24,8 @@ from ..foundations.core import CamtrapsError, class_name
 from ..foundations.tables import need_columns, read_table, write_table
 from ..foundations.plotting import COLORS, plot_style
 from ..images.download import describe
-from ..images.photograph import PhotographError, open_photograph, photographs_below
+from ..images.photograph import PhotographError, open_photograph
+from ..images.discover import photographs_below
 from ..foundations.names import common_name
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #00da16fe

@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'FORMATS', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE',
-           'NARROWEST', 'BROKEN', 'CLOCKS', 'SUFFIXES', 'PhotographError', 'open_photograph', 'read_clock',
-           'photographs_below', 'find_photographs']
+           'NARROWEST', 'BROKEN', 'CLOCKS', 'PhotographError', 'open_photograph', 'read_clock']
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d3577402
-import glob, io, os, struct, zlib
-from collections.abc import Iterable
+import io, os, struct, zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -178,34 +176,3 @@ def read_clock(
         try: return datetime.strptime(text, '%Y:%m:%d %H:%M:%S')
         except ValueError: continue
     return None
-
-# %% ../../nbs/2_images/20_photograph.ipynb #604decef
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
-
-
-def photographs_below(
-    folder: str | Path, # searched to the bottom
-    pattern: str = '**/*', # which of them
-) -> list[Path]:
-    "List the photographs below a folder in a stable order, without hidden files and folders."
-    paths = sorted(o for o in Path(folder).glob(pattern) if o.suffix.lower() in SUFFIXES and o.is_file())
-    return [o for o in paths if not any(part.startswith('.') for part in o.relative_to(folder).parts)]
-
-# %% ../../nbs/2_images/20_photograph.ipynb #c979cb06
-def find_photographs(
-    sources: str | Path | Iterable[str | Path], # files, folders (searched to the bottom) and globs
-) -> list[Path]:
-    "List photographs in a stable order, each once; raise `PhotographError` where a source has none."
-    sources = [sources] if isinstance(sources, str | Path) else list(sources)
-    found = {}
-    for source in sources:
-        path = Path(source)
-        if path.is_dir(): paths = photographs_below(path)
-        elif path.is_file(): paths = [path]
-        else: paths = sorted(Path(o) for o in glob.glob(str(source), recursive=True) if Path(o).is_file())
-        if not paths:
-            what = f"holds no photographs ({', '.join(SUFFIXES)})" if path.is_dir() else 'no such file or folder'
-            todo = 'Name a photograph, a folder of them, or a glob such as `card/**/*.JPG`'
-            raise PhotographError(what, source, todo)
-        found.update(dict.fromkeys(paths))
-    return list(found)

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from .bundle import Bundle
 from ..foundations.core import BLANK, CamtrapsError, atomic_path, in_order
 from ..foundations.predictions import decide, top
-from ..images.photograph import STORED_SIDE, PhotographError, find_photographs, open_photograph
+from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
+from ..images.discover import find_photographs
 
 # %% ../../nbs/6_inference/61_predict.ipynb #e281915d
 def score_photograph(

@@ -29,7 +29,8 @@ from .bundle import Bundle, read_bundle
 from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order
 from ..foundations.tables import read_table
 from ..images.download import HostError, Hosts, ask_photograph
-from ..images.photograph import STORED_SIDE, SUFFIXES, PhotographError, find_photographs, open_photograph, read_clock
+from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
+from ..images.discover import SUFFIXES, find_photographs
 from .predict import Predictions, check_whole, predictions_of, shown_path, write_predictions
 from .detector_json import write_megadetector, write_speciesnet
 from ..votes.api import web_session

@@ -23,7 +23,8 @@ from .bundle import _node
 from ..foundations.core import (
     CamtrapsError, SettingError, atomic_folder, atomic_path, in_order, setting)
 from ..foundations.tables import need_columns
-from ..images.photograph import find_photographs, open_photograph
+from ..images.photograph import open_photograph
+from ..images.discover import find_photographs
 from ..votes.taxonomy import taxon_name, write_taxon
 from ..training.probe import Recipe, squish
 
