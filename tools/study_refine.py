@@ -7,7 +7,8 @@ import pandas as pd
 from urbanrivers_camtraps.images.banners import add_banners
 from urbanrivers_camtraps.votes.cleaning import Rules, clean
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.dataset.splits import add_bursts, add_folds, split_photographs
+from urbanrivers_camtraps.dataset.bursts import add_bursts
+from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
 from urbanrivers_camtraps.images.download import download_photographs
 from urbanrivers_camtraps.review.refinement import found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, teach_once

@@ -37,9 +37,10 @@ from ..foundations.tables import need_columns, read_table, write_table
 from ..foundations.pages import Section, plot_section, table_html
 from ..dataset.card import write_card
 from ..review.server import add_reviews, read_reviews, run_reviews
-from urbanrivers_camtraps.dataset.splits import (
-    GROUPS, add_bursts, add_folds, add_hashes, content_hash, hard_to_split, merge_bursts, near_duplicates, plot_split, read_folder, split_counts,
-    split_photographs)
+from ..dataset.bursts import GROUP_COLUMNS, add_bursts
+from ..dataset.duplicates import add_hashes, merge_bursts, near_duplicates
+from ..dataset.splits import (
+    add_folds, content_hash, hard_to_split, plot_split, read_folder, split_counts, split_photographs)
 from ..evaluation.metrics import (
     banner_section, compare_runs, learning_section, unknown_class_section, write_report)
 from ..survey.deployments import TIME_ZONE, check_zones, read_deployments, season_photographs, with_ends
@@ -75,7 +76,7 @@ SOME_SKIPPED = 3 # exit status: done, but not with all of them
 
 Data = Annotated[Path, typer.Option(help='Folder of the tables.')]
 BundleFolder = Annotated[Path, typer.Option(help='Folder of the bundle; by default the setting CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]
-By = Enum('By', {o: o for o in GROUPS}, type=str)
+By = Enum('By', {o: o for o in GROUP_COLUMNS}, type=str)
 Size = Enum('Size', {'small': 'small', 'june_2025': 'june-2025'}, type=str)
 Reading = Enum('Reading', {o: o for o in ('agreement', *METHODS)}, type=str)
 Precision = Enum('Precision', {o: o for o in MODELS}, type=str)

@@ -21,7 +21,8 @@ from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
-from ..dataset.splits import GROUPS, add_folds, groups
+from ..dataset.bursts import GROUP_COLUMNS, group_ids
+from ..dataset.splits import add_folds
 from .metrics import group_codes, group_interval, intervals, macro_recall
 from ..images.photograph import STORED_SIDE, open_photograph
 from ..training.probe import Recipe, features, fit_head, head_scores, load_pixels, make_body, pixel_features, trims
@@ -158,8 +159,8 @@ COLUMNS = ('what', 'by', 'photographs', 'groups', 'folds', 'unseen', 'error', 'l
 
 def _why_not(rows: pd.DataFrame, by: str) -> str | None:
     "Say why there cannot be a split by this; None where there can."
-    if by != 'image' and GROUPS[by] not in rows: return f'the table has no {GROUPS[by]}'
-    group = groups(rows, by)
+    if by != 'image' and GROUP_COLUMNS[by] not in rows: return f'the table has no {GROUP_COLUMNS[by]}'
+    group = group_ids(rows, by)
     if group.nunique() < 2: return f'{group.nunique()} {by} known: two are needed'
     if (group.groupby(rows.label).nunique() < 2).all(): return f'no class is at more than one {by}'
     return None
@@ -168,7 +169,7 @@ def _why_not(rows: pd.DataFrame, by: str) -> str | None:
 def _folded(rows: pd.DataFrame, by: str, folds: int, seed: int) -> pd.DataFrame:
     "Give photographs whose group is known a `fold` and the `unit` that succeeds or fails together."
     unit = 'burst' if by == 'image' and _why_not(rows, 'burst') is None else by
-    rows = add_folds(rows, by, folds, seed).assign(group=groups(rows, by), unit=groups(rows, unit))
+    rows = add_folds(rows, by, folds, seed).assign(group=group_ids(rows, by), unit=group_ids(rows, unit))
     return rows[rows.fold.notna()]
 
 # %% ../../nbs/5_evaluation/54_audit.ipynb #e585552f
@@ -276,7 +277,7 @@ def _squares_side(body: nn.Module, recipe: Recipe) -> int:
 def _shuffled_recall(taken: np.ndarray, rows: pd.DataFrame, strength: float, seed: int) -> float:
     "Give the highest recall of a head on labels that were dealt out anew among bursts."
     unit = 'burst' if _why_not(rows, 'burst') is None else 'image'
-    group, generator = group_codes(rows.assign(dealt=groups(rows, unit)), 'dealt'), np.random.default_rng(seed)
+    group, generator = group_codes(rows.assign(dealt=group_ids(rows, unit)), 'dealt'), np.random.default_rng(seed)
     dealt = [rows.assign(label=_shuffled(rows.label.to_numpy(object), group, generator)) for _ in range(DEALS)]
     judged = [_judge(taken, o, strength) for o in dealt]
     return max((macro_recall(o[~o.unseen]) for o in judged if not o.unseen.all()), default=np.nan)

@@ -23,7 +23,7 @@ from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
-from ..dataset.splits import GROUPS, groups
+from ..dataset.bursts import GROUP_COLUMNS, group_ids
 from .metrics import RIVER, at_blank_share
 from ..foundations.names import common_name
 
@@ -93,8 +93,8 @@ def _check_unseen(predictions: pd.DataFrame) -> None:
 def _drawing_order(predictions: pd.DataFrame, unit: Unit, seed: int) -> pd.Series:
     "Shuffle the photographs of known units, whatever order they come in: position → unit, the first of a unit is the one drawn."
     if unit not in ('burst', 'location'): raise FilterError(f'cannot promise by {unit!r}', todo='Choose burst or location')
-    need_columns(predictions, (GROUPS[unit],), f'predictions, to promise by {unit},')
-    units = groups(predictions, unit).reset_index(drop=True).dropna()
+    need_columns(predictions, (GROUP_COLUMNS[unit],), f'predictions, to promise by {unit},')
+    units = group_ids(predictions, unit).reset_index(drop=True).dropna()
     name = next((o for o in ('media_id', 'path') if o in predictions), None)
     if name: units = units.iloc[np.argsort(predictions[name].astype(str).to_numpy(object)[units.index], kind='stable')]
     return units.sample(frac=1, random_state=seed)
