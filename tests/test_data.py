@@ -10,7 +10,7 @@ from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, Faults, ma
 
 SOME_SKIPPED = 3 # exit status: done, some photographs listed
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
-TABLES = ('observations.parquet', 'media.parquet', 'rejects.csv', 'labels.parquet', 'funnel.parquet', 'dropped.parquet',
+TABLES = ('observations.parquet', 'media.parquet', 'fetch_skipped.csv', 'labels.parquet', 'funnel.parquet', 'dropped.parquet',
           'photographs.parquet')
 #: Five answers in a hundred go wrong, in every way there is.
 FAULTY = Faults(error_500=.01, cut=.01, too_many=.005, html=.005, slow=.005, truncated=.01, not_jpeg=.005, retry_after=0, slow_seconds=.1)

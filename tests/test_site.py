@@ -14,7 +14,7 @@ from urbanrivers_camtraps.votes.api import fetch_observations
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 KEY = 'a secret of sixteen bytes'
-TABLES = ('observations.parquet', 'votes.parquet', 'media.parquet', 'rejects.csv')
+TABLES = ('observations.parquet', 'votes.parquet', 'media.parquet', 'fetch_skipped.csv')
 
 
 @pytest.fixture(scope='module')

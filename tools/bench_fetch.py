@@ -46,7 +46,7 @@ def main() -> dict:
         ours = fetch_observations(site, SANDBOX_SPECIES, folder=Path(folder)/'pages', progress=False)
         ended = time.perf_counter()
     if len(theirs) != len(ours.observations): raise SystemExit(f'{len(theirs)} rows against {len(ours.observations)}')
-    return {'what': f'fetch {ours.about["total"]:,} photographs, 3.5 s per 1,000 rows', 'rival': 'serial loop',
+    return {'what': f'fetch {ours.query["total"]:,} photographs, 3.5 s per 1,000 rows', 'rival': 'serial loop',
             'rival_seconds': between - began, 'seconds': ended - between, 'ratio': (between - began)/(ended - between), 'wanted': 2.5}
 
 

@@ -117,7 +117,7 @@ def _fetched(site: str, names: list[str] | None, since: str | None, volunteers: 
         return fetch_observations(site, names, reviewed=not names, folder=data/'.fetch', key=key)
     before = read_fetched(data)
     if names or volunteers: raise CamtrapsError('asks for what the last run asked for', '--since', 'Leave --species and --volunteers out')
-    key = setting('CAMTRAPS_VOLUNTEER_KEY') if before.about.get('key') else None
+    key = setting('CAMTRAPS_VOLUNTEER_KEY') if before.query.get('key') else None
     return fetch_changes(before, site, None if since == 'last' else since, key)
 
 # %% ../../nbs/9_apps/97_cli.ipynb #7ce42c82
@@ -130,16 +130,16 @@ def fetch(
                                              'CAMTRAPS_VOLUNTEER_KEY, so that `clean` can weigh them.')] = False,
     data: Data = Path('data'),
 ):
-    "Fetch the volunteers' votes: observations.parquet, media.parquet, rejects.csv. A killed run goes on where it was."
+    "Fetch the volunteers' votes: observations.parquet, media.parquet, fetch_skipped.csv. A killed run goes on where it was."
     names = [o.strip() for o in species.split(',') if o.strip()] if species else None
     fetched = _fetched(site, names, since, volunteers, data)
     write_fetched(fetched, data)
     shutil.rmtree(data/'.fetch', ignore_errors=True)
     typer.echo(f'{len(fetched.observations):,} vote rows on {fetched.media.media_id.nunique():,} photographs')
-    left_out = fetched.rejects[fetched.rejects.effect != EMPTY]
-    if empty := len(fetched.rejects) - len(left_out): typer.echo(f'{empty:,} fields the site left empty are listed in {data/"rejects.csv"}')
-    for row in left_out.head(3).itertuples(): typer.echo(f'{row.effect}: {row.media_id} {row.field}: {row.error}', err=True)
-    if len(left_out): typer.echo(f'{len(left_out):,} votes or photographs left out; all are listed in {data/"rejects.csv"}', err=True)
+    left_out = fetched.skipped[fetched.skipped.effect != EMPTY]
+    if empty := len(fetched.skipped) - len(left_out): typer.echo(f'{empty:,} fields the site left empty are listed in {data/"fetch_skipped.csv"}')
+    for row in left_out.head(3).itertuples(): typer.echo(f'{row.effect}: {row.id} {row.field}: {row.reason}', err=True)
+    if len(left_out): typer.echo(f'{len(left_out):,} votes or photographs left out; all are listed in {data/"fetch_skipped.csv"}', err=True)
     return SOME_SKIPPED if len(left_out) else None
 
 # %% ../../nbs/9_apps/97_cli.ipynb #dc1ad230

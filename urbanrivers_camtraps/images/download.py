@@ -27,7 +27,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 from ..foundations.core import CamtrapsError, atomic_path, folder_name
 from ..foundations.tables import need_columns
 from .photograph import STORED_SIDE, PhotographError, open_photograph
-from ..votes.api import SiteError, web_session
+from ..votes.api import ServerError, web_session
 
 # %% ../../nbs/2_images/24_download.ipynb #bc8dc204
 class DamagedError(PhotographError):
@@ -91,7 +91,7 @@ class Patience:
     spare: int = 64_000_000 # bytes left free on the disk, for the tables
 
 # %% ../../nbs/2_images/24_download.ipynb #fdc1786b
-class HostError(SiteError):
+class HostError(ServerError):
     "The host fails, not the photograph: it cannot be reached, says nothing, or has only excuses."
 
 # %% ../../nbs/2_images/24_download.ipynb #c9c1ffef
@@ -103,7 +103,7 @@ def _failure(error: Exception, where: str) -> CamtrapsError:
     if isinstance(error, requests.ConnectionError | requests.Timeout | HTTPError):
         todo = 'Check the address and the network, then run again'
         return HostError(f'did not answer ({type(error).__name__})', where, todo)
-    return SiteError(f'cannot be asked for ({type(error).__name__})', where, 'Check the address')
+    return ServerError(f'cannot be asked for ({type(error).__name__})', where, 'Check the address')
 
 # %% ../../nbs/2_images/24_download.ipynb #25b7501a
 def _body(answer: requests.Response, where: str, patience: Patience) -> bytes:
@@ -129,7 +129,7 @@ def ask_photograph(
     try:
         with session.get(url, timeout=(patience.connect, patience.silence), stream=True) as answer:
             if answer.ok: return _body(answer, where, patience)
-            kind = HostError if answer.status_code >= 500 or answer.status_code == 429 else SiteError
+            kind = HostError if answer.status_code >= 500 or answer.status_code == 429 else ServerError
             todo = 'Check the address; if it is right, try again later'
             raise kind(f'refused with status {answer.status_code}', where, todo)
     except (requests.RequestException, HTTPError, ValueError) as error: raise _failure(error, where) from None
