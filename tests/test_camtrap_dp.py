@@ -16,7 +16,8 @@ import pytest
 from urbanrivers_camtraps.survey.camtrap_dp import (
     COLUMNS, TABLES, CamtrapDPError, left_out, read_camtrap_dp, shows_people, validate_camtrap_dp, write_camtrap_dp)
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
-from urbanrivers_camtraps.survey.events import make_deployments, make_events
+from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.events import make_events
 from urbanrivers_camtraps.foundations.names import read_labels
 from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
@@ -307,7 +308,7 @@ def test_columns_are_those_of_the_standard(whole):
 KILLED = """
 import sys, numpy as np, pandas as pd
 from urbanrivers_camtraps.survey.camtrap_dp import write_camtrap_dp
-from urbanrivers_camtraps.survey.events import make_deployments
+from urbanrivers_camtraps.survey.deployments import make_deployments
 n = 120_000
 photographs = pd.DataFrame({'media_id': [f'm{o}' for o in range(n)], 'deployment_id': 'd', 'label': 'Castor canadensis', 'latitude': 41.9, 'longitude': -87.6,
                             'timestamp': pd.Timestamp('2025-06-01', tz='UTC') + pd.to_timedelta(np.arange(n), 's')})

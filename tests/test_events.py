@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.foundations.core import BLANK
-from urbanrivers_camtraps.survey.events import EventsError, burst_predictions, fit_burst_temperature, left_out_of_events, make_deployments, make_events, pool_bursts
+from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.events import EventsError, burst_predictions, fit_burst_temperature, left_out_of_events, make_events, pool_bursts
 
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK, None], object)
 

@@ -8,10 +8,16 @@ import pytest
 from scipy import stats
 
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
-from urbanrivers_camtraps.survey.events import make_deployments, make_events
-from urbanrivers_camtraps.survey.report import (
-    TIME_ZONE, FalseNegativeAudit, SurveyError, accumulation, activity, before_after, camera_days, effort_problems, effects, effects_table, events_outside, rates,
-    simulate_survey, minimum_detectable_change, suspected_outages, t_and_bootstrap, camera_operation, write_survey)
+from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.events import make_events
+from urbanrivers_camtraps.survey.activity import activity
+from urbanrivers_camtraps.survey.before_after import FalseNegativeAudit, before_after, effects, effects_table, minimum_detectable_change, t_and_bootstrap
+from urbanrivers_camtraps.survey.deployments import TIME_ZONE
+from urbanrivers_camtraps.survey.effort import SurveyError, camera_days, camera_operation, effort_problems, suspected_outages
+from urbanrivers_camtraps.survey.rates import events_outside, rates
+from urbanrivers_camtraps.survey.report import write_survey
+from urbanrivers_camtraps.survey.richness import accumulation
+from urbanrivers_camtraps.survey.simulation import simulate_survey
 
 TRUTH, SURVEYS, CHANCE = 1.5, 200, (181, 198)  # 95 % of 200, give or take what chance alone does
 
@@ -43,10 +49,10 @@ def arms_of(counts: dict[str, tuple[int, int]]) -> tuple[pd.DataFrame, pd.DataFr
 def test_camera_days_by_hand_with_gaps_months_and_summer_time():
     "11 days of March lack the hour that summer time takes; a gap over the month's end takes from both."
     table = deployments_of(('d', 'l', '2025-03-01 06:00', '2025-04-11 18:00'))
-    gaps = pd.DataFrame({'deployment_id': ['d', 'd'], 'start': ['2025-03-30', '2025-04-01 12:00'], 'end': ['2025-04-02', '2025-04-03']})
-    days = camera_days(table, gaps).set_index('month').camera_days
+    outages = pd.DataFrame({'deployment_id': ['d', 'd'], 'start': ['2025-03-30', '2025-04-01 12:00'], 'end': ['2025-04-02', '2025-04-03']})
+    days = camera_days(table, outages).set_index('month').camera_days
     assert days['2025-03'] == pytest.approx(29 - .25 - 1/24) and days['2025-04'] == pytest.approx(10.75 - 2)
-    assert camera_days(table, gaps, by='month', time_zone='UTC').camera_days.sum() == pytest.approx(days.sum())
+    assert camera_days(table, outages, by='month', time_zone='UTC').camera_days.sum() == pytest.approx(days.sum())
 
 
 def test_overlapping_deployments_are_counted_once_or_twice_and_listed():
@@ -60,14 +66,14 @@ def test_overlapping_deployments_are_counted_once_or_twice_and_listed():
 def test_a_gap_of_the_first_camera_is_filled_by_the_second():
     "The union of two cameras has no gap where one of them worked."
     table = deployments_of(('a', 'l', '2025-05-01', '2025-05-21'), ('b', 'l', '2025-05-06', '2025-05-09'))
-    gaps = pd.DataFrame({'deployment_id': ['a'], 'start': ['2025-05-05'], 'end': ['2025-05-11']})
-    assert camera_days(table, gaps, by='location_id').camera_days.tolist() == pytest.approx([4 + 3 + 10])
+    outages = pd.DataFrame({'deployment_id': ['a'], 'start': ['2025-05-05'], 'end': ['2025-05-11']})
+    assert camera_days(table, outages, by='location_id').camera_days.tolist() == pytest.approx([4 + 3 + 10])
 
 
 def test_moments_of_several_offsets_and_none_are_read_together():
     table = deployments_of(('d', 'l', '2025-03-01', '2025-12-01')).assign(start='2025-03-01T00:00:00-06:00', end='2025-07-01T00:00:00-05:00')
-    gaps = pd.DataFrame({'deployment_id': ['d', 'd'], 'start': ['2025-05-01', '2025-06-01T00:00-05:00'], 'end': ['2025-05-02', '2025-06-03']})
-    assert camera_days(table, gaps, by=()).camera_days[0] == pytest.approx(122 - 1/24 - 1 - 2)
+    outages = pd.DataFrame({'deployment_id': ['d', 'd'], 'start': ['2025-05-01', '2025-06-01T00:00-05:00'], 'end': ['2025-05-02', '2025-06-03']})
+    assert camera_days(table, outages, by=()).camera_days[0] == pytest.approx(122 - 1/24 - 1 - 2)
 
 
 def test_photographs_tell_ends_and_suspected_gaps_but_apply_none():
@@ -96,11 +102,11 @@ def test_rates_are_zero_where_nothing_came_and_missing_where_nobody_watched():
 
 def test_events_without_effort_are_listed_with_the_reason_and_left_out():
     table = deployments_of(('a', 'l', '2025-05-01', '2025-05-11'))
-    gaps = pd.DataFrame({'deployment_id': ['a'], 'start': ['2025-05-04'], 'end': ['2025-05-05']})
+    outages = pd.DataFrame({'deployment_id': ['a'], 'start': ['2025-05-04'], 'end': ['2025-05-05']})
     seen = events_of(*(('a', 'Anas', o) for o in ('2025-04-30', '2025-05-02', '2025-05-04 12:00', '2025-05-12')), ('q', 'Anas', '2025-05-02'))
-    out = events_outside(seen, table, gaps).set_index('event_id').reason
-    assert out.to_dict() == {'e0': 'before its deployment', 'e2': 'in a gap', 'e3': 'after its deployment', 'e4': 'its deployment is not known'}
-    assert rates(seen, table, gaps, by=()).set_index('label').events['Anas'] == 1
+    out = events_outside(seen, table, outages).set_index('event_id').reason
+    assert out.to_dict() == {'e0': 'before its deployment', 'e2': 'in an outage', 'e3': 'after its deployment', 'e4': 'its deployment is not known'}
+    assert rates(seen, table, outages, by=()).set_index('label').events['Anas'] == 1
 
 
 def test_intervals_of_rates_hold_the_mean_over_locations():
@@ -159,10 +165,10 @@ def test_baci_by_hand():
 
 def test_effort_that_differs_does_not_look_like_a_change():
     events, deployments, arms = arms_of({'W1': (70, 7), 'W2': (140, 14), 'K1': (70, 70), 'K2': (60, 59)})
-    gaps = pd.DataFrame({'deployment_id': ['W1', 'W2'], 'start': '2025-07-01', 'end': '2025-07-25'})
+    outages = pd.DataFrame({'deployment_id': ['W1', 'W2'], 'start': '2025-07-01', 'end': '2025-07-25'})
     wrong = before_after(events, deployments, arms, '2025-07-01')
     short = deployments.assign(end=deployments.end.mask(deployments.deployment_id.str.startswith('W'), local('2025-08-02')))
-    right = before_after(events, short, arms, '2025-07-01', gaps=gaps)
+    right = before_after(events, short, arms, '2025-07-01', outages=outages)
     assert wrong.ratio < .2 and right.changes.days_after[right.changes.arm == 'impact'].tolist() == pytest.approx([8, 8])
     assert right.ratio == pytest.approx(wrong.ratio*70/8, rel=1e-6)
 
@@ -228,7 +234,7 @@ def test_people_are_not_corrected_by_an_audit_of_animals():
     one = simulate_survey(0, arms=3, days=60)
     audit = {'impact': FalseNegativeAudit((10, 100), (30, 100))}
     asked = one.events, one.deployments, one.arms, one.changed, ['wildlife', HUMAN, 'people']
-    plain, full = (effects_table(effects(*asked, missed=o, gaps=one.gaps)) for o in (None, audit))
+    plain, full = (effects_table(effects(*asked, missed=o, outages=one.outages)) for o in (None, audit))
     assert (full.ratio != plain.ratio).tolist() == [True, False, False]
 
 
@@ -239,7 +245,7 @@ def surveys(**planted) -> tuple[np.ndarray, np.ndarray]: # changes as seen (surv
     changes, ends = [], []
     for seed in range(SURVEYS):
         one = simulate_survey(seed, change=TRUTH, days=90, **planted)
-        effect = before_after(one.events, one.deployments, one.arms, one.changed, gaps=one.gaps, missed=one.missed, permutations=0)
+        effect = before_after(one.events, one.deployments, one.arms, one.changed, outages=one.outages, missed=one.missed, permutations=0)
         changes.append([effect.changes.change[effect.changes.arm == o].to_numpy() for o in ('impact', 'control')])
         ends.append(np.log([effect.low, effect.high]))
     return np.array(changes), np.array(ends)
@@ -275,7 +281,7 @@ def test_a_filter_that_misses_more_everywhere_cancels():
 
 def test_the_report_is_whole_or_not_there(tmp_path):
     one = simulate_survey(0, arms=2, days=60)
-    page = write_survey(tmp_path/'survey.html', one.events, one.deployments, one.gaps, one.arms, one.changed).read_text()
+    page = write_survey(tmp_path/'survey.html', one.events, one.deployments, one.outages, one.arms, one.changed).read_text()
     assert 'fewer than ten locations an arm' in page and page.count('<img') == 6 and 'http' not in page.split('</style>')[1].split('<img')[0]
     with pytest.raises(SurveyError, match='no deployment has any effort'): write_survey(tmp_path/'none.html', one.events, one.deployments.assign(end=pd.NaT))
     assert [o.name for o in tmp_path.iterdir()] == ['survey.html']

@@ -43,8 +43,8 @@ from ..dataset.splits import (
     add_folds, content_hash, hard_to_split, plot_split, read_folder, split_counts, split_photographs)
 from ..evaluation.metrics import (
     banner_section, compare_runs, learning_section, unknown_class_section, write_report)
-from ..survey.deployments import TIME_ZONE, check_zones, read_deployments, season_photographs, with_ends
-from ..survey.events import burst_predictions, make_deployments, make_events
+from ..survey.deployments import TIME_ZONE, check_zones, make_deployments, read_deployments, season_photographs, with_ends
+from ..survey.events import burst_predictions, make_events
 from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, sure_threshold
 from ..images.download import download_photographs
 from ..images.photograph import STORED_SIDE
@@ -737,7 +737,7 @@ def survey(
     season: Season = None,
     events: Annotated[Path, typer.Option(help='Table of events (.parquet, .csv), with --deployments, instead of either.')] = None,
     deployments: Deployments = None,
-    gaps: Annotated[Path, typer.Option(help='When cameras did not work: deployment_id, start, end.')] = None,
+    outages: Annotated[Path, typer.Option(help='When cameras did not work: deployment_id, start, end.')] = None,
     arms: Annotated[Path, typer.Option(help='location, arm (impact or control): with --changed, before and after are compared.')] = None,
     changed: Annotated[str, typer.Option(help='Day of the change, such as 2025-04-30, or 2025-04-30..2025-05-20 for what took three weeks.')] = None,
     missed: Annotated[Path, typer.Option(help='What an audit of the blank filter found: period (before, after), missed, looked, best removed, kept and arm.')] = None,
@@ -747,11 +747,11 @@ def survey(
     data: Data = Path('data'),
 ):
     "Say what came, how often, when, and whether that changed: survey.html, rates.csv, effects.csv."
-    room = _room('survey', 'survey')
+    room = _room('survey.report', 'survey')
     if events and season: raise CamtrapsError('cannot be given together', '--events and --season', 'Give one of them')
     seen = _given_events(events, deployments, time_zone) if events else _seen(season, deployments, pause, time_zone, data)
     found, places = seen.events, seen.deployments
-    about = {'gaps': _given(gaps), 'time_zone': time_zone, 'photographs': seen.photographs if seen.votes is None else seen.votes}  # blank ones, too
+    about = {'outages': _given(outages), 'time_zone': time_zone, 'photographs': seen.photographs if seen.votes is None else seen.votes}  # blank ones, too
     comparison = {'arms': _given(arms), 'changed': _changed(changed), 'missed': _missed(missed, room)}
     out = out or data/'survey.html'
     kept = (f'A pause of {pause} begins a new event. Months and hours are those of {time_zone}.',) if events is None else ()

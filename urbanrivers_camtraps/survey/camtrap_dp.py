@@ -21,7 +21,8 @@ import pandas as pd
 from ..foundations.core import (
     BLANK, HUMAN, NOT_ANIMALS, PEOPLE, VEHICLE, CamtrapsError, atomic_folder)
 from ..foundations.tables import need_columns
-from .events import DEPLOYMENT_COLUMNS, EVENT_COLUMNS
+from .deployments import DEPLOYMENT_COLUMNS
+from .events import EVENT_COLUMNS
 from ..foundations.names import common_name, read_labels, read_name
 
 # %% ../../nbs/8_survey/87_camtrap_dp.ipynb #aadda930
