@@ -99,10 +99,13 @@ def test_space_is_light(python, tmp_path):
     assert done.stdout == '[]\n', done.stderr
 
 
-def test_space_has_the_whole_bundle_and_no_more_rooms_than_it_needs(space, bundle_folder):
+def test_space_has_the_whole_bundle_and_no_more_modules_than_it_needs(space, bundle_folder):
     assert contents(space/'bundle') == contents(bundle_folder)
-    rooms = {o.stem for o in (space/'urbanrivers_camtraps').glob('*.py')}
-    assert {'app', 'bundle', 'core', 'predict'} <= rooms and not {'train', 'site', 'clean', 'cli', 'publish'} & rooms
+    package = space/'urbanrivers_camtraps'
+    modules = {'.'.join(o.relative_to(package).with_suffix('').parts) for o in package.rglob('*.py')}
+    assert {'apps.__init__', 'apps.app', 'inference.bundle', 'foundations.core', 'inference.predict'} <= modules
+    assert not {'apps.cli', 'apps.hub'} & modules
+    assert not [o for o in modules if o.startswith(('votes.', 'training.', 'survey.'))]
 
 
 # --- the Hub

@@ -1,16 +1,25 @@
 """The wheel in an empty environment, with the base requirements alone: what somebody gets who only wants to predict."""
-import json, subprocess, sys, venv, zipfile
+import json
+import subprocess
+import sys
+import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'urbanrivers_camtraps'
-#: The rooms that need an extra; every other one must do without.
-NEED_EXTRAS = {'motion', 'train', 'finetune', 'audit', 'attention', 'speciesnet', 'refine', 'survey', 'app', 'publish'}
-#: Rooms without which the wheel is no use: named, so that a missing one fails too.
-MUST_BE_THERE = {'core', 'site', 'clean', 'images', 'dataset', 'train', 'evaluate', 'bundle', 'predict', 'app',
-                 'sandbox', 'cli'}
+#: The chapters and modules that need an extra; every other module must do without.
+NEED_EXTRAS = ('training.', 'images.motion', 'evaluation.audit', 'inference.speciesnet', 'review.refinement', 'survey.report',
+               'apps.app', 'apps.hub')
+#: Modules without which the wheel is no use: named, so that a missing one fails too.
+MUST_BE_THERE = {'foundations.core', 'foundations.sandbox', 'votes.api', 'votes.cleaning', 'images.download',
+                 'dataset.splits', 'training.probe', 'evaluation.metrics', 'inference.bundle', 'inference.predict',
+                 'review.queue', 'survey.events', 'apps.app', 'apps.cli'}
+#: Files that modules read or copy.
+DATA_FILES = ('foundations/names.csv', 'votes/taxonomy.csv', 'votes/region_chicago.csv', 'review/page_files/page.js',
+              'survey/camtrap_dp.json', 'apps/web_files/index.html')
 #: What belongs to extras and must not come with the base.
 HEAVY = ['torch', 'torchvision', 'timm', 'fastai', 'fastcore', 'sklearn', 'gradio']
 
@@ -34,10 +43,10 @@ def empty(wheel, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def rooms(wheel) -> set[str]:
-    "The modules in the wheel."
-    names = map(Path, zipfile.ZipFile(wheel).namelist())
-    return {o.stem for o in names if o.match(f'{PACKAGE}/[!_]*.py') and len(o.parts) == 2}
+def modules(wheel) -> set[str]:
+    "The modules in the wheel, such as `votes.api`."
+    paths = (Path(o).relative_to(PACKAGE) for o in zipfile.ZipFile(wheel).namelist() if o.startswith(f'{PACKAGE}/'))
+    return {'.'.join(o.with_suffix('').parts) for o in paths if o.match('[!_]*.py')}
 
 
 def run(empty: Path, code: str, cwd: Path) -> str:
@@ -47,14 +56,14 @@ def run(empty: Path, code: str, cwd: Path) -> str:
     return result.stdout
 
 
-def test_rooms_are_in_the_wheel(rooms):
-    assert MUST_BE_THERE <= rooms, f'missing: {sorted(MUST_BE_THERE - rooms)}'
+def test_modules_are_in_the_wheel(modules):
+    assert MUST_BE_THERE <= modules, f'missing: {sorted(MUST_BE_THERE - modules)}'
 
 
 def test_nothing_but_code_and_licence(wheel):
     tops = {Path(o).parts[0] for o in zipfile.ZipFile(wheel).namelist()}
     assert tops == {PACKAGE, f'{PACKAGE}-{wheel.name.split("-")[1]}.dist-info'}
-    for name in ('web_files/index.html', 'review_files/page.js', 'taxonomy.csv', 'region_chicago.csv', 'camtrap_dp.json'):
+    for name in ('py.typed', *DATA_FILES):
         assert f'{PACKAGE}/{name}' in zipfile.ZipFile(wheel).namelist()
     assert any(o.endswith('/LICENSE') for o in zipfile.ZipFile(wheel).namelist())
 
@@ -65,8 +74,8 @@ def test_base_is_light(empty, tmp_path):
     assert json.loads(found) == []
 
 
-def test_rooms_import_without_extras(empty, rooms, tmp_path):
-    names = sorted(rooms - NEED_EXTRAS)
+def test_modules_import_without_extras(empty, modules, tmp_path):
+    names = sorted(o for o in modules if not o.startswith(NEED_EXTRAS))
     code = f'''
 import importlib, json
 faults = {{}}
@@ -80,4 +89,4 @@ print(json.dumps(faults))'''
 def test_command(empty, tmp_path):
     result = subprocess.run([empty/'camtraps', '--help'], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for verb in ('fetch', 'predict', 'demo'): assert verb in result.stdout
+    for command in ('fetch', 'predict', 'demo'): assert command in result.stdout

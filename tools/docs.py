@@ -1,76 +1,113 @@
 """Build the site of the notebooks: nbdev decides what is shown and linked, mkdocs-material makes the pages. Nothing is fetched."""
-import logging, re, shutil, sys
+import logging
+import posixpath
+import re
+import shutil
+import sys
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from nbdev.config import get_config
-from pages import page_markdown, processed
+from pages import exported_module, page_markdown, processed, public_names
 
 NOTEBOOKS = Path('nbs')
-#: What the numbers of the notebooks stand for, in the order of the navigation.
-SECTIONS = {'Tutorials': range(50, 60), 'From votes to labels': (1, 2), 'Photographs': (3, 4), 'Training and judging': (5, 6, 40),
-            'Bundle, app, web': (7, 8, *range(19, 23)), 'SpeciesNet, seasons, review': (9, 10), 'Surveys': (11,), 'Reference': (0, 30, 31)}
+TUTORIALS = 'tutorials'
+
+
+def notebook_paths() -> list[PurePosixPath]: # such as `1_votes/10_api.ipynb`
+    "List the notebooks, relative to `nbs`: the tutorials first, then the chapters by their numbers."
+    found = [PurePosixPath(o.relative_to(NOTEBOOKS).as_posix()) for o in NOTEBOOKS.rglob('*.ipynb')]
+    shown = [o for o in found if not any(part[0] in '_.' for part in o.parts)]
+    return sorted(shown, key=lambda o: (o.parts[0] != TUTORIALS, o.parts))
 
 
 def page_name(
-    notebook: Path, # such as `nbs/00_core.ipynb`
-) -> str:
-    "Name the page of a notebook as nbdev's index does: `core.md`."
-    return re.sub(r'^\d+[a-zA-Z0-9]*_', '', notebook.stem.lower()) + '.md'
-
-
-def section_of(
-    notebook: Path, # such as `nbs/00_core.ipynb`
-) -> str:
-    "Name the section in which a notebook stands."
-    number = int(re.match(r'\d+', notebook.stem)[0])
-    return next(name for name, numbers in SECTIONS.items() if number in numbers)
+    notebook: PurePosixPath, # relative to `nbs`, such as `1_votes/10_api.ipynb`
+) -> PurePosixPath:
+    "Name the page of a notebook as nbdev's index does: `1_votes/api.md`."
+    return notebook.with_name(re.sub(r'^\d+[a-zA-Z0-9]*_', '', notebook.stem.lower()) + '.md')
 
 
 def navigation(
-    notebooks: list[Path], # `index` among them
+    notebooks: list[PurePosixPath], # in order, `index` among them
 ) -> list:
-    "List the pages by section, as mkdocs wants it."
-    order = list(SECTIONS)
-    rooms = sorted((o for o in notebooks if o.stem != 'index'), key=lambda o: (order.index(section_of(o)), o.name))
-    return [{'Overview': 'index.md'}, *({name: [*map(page_name, own)]} for name, own in groupby(rooms, section_of))]
+    "List the pages by chapter, as mkdocs wants it, and the repository after them."
+    nested = [o for o in notebooks if len(o.parts) > 1]
+    chapters = [{folder.lstrip('0123456789_').capitalize(): [str(page_name(o)) for o in own]}
+                for folder, own in groupby(nested, lambda o: o.parts[0])]
+    return [{'Overview': 'index.md'}, *chapters, {'Repository': get_config().git_url}]
 
 
-def link_of(
-    link: str, # relative, as it stands in a notebook
+def in_repository(
+    path: PurePosixPath | str, # from the project's root
+) -> str:
+    "Return the address of a file of the project."
+    return f'{get_config().git_url}/blob/{get_config().branch}/{path}'
+
+
+def link_from(
+    notebook: PurePosixPath, # relative to `nbs`
+    link: str, # relative to the notebook
 ) -> str:
     "Lead a link to another notebook to its page, and one to a file outside the notebooks to the repository."
     path, _, anchor = link.partition('#')
-    if path.endswith('.ipynb'): return page_name(Path(path)) + (f'#{anchor}' if anchor else '')
-    if path.startswith('../'): return f'{get_config().git_url}/blob/{get_config().branch}/{path[3:]}'
-    return link
+    target = posixpath.normpath(posixpath.join('nbs', notebook.parent, path))
+    if not target.startswith('nbs/'): return in_repository(target) + (f'#{anchor}' if anchor else '')
+    if not path.endswith('.ipynb'): return link
+    page = page_name(PurePosixPath(target).relative_to('nbs'))
+    return posixpath.relpath(page, notebook.parent) + (f'#{anchor}' if anchor else '')
 
 
 def local_links(
-    page: str, # Markdown
+    text: str, # Markdown
+    page: PurePosixPath, # where it will stand
+    own: set[str], # public names of the module that the page documents
 ) -> str:
     "Lead nbdev's links, which name the published site, to the page beside this one; private names stand on none."
-    site = f'{get_config().doc_host}{get_config().doc_baseurl}/'
-    page = re.sub(rf'\[(`[^`]+`)\]\({re.escape(site)}\w+\.html#(?:\w+\.)?_\w*\)', r'\1', page)
-    return re.sub(rf'\]\({re.escape(site)}(\w+)\.html', r'](\1.md', page)
+    site = re.escape(f'{get_config().doc_host}{get_config().doc_baseurl}/')
+
+    def relative(found: re.Match) -> str:
+        return found[1] + posixpath.relpath(found[2], page.parent) + ('.md' if found[1] == '](' else '.html')
+
+    text = re.sub(rf'\[(`[^`]+`)\]\({site}[\w/]+\.html#(?:\w+\.)?_\w*\)', r'\1', text)
+    text = re.sub(rf'(\[`(\w+)(?:\(\))?`\]\(){site}[\w/]+\.html#',  # a name that two modules have is the own one here
+                  lambda found: f'{found[1]}{page.name}#' if found[2] in own else found[0], text)
+    return re.sub(rf'(\]\(|href="){site}([\w/]+)\.html', relative, text)
+
+
+def ways_to_open(
+    notebook: PurePosixPath, # relative to `nbs`
+) -> str:
+    "Write the line below a page's title: the notebook, and for a tutorial the services that run it."
+    links = [f'[Notebook]({in_repository(NOTEBOOKS/notebook)})']
+    if notebook.parts[0] == TUTORIALS:
+        github = get_config().git_url.removeprefix('https://github.com')
+        links += [f'[Open in Colab](https://colab.research.google.com/github{github}/blob/{get_config().branch}/nbs/{notebook})',
+                  f'[Open in Kaggle](https://kaggle.com/kernels/welcome?src={in_repository(NOTEBOOKS/notebook)})']
+    return ' · '.join(links) + '\n{ .opens }'
 
 
 def write_page(
-    notebook: Path, # where it lies
+    notebook: PurePosixPath, # relative to `nbs`
     pages: Path, # folder for the Markdown
 ) -> None:
     "Write the page of one notebook, with its pictures beside it."
-    page, pictures = pages/page_name(notebook), pages/'drawn'
+    name = page_name(notebook)
+    page, pictures = pages/name, pages/name.parent/'drawn'
+    page.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(picture: bytes, extension: str) -> str:
         pictures.mkdir(exist_ok=True)
         path = pictures/f'{page.stem}_{len(list(pictures.glob(f"{page.stem}_*"))) + 1}.{extension}'
         path.write_bytes(picture)
-        return path.relative_to(pages).as_posix()
+        return path.relative_to(page.parent).as_posix()
 
-    page.write_text(local_links(page_markdown(processed(notebook, signatures=True), keep, link_of)), encoding='utf-8')
+    path = NOTEBOOKS/notebook
+    text = page_markdown(processed(path, signatures=True), keep, lambda link: link_from(notebook, link))
+    text = re.sub('^# .*\n', lambda title: f'{title[0]}\n{ways_to_open(notebook)}\n', text, count=1, flags=re.MULTILINE)
+    page.write_text(local_links(text, name, public_names(exported_module(path))), encoding='utf-8')
 
 
 def main(
@@ -81,9 +118,10 @@ def main(
     shutil.rmtree(pages, ignore_errors=True)
     shutil.copytree(NOTEBOOKS/'images', pages/'images')
     shutil.copy('tools/docs.css', pages)
-    notebooks = sorted(NOTEBOOKS.glob('[!_.]*.ipynb'))
+    notebooks = notebook_paths()
     for notebook in notebooks: write_page(notebook, pages)
-    build(load_config('mkdocs.yml', nav=navigation(notebooks), docs_dir=str(pages), site_dir=str(pages.with_name('_docs'))))
+    site = pages.with_name('_docs')
+    build(load_config('mkdocs.yml', nav=navigation(notebooks), docs_dir=str(pages), site_dir=str(site)))
     print(f'To read it: python -m http.server --directory {out/"_docs"}')
 
 

@@ -1,5 +1,7 @@
 """Turn a notebook into Markdown as a reader should see it: for the README and the site alike, and without Quarto."""
-import base64, re, sys
+import base64
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import Enum
@@ -42,10 +44,26 @@ def processed(
     procs = [o for o in FilterDefaults().procs() if o.__name__ not in left_out]
     at = next((i + 1 for i, o in enumerate(procs) if o.__name__ == 'add_show_docs'), 0)
     pages = NBProcessor(nb=read_nb(notebook), procs=[*procs[:at], in_written_order, *procs[at:]])
-    module = next((o.directives_['default_exp'][0] for o in pages.nb.cells if 'default_exp' in o.directives_), None)
     pages.process()
-    if signatures and module: sign(pages.nb.cells, import_module(f'{get_config().lib_name}.{module}'))
+    module = exported_module(notebook)
+    if signatures and module: sign(pages.nb.cells, import_module(module))
     return pages.nb.cells
+
+
+def exported_module(
+    notebook: Path, # where it lies
+) -> str | None: # such as `urbanrivers_camtraps.votes.api`
+    "Name the module that a notebook exports, if it exports one."
+    sources = (o.source for o in read_nb(notebook).cells if o.cell_type == 'code')
+    named = re.search(r'^#\|\s*default_exp\s+(\S+)', '\n'.join(sources), flags=re.MULTILINE)
+    return f'{get_config().lib_name}.{named[1]}' if named else None
+
+
+def public_names(
+    module: str | None, # such as `urbanrivers_camtraps.votes.api`
+) -> set[str]:
+    "List the public names of a module."
+    return set(import_module(module).__all__) if module else set()
 
 
 def sign(
@@ -124,8 +142,9 @@ def type_html(
     "Write a type without its modules, our own ones as links, and a choice as what can be chosen."
     def short(found):
         module, name = found[1].rstrip('.'), found[2]
-        if not module.startswith(f'{get_config().lib_name}.') or name[0] == '_': return name
-        return f'<a href="{module.rpartition(".")[2]}.html#{anchor(module, name)}">{name}</a>'
+        address = NbdevLookup().doc(f'{module}.{name}') if module.startswith(f'{get_config().lib_name}.') else None
+        if not address or name[0] == '_': return name
+        return f'<a href="{address.partition("#")[0]}#{anchor(module, name)}">{name}</a>'
 
     if annotation is Signature.empty or isinstance(annotation, str): return ''
     if get_origin(annotation) is Annotated: return type_html(get_args(annotation)[0])
