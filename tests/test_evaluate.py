@@ -8,9 +8,11 @@ import pytest
 from urbanrivers_camtraps.evaluation.calibration import (
     apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
 from urbanrivers_camtraps.foundations.core import BLANK
-from urbanrivers_camtraps.evaluation.metrics import (
-    FIGURES, at_blank_share, sign_test, compare_runs, error_rate, figures_at, group_interval, intervals, learning_curve, macro_recall,
-    per_class, top_losses, write_report)
+from urbanrivers_camtraps.evaluation.comparison import compare_runs
+from urbanrivers_camtraps.evaluation.learning_curve import learning_curve
+from urbanrivers_camtraps.evaluation.metrics import METRICS, blank_share_weights, prediction_error, metrics_by_blank_share, intervals, macro_recall, per_class, top_losses
+from urbanrivers_camtraps.evaluation.report import write_report
+from urbanrivers_camtraps.evaluation.statistics import sign_test, bootstrap_interval
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', BLANK]
 
@@ -45,8 +47,8 @@ def test_an_interval_is_what_drawing_the_groups_one_by_one_gives():
     table, generator = judged(25, 4, seed=0), np.random.default_rng(1)
     parts = [part for _, part in table.groupby('burst_id')]
     drawn = [pd.concat([parts[o] for o in generator.integers(25, size=25)]) for _ in range(1000)]
-    expected = {'error': [error_rate(o) for o in drawn], 'macro_recall': [macro_recall(o) for o in drawn]}
-    known, of_class = intervals(table).set_index('figure'), per_class(table, 'burst_id').set_index('label')
+    expected = {'error': [prediction_error(o) for o in drawn], 'macro_recall': [macro_recall(o) for o in drawn]}
+    known, of_class = intervals(table).set_index('metric'), per_class(table, 'burst_id').set_index('label')
     for name, values in expected.items():
         assert np.allclose(known.loc[name, ['low', 'high']].astype(float), np.percentile(values, [2.5, 97.5]), atol=.025), name
     precision = [per_class(o).set_index('label').precision.get(CLASSES[0], np.nan) for o in drawn[:400]]
@@ -56,14 +58,14 @@ def test_an_interval_is_what_drawing_the_groups_one_by_one_gives():
 
 @pytest.mark.parametrize('size', [1, 8])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(size):
-    known = [intervals(judged(60, size, seed)).set_index('figure').loc['error'] for seed in range(200)]
+    known = [intervals(judged(60, size, seed)).set_index('metric').loc['error'] for seed in range(200)]
     assert 180 <= sum(o.low <= .25 <= o.high for o in known) <= 198
 
 
 def test_photographs_of_a_burst_taken_for_independent_promise_too_much():
     tables = [judged(60, 8, seed) for seed in range(100)]
-    naive = [intervals(o, 'media_id').set_index('figure').loc['error'] for o in tables]
-    honest = [intervals(o).set_index('figure').loc['error'] for o in tables]
+    naive = [intervals(o, 'media_id').set_index('metric').loc['error'] for o in tables]
+    honest = [intervals(o).set_index('metric').loc['error'] for o in tables]
     assert sum(o.low <= .25 <= o.high for o in naive) < 75
     assert np.mean([o.high - o.low for o in honest]) > 1.6*np.mean([o.high - o.low for o in naive])
 
@@ -77,7 +79,7 @@ def test_intervals_do_not_depend_on_order_or_names_of_the_groups_more_than_on_ch
 
 def test_many_groups_are_drawn_a_few_draws_at_a_time():
     sums = np.stack([np.random.default_rng(0).random(30_000) < .2, np.ones(30_000)], 1)
-    low, high = group_interval(sums, lambda o: o[:, 0]/o[:, 1], draws=400)  # 30,000 × 400 needs three turns
+    low, high = bootstrap_interval(sums, lambda o: o[:, 0]/o[:, 1], draws=400)  # 30,000 × 400 needs three turns
     assert np.allclose([low, high], sums[:, 0].mean() + np.array([-1.96, 1.96])*np.sqrt(.16/30_000), atol=.001)
 
 
@@ -90,27 +92,27 @@ def test_weights_are_what_so_many_more_blanks_would_be():
     share = (many.label == BLANK).mean()
     ours, counted = (o.set_index('label').sort_index() for o in (per_class(table, share=share), per_class(many)))
     assert np.allclose(ours[['recall', 'precision', 'f1']], counted[['recall', 'precision', 'f1']])
-    row = figures_at(table, {'there': share}).iloc[0]
-    assert np.isclose(row.error, error_rate(many)) and np.isclose(row.macro_recall, macro_recall(many))
+    row = metrics_by_blank_share(table, {'there': share}).iloc[0]
+    assert np.isclose(row.error, prediction_error(many)) and np.isclose(row.macro_recall, macro_recall(many))
     animal = many[many.prediction != BLANK]
     assert np.isclose(row.animal_precision, (animal.prediction == animal.label).mean())
     assert np.isclose(row.animal_blank, (animal.label == BLANK).mean())
     assert np.isclose(row.blank_precision, (many.label[many.prediction == BLANK] == BLANK).mean())
-    assert np.isclose((at_blank_share(table, share)*(table.prediction != table.label)).mean(), error_rate(many))
+    assert np.isclose((blank_share_weights(table, share)*(table.prediction != table.label)).mean(), prediction_error(many))
 
 
 def test_intervals_at_a_share_cover_its_truth():
     truth = .9*.25 + .1*.25  # every class errs alike
-    known = [intervals(judged(80, 3, seed), share=.9).set_index('figure').loc['error'] for seed in range(100)]
+    known = [intervals(judged(80, 3, seed), share=.9).set_index('metric').loc['error'] for seed in range(100)]
     assert 86 <= sum(o.low <= truth <= o.high for o in known)
 
 
 def test_a_table_without_blanks_has_no_share_of_them_but_all_else():
     table = judged(30, 2, seed=0)
     table = table[(table.label != BLANK) & (table.prediction != BLANK)]
-    known = intervals(table).set_index('figure')
+    known = intervals(table).set_index('metric')
     assert known.loc[['error', 'animal_precision'], ['value', 'low', 'high']].notna().all(axis=None)
-    assert list(known.index) == list(FIGURES) and np.isnan(known.value['blank_precision'])
+    assert list(known.index) == list(METRICS) and np.isnan(known.value['blank_precision'])
     assert np.isclose(known.value['animal_precision'], known.value['accuracy'])
 
 
@@ -215,7 +217,7 @@ def test_a_report_takes_what_the_table_has(tmp_path, photograph):
     tables = {'all': table, 'no bursts': table.drop(columns='burst_id'), 'no blanks': table[table.label != BLANK],
               'one burst': table.assign(burst_id=1)}
     for name, given in tables.items():
-        write_report(tmp_path/'report.html', given, table.label, 'drawn photographs', [calibration_section(given, 'drawn photographs')])
+        write_report(given, tmp_path/'report.html', table.label, 'drawn photographs', [calibration_section(given, 'drawn photographs')])
         pages[name] = (tmp_path/'report.html').read_text()
     assert {name for name, page in pages.items() if '95 % intervals' in page} == {'all', 'no blanks'}
     assert {name for name, page in pages.items() if 'on the river' in page} == {'all', 'no bursts', 'one burst'}

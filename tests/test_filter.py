@@ -10,7 +10,7 @@ from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.foundations.predictions import decide
 from urbanrivers_camtraps.evaluation.blank_filter import (
     CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
-    removed_at, sure_threshold, units_needed, decision_counts)
+    removed_at, accept_threshold, groups_needed, decision_counts)
 
 ANIMAL, OTHER = 'Branta canadensis', 'Castor canadensis'
 BETWEEN, WITHIN, MEAN = 1.6, .6, -3.
@@ -71,7 +71,7 @@ def test_allowed_losses_are_those_of_the_exact_binomial():
 
 
 def test_298_units_are_refused_and_299_answer():
-    assert units_needed(.99, .95) == 299
+    assert groups_needed(.99, .95) == 299
     table = animals(299, seed=0)
     assert blank_filter(table, unit='location').units == 299
     with pytest.raises(FilterError, match='298 locations .* it takes 299 without a miss'):
@@ -118,7 +118,7 @@ def test_neither_order_nor_index_nor_other_rows_of_a_filter_matter():
     for seed in range(5):
         assert blank_filter(table.sample(frac=1, random_state=seed), unit='location') == first
     assert blank_filter(table.assign(media_id=table.media_id.map('{:07}'.format)).set_axis([0]*len(table)), unit='location').units == first.units
-    assert sure_threshold(table.sample(frac=1, random_state=1), unit='location') == sure_threshold(table, unit='location')
+    assert accept_threshold(table.sample(frac=1, random_state=1), unit='location') == accept_threshold(table, unit='location')
 
 
 def test_one_photograph_is_drawn_from_each_unit_and_blindly():
@@ -174,7 +174,7 @@ def test_animals_sure_to_be_blank_leave_a_filter_that_removes_nothing():
                                            ({'split': 'test', 'fold': 0}, 'test set'), ({'split': 'train', 'fold': np.nan}, 'was trained on')])
 def test_trained_on_or_test_photographs_are_refused(columns, said):
     table = judged().assign(**columns)
-    for choose in (blank_filter, sure_threshold):
+    for choose in (blank_filter, accept_threshold):
         with pytest.raises(FilterError, match=said): choose(table, unit='location')
     heading, text, body = filter_section(table, 'these', unit='location')
     assert said in text and 'promised' not in body
@@ -188,24 +188,24 @@ def test_out_of_fold_photographs_may_be_judged():
 
 def test_sure_answers_are_never_promised_where_none_deserve_it():
     def hardly(score: np.ndarray) -> np.ndarray: return np.full_like(score, .949)
-    assert sum(sure_threshold(answers(200, seed, hardly)) is not None for seed in range(200)) <= 16
+    assert sum(accept_threshold(answers(200, seed, hardly)) is not None for seed in range(200)) <= 16
     few = [answers(60, seed, hardly, size=20, together=1) for seed in range(200)]
-    assert sum(sure_threshold(o) is not None for o in few) <= 16
-    assert sum(sure_threshold(o.assign(burst_id=o.media_id)) is not None for o in few) > 25  # each answer for itself
+    assert sum(accept_threshold(o) is not None for o in few) <= 16
+    assert sum(accept_threshold(o.assign(burst_id=o.media_id)) is not None for o in few) > 25  # each answer for itself
 
 
 def test_sure_answers_stop_before_the_drop():
     def right_at(score: np.ndarray) -> np.ndarray: return np.where(score >= .8, .99, .8)
     def precision(least: float) -> float: return (.99*.2 + .8*(.8 - least))/(1 - least) if least < .8 else .99
-    found = [sure_threshold(answers(500, seed, right_at)) for seed in range(200)]
+    found = [accept_threshold(answers(500, seed, right_at)) for seed in range(200)]
     assert sum(o is not None and precision(o) < .95 for o in found) <= 16
     assert sum(o is not None and o <= .9 for o in found) > 150  # and it finds what there is
 
 
 def test_too_few_units_promise_no_sure_answer():
     table = answers(58, 0, np.ones_like)
-    assert sure_threshold(table) is None
-    assert sure_threshold(answers(59, 0, np.ones_like)) == CANDIDATES[-1]
+    assert accept_threshold(table) is None
+    assert accept_threshold(answers(59, 0, np.ones_like)) == CANDIDATES[-1]
 
 
 # --- what is shown ---

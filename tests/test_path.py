@@ -83,7 +83,7 @@ def test_nothing_but_the_final_word_opens_a_test_photograph(demo, tmp_path):
         done = camtraps(*verb, folder=tmp_path)
         assert done.returncode == 0, done.stderr
     figures = pd.read_json(data/'figures.json', typ='series')
-    assert 'out of fold' in figures.taken_on and figures.photographs == (photographs.split.isin(['train', 'valid'])).sum()
+    assert 'out of fold' in figures.evaluated_on and figures.photographs == (photographs.split.isin(['train', 'valid'])).sum()
     assert not set(read_table(data/'out_of_fold.parquet').media_id) & set(photographs.media_id[photographs.split == 'test'])
     done = camtraps('evaluate', '--final', folder=tmp_path)
     assert done.returncode == 1 and 'No such file' in done.stderr
@@ -117,7 +117,7 @@ def test_a_second_look_and_a_tuned_network_go_all_the_way(demo, tmp_path):
         assert done.returncode in (0, 3), done.stderr
     split, before = (read_table(o/'dataset.parquet').set_index('media_id').split for o in (data, demo[0]))
     assert (split == 'test').equals(before == 'test')  # frozen
-    assert (data/'model'/'run'/'history.csv').exists() and read_table(data/'out_of_fold.parquet').attrs['taken_on'] == 'validation photographs'
+    assert (data/'model'/'run'/'history.csv').exists() and read_table(data/'out_of_fold.parquet').attrs['evaluated_on'] == 'validation photographs'
     assert len(read_bundle(data/'bundle').classes) == 9
 
 

@@ -18,7 +18,7 @@ def draw_pictures(
     "Draw panel, funnel, confusion matrix and the pictures of the data card."
     predictions, photographs = (read_table(demo/f'{name}.parquet') for name in ('predictions', 'dataset'))
     shown = predictions.drop_duplicates('burst_id').groupby('label').head(2).sample(frac=1, random_state=1)
-    for name, figure in {'predictions.jpg': plot_predictions(shown, count=8, order='as_they_come'),
+    for name, figure in {'predictions.jpg': plot_predictions(shown, count=8, order='as_given'),
                          'funnel.png': plot_funnel(read_table(demo/'funnel.parquet')),
                          'confusion.png': plot_confusion(predictions), 'by_location.png': plot_by_location(photographs),
                          'activity.png': plot_activity(photographs), 'samples.jpg': plot_samples(photographs),

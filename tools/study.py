@@ -10,7 +10,7 @@ from urbanrivers_camtraps.evaluation.calibration import calibration_error, cross
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.dataset.splits import add_folds
-from urbanrivers_camtraps.evaluation.metrics import error_rate, macro_recall
+from urbanrivers_camtraps.evaluation.metrics import prediction_error, macro_recall
 from urbanrivers_camtraps.evaluation.blank_filter import removed_at
 from urbanrivers_camtraps.training.finetune import finetune
 from urbanrivers_camtraps.images.download import describe
@@ -85,7 +85,7 @@ def judge(arm: Arm, table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def figures(arm: Arm, judged: pd.DataFrame, seed: int) -> dict:
     "Take the figures of one run."
     after, removed = cross_temperature(judged), removed_at(judged).set_index('kept').blanks_removed
-    return {'arm': arm.name, 'seed': seed, 'accuracy': 1 - error_rate(judged), 'macro_recall': macro_recall(judged),
+    return {'arm': arm.name, 'seed': seed, 'accuracy': 1 - prediction_error(judged), 'macro_recall': macro_recall(judged),
             'calibration_before': calibration_error(judged), 'calibration_after': calibration_error(after),
             'removed_at_99': removed[.99], 'removed_at_95': removed[.95]}
 

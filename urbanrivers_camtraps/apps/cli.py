@@ -41,11 +41,12 @@ from ..dataset.bursts import GROUP_COLUMNS, add_bursts
 from ..dataset.duplicates import add_hashes, merge_bursts, near_duplicates
 from ..dataset.splits import (
     add_folds, content_hash, hard_to_split, plot_split, read_folder, split_counts, split_photographs)
-from ..evaluation.metrics import (
-    banner_section, compare_runs, learning_section, unknown_class_section, write_report)
+from ..evaluation.comparison import compare_runs
+from ..evaluation.learning_curve import learning_section
+from ..evaluation.report import banner_section, unknown_class_section, write_report
 from ..survey.deployments import TIME_ZONE, check_zones, make_deployments, read_deployments, season_photographs, with_ends
 from ..survey.events import burst_predictions, make_events
-from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, sure_threshold
+from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, accept_threshold
 from ..images.download import download_photographs
 from ..images.photograph import STORED_SIDE
 from ..inference.predict import check_whole, predict
@@ -55,7 +56,7 @@ from ..inference.season import FORMATS, Job, on_threads, predict_season, read_se
 from ..votes.api import EMPTY, Fetched, fetch_changes, fetch_observations, read_fetched, write_fetched
 from ..votes.consensus import METHODS
 from .web import write_web_page
-from ..evaluation.ensemble import fit_weight, ensemble_section
+from ..evaluation.ensemble import fit_ensemble_weight, ensemble_section
 
 # %% ../../nbs/9_apps/97_cli.ipynb #75e2eedd
 def _exit(status: int | None) -> None:
@@ -338,17 +339,17 @@ def train(
     seen = read_table(data/'crops.parquet', (*DATASET, 'frame_id')) if crops else photographs
     learner, fit, settings = _trained(method, seen, room.Recipe(backbone, size or (480 if backbone == 'speciesnet' else 224), epochs=epochs, motion=motion, seed=seed), data)
     if several and int(os.environ['RANK']): return  # the first process writes what all have learned
-    judged, taken_on = room.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
+    judged, evaluated_on = room.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
     if method is Method.probe if folds is None else folds:
-        judged, taken_on = room.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
+        judged, evaluated_on = room.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
     learner.temperature = fit_temperature(judged)
     room.save_run(learner, data/'model', _learned(seen), method=method.value, crops=crops, **photographs.attrs)
     judged = _by_frame(judged, photographs, data)
     (data/'out_of_fold_whole.parquet').unlink(missing_ok=True)
     if crops: _judge_whole(photographs, judged, learner.recipe, data)
-    write_table(judged, data/'out_of_fold.parquet', **judged.attrs, taken_on=taken_on)
+    write_table(judged, data/'out_of_fold.parquet', **judged.attrs, evaluated_on=evaluated_on)
     (data/'figures.json').unlink(missing_ok=True)  # those of another model
-    typer.echo(f'{method.value} of {backbone}: error {(judged.prediction != judged.label).mean():.1%} on {len(judged)} {taken_on}')
+    typer.echo(f'{method.value} of {backbone}: error {(judged.prediction != judged.label).mean():.1%} on {len(judged)} {evaluated_on}')
 
 # %% ../../nbs/9_apps/97_cli.ipynb #11cfe07a
 def _sections_before(photographs: pd.DataFrame, recipe: object, data: Path) -> list[Section]:
@@ -381,18 +382,18 @@ def _answers(learner: object, seen: pd.DataFrame, photographs: pd.DataFrame, spl
     return _by_frame(predictions, photographs[photographs.split == split], data)
 
 # %% ../../nbs/9_apps/97_cli.ipynb #f1fd42a2
-def _crops_section(judged: pd.DataFrame, data: Path, taken_on: str) -> list[Section]:
+def _crops_section(judged: pd.DataFrame, data: Path, evaluated_on: str) -> list[Section]:
     "Set whole frame against crop, where crops were learned from."
     if not (data/'out_of_fold_whole.parquet').exists(): return []
-    return [crop_section(read_table(data/'out_of_fold_whole.parquet'), judged, taken_on, 'burst_id' if 'burst_id' in judged else 'media_id')]
+    return [crop_section(read_table(data/'out_of_fold_whole.parquet'), judged, evaluated_on, 'burst_id' if 'burst_id' in judged else 'media_id')]
 
 # %% ../../nbs/9_apps/97_cli.ipynb #1a2b8f1f
-def _sections_behind(photographs: pd.DataFrame, learner: object, valid: pd.DataFrame, judged: pd.DataFrame, taken_on: str, data: Path) -> list[Section]:
+def _sections_behind(photographs: pd.DataFrame, learner: object, valid: pd.DataFrame, judged: pd.DataFrame, evaluated_on: str, data: Path) -> list[Section]:
     "Make the sections on what stands behind the figures; none of them looks at the test set."
     room, audit = _room('train', 'train'), _room('audit', 'train')
     found = audit.audit(photographs, learner.recipe, cache=data/'features')
     typer.echo(str(found))
-    sections = [audit.audit_section(found), *_crops_section(judged, data, taken_on), calibration_section(judged, taken_on),
+    sections = [audit.audit_section(found), *_crops_section(judged, data, evaluated_on), calibration_section(judged, evaluated_on),
                 filter_section(valid, f'{len(valid)} validation photographs, which the model that ships was not trained on'),
                 learning_section(room.learning_points(photographs, learner.recipe, data/'features'))]
     if 'crops' not in valid: sections.append(_room('attention', 'train').attention_section(learner, valid))
@@ -400,11 +401,11 @@ def _sections_behind(photographs: pd.DataFrame, learner: object, valid: pd.DataF
     return [*sections, unknown_class_section(room.unseen_classes(photographs, learner.recipe, data/'features'), ())]
 
 # %% ../../nbs/9_apps/97_cli.ipynb #e6c3f339
-def _worth(out_of_fold: pd.DataFrame, judged: pd.DataFrame, speciesnet: Path, taken_on: str) -> Section:
+def _worth(out_of_fold: pd.DataFrame, judged: pd.DataFrame, speciesnet: Path, evaluated_on: str) -> Section:
     "Make the section that sets our model, SpeciesNet and both beside each other; how much SpeciesNet counts is chosen out of fold."
     both = pd.concat([out_of_fold, judged]).drop_duplicates('media_id')
     said = _results_on(both, speciesnet).predictions
-    section = ensemble_section(judged, said, fit_weight(out_of_fold, said), taken_on, 'burst_id' if 'burst_id' in judged else 'media_id')
+    section = ensemble_section(judged, said, fit_ensemble_weight(out_of_fold, said), evaluated_on, 'burst_id' if 'burst_id' in judged else 'media_id')
     typer.echo(section[1])
     return section
 
@@ -420,18 +421,18 @@ def evaluate(
     learner, photographs, seen = _loaded(data)
     by = photographs.attrs.get('by', 'image')
     judged = read_table(data/'out_of_fold.parquet')
-    taken_on = f"{len(judged)} {judged.attrs['taken_on']}, no {by} on two sides"
+    evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final: test = _answers(learner, seen, photographs, 'test', data)
     valid = _answers(learner, seen, photographs, 'valid', data)
-    sections = [*_sections_behind(photographs, learner, valid, judged, taken_on, data), *_sections_before(photographs, learner.recipe, data)]
+    sections = [*_sections_behind(photographs, learner, valid, judged, evaluated_on, data), *_sections_before(photographs, learner.recipe, data)]
     if final:
         write_table(test, data/'predictions.parquet', **test.attrs, split='test')
-        judged, taken_on = test, f'{len(test)} test photographs, split by {by}'
-    if speciesnet: sections.insert(0, _worth(read_table(data/'out_of_fold.parquet'), judged, speciesnet, taken_on))
+        judged, evaluated_on = test, f'{len(test)} test photographs, split by {by}'
+    if speciesnet: sections.insert(0, _worth(read_table(data/'out_of_fold.parquet'), judged, speciesnet, evaluated_on))
     report = report or data/'report.html'
-    figures = write_report(report, judged, photographs.label[photographs.split == 'train'], taken_on, sections)
-    with atomic_path(data/'figures.json') as path: path.write_text(json.dumps({**figures, 'taken_on': taken_on}, indent=1))
-    typer.echo(f"error {figures['error']:.1%} on {taken_on}; always the most frequent class: {figures['majority_error']:.1%}")
+    figures = write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on, sections)
+    with atomic_path(data/'figures.json') as path: path.write_text(json.dumps({**figures, 'evaluated_on': evaluated_on}, indent=1))
+    typer.echo(f"error {figures['error']:.1%} on {evaluated_on}; always the most frequent class: {figures['majority_error']:.1%}")
     typer.echo(f'report: {report}')
 
 # %% ../../nbs/9_apps/97_cli.ipynb #07d4bedc
@@ -442,7 +443,7 @@ def compare(
 ):
     "Compare two runs photograph by photograph, with McNemar's test."
     tables = [read_table(o, ('media_id', 'label', 'prediction')) for o in (one, other)]
-    typer.echo(str(compare_runs(*tables, groups='burst_id' if 'burst_id' in tables[0] else None)))
+    typer.echo(str(compare_runs(*tables, by='burst_id' if 'burst_id' in tables[0] else None)))
 
 # %% ../../nbs/9_apps/97_cli.ipynb #e23d8643
 def _known_opinions(photographs: pd.DataFrame, speciesnet: Path | None, boxes: Path | None) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
@@ -513,7 +514,7 @@ def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
     if unit is None: return found
     try: found['blank'] = float(blank_filter(valid).threshold)
     except FilterError as error: typer.echo(f'no photograph will be called blank unseen: {error}')
-    try: sure = sure_threshold(valid)
+    try: sure = accept_threshold(valid)
     except FilterError: sure = None
     return found if sure is None else {**found, 'sure': float(sure)}
 
@@ -539,8 +540,8 @@ def export(
     learner, photographs, seen = _loaded(data)
     learner.recipe = replace(learner.recipe, motion=False)  # whoever has the bundle has one photograph at a time
     known = json.loads(path.read_text()) if path.exists() else {}
-    taken_on = known.pop('taken_on', '')
-    figures = {name: {'value': value, 'conditions': taken_on} for name, value in known.items()}
+    evaluated_on = known.pop('evaluated_on', '')
+    figures = {name: {'value': value, 'conditions': evaluated_on} for name, value in known.items()}
     valid = _answers(learner, seen, photographs, 'valid', data)
     folder = write_bundle(
         learner, bundle or data/'bundle', figures, photographs.attrs.get('dataset_hash'), _thresholds(valid), examples=_examples(learner, seen, room),

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .metrics import compare_runs, intervals, per_class
+from .comparison import compare_runs
+from .metrics import intervals, per_class
 from ..foundations.core import BLANK
 from ..foundations.names import common_name
 from ..foundations.pages import Section, figure_html, table_html
@@ -118,7 +119,7 @@ def _figures_table(whole: pd.DataFrame, crops: pd.DataFrame, groups: str) -> pd.
     "Write the figures of both, with their intervals."
     names = {'error': 'error', 'macro_recall': 'recall, mean over classes', 'animal_precision': 'called an animal: the name is right',
              'blank_precision': 'called blank: is blank'}
-    taken = [intervals(o, groups).set_index('figure') for o in (whole, crops)]
+    taken = [intervals(o, groups).set_index('metric') for o in (whole, crops)]
     said = lambda o: '–' if np.isnan(o.value) else f'{o.value:.3f}' + ('' if np.isnan(o.low) else f' ({o.low:.3f}–{o.high:.3f})')
     return pd.DataFrame([[name, *(said(o.loc[figure]) for o in taken)] for figure, name in names.items()], columns=['', 'whole frame', 'crops'])
 
@@ -126,13 +127,13 @@ def _figures_table(whole: pd.DataFrame, crops: pd.DataFrame, groups: str) -> pd.
 def crop_section(
     whole: pd.DataFrame, # predictions of whole frames: with `media_id, label, prediction` and the column of groups
     crops: pd.DataFrame, # the same frames, from `frame_predictions`
-    taken_on: str, # which photographs these are
+    evaluated_on: str, # which photographs these are
     groups: str = 'burst_id', # column of what is not independent
 ) -> Section:
     "Make the section of the report that sets whole frame against crop; raise `EvaluateError` where they are not of the same photographs."
     comparison, none = compare_runs(whole, crops, groups), crops[crops.crops == 0]
     lost = (~none.label.isin([BLANK])).sum()
-    text = (f'Taken on: {taken_on}. One run is the whole frame, the other puts a frame together from the crops of its boxes. {comparison} '
+    text = (f'Evaluated on: {evaluated_on}. One run is the whole frame, the other puts a frame together from the crops of its boxes. {comparison} '
             f'The detector gave {len(none):,} of {len(crops):,} photographs no box; {lost:,} of those are not blank.')
     classes = whole.groupby('label').size().rename('photographs').to_frame()
     for name, table in (('whole frame', whole), ('crops', crops)):

@@ -16,7 +16,8 @@ import pandas as pd
 
 from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
-from ..evaluation.metrics import group_codes, group_interval, top_losses
+from ..evaluation.metrics import top_losses
+from ..evaluation.statistics import group_codes, bootstrap_interval
 from ..foundations.predictions import score_matrix
 from ..foundations.plotting import COLORS, plot_style
 from .queue import likely_wrong, opinions_table, queue
@@ -203,7 +204,7 @@ def gains(
     burst, rows = group_codes(judged.drop_duplicates(keys).set_index(keys).loc[right.index], 'burst_id'), []
     for arm in right:
         sums = np.stack([np.bincount(burst, right[arm] - right[against]), np.bincount(burst)], 1)
-        low, high = group_interval(sums, lambda o: o[:, 0]/o[:, 1])
+        low, high = bootstrap_interval(sums, lambda o: o[:, 0]/o[:, 1])
         rows.append({'arm': arm, 'accuracy': right[arm].mean(), 'gain': (right[arm] - right[against]).mean(), 'low': low, 'high': high})
     table = pd.DataFrame(rows)
     if 'found' in judged: table.insert(1, 'found', table.arm.map(judged.groupby('arm').found.mean()))

@@ -18,7 +18,8 @@ from ..foundations.predictions import score_matrix
 from ..evaluation.calibration import apply_temperature, fit_temperature
 from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.tables import need_columns
-from ..evaluation.metrics import group_codes, intervals
+from ..evaluation.metrics import intervals
+from ..evaluation.statistics import group_codes
 from ..foundations.plotting import COLORS, plot_style
 
 # %% ../../nbs/8_survey/81_events.ipynb #025f4d49
@@ -164,7 +165,7 @@ def found_in(
 def _share(name: str, answers: str, wrong: pd.Series, unit: pd.Series | None = None) -> dict[str, object]:
     "Give the share of wrong ones with its interval over units."
     judged = pd.DataFrame({'label': 'right', 'prediction': np.where(wrong, 'wrong', 'right'), 'unit': range(len(wrong)) if unit is None else unit})
-    error = intervals(judged, 'unit').set_index('figure').loc['error']
+    error = intervals(judged, 'unit').set_index('metric').loc['error']
     return {'what': name, 'answers': answers, 'of': len(wrong), 'share': error.value, 'low': error.low, 'high': error.high}
 
 # %% ../../nbs/8_survey/81_events.ipynb #5b177a38
