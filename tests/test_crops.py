@@ -16,7 +16,7 @@ from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.images.download import describe
 from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.inference.predict import predict, score_photograph
-from urbanrivers_camtraps.inference.detector_json import read_results
+from urbanrivers_camtraps.inference.detector_json import read_detector_json
 
 ORANGE, BANNER = (240, 140, 0), (0, 0, 255)
 WRITE = """import sys, resource, pandas as pd
@@ -217,7 +217,7 @@ def on_a_card(tmp_path: Path) -> Path:
 
 def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
     bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
-    results = read_results(tmp_path/'boxes.json')
+    results = read_detector_json(tmp_path/'boxes.json')
     predictions = predict_crops(bundle, card, results, trim=(0, .1), progress=False)
     assert [Path(o).name for o in predictions.table.path] == ['IMG_0.JPG', 'IMG_1.JPG']
     assert [Path(o).name for o in predictions.skipped.path] == ['IMG_2.JPG', 'IMG_3.JPG'] and predictions.skipped.error.str.contains('Let it look again').all()
@@ -234,7 +234,7 @@ def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
 
 def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
     bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
-    results, whole = read_results(tmp_path/'boxes.json'), predict(bundle, card, progress=False).table
+    results, whole = read_detector_json(tmp_path/'boxes.json'), predict(bundle, card, progress=False).table
     predictions = predict_crops(bundle, card, results, without=whole, progress=False)
     assert predictions.table.scores[1] == pytest.approx(score_photograph(bundle, card/'100RECNX'/'IMG_1.JPG'), abs=1e-6)
     whole.attrs['classes'] = ['Aix sponsa', *whole.attrs['classes'][1:]]

@@ -63,9 +63,9 @@ def measure(what: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if what == 'convert':
             import pyarrow.parquet as pq
-            from urbanrivers_camtraps.inference.detector_json import convert_results
+            from urbanrivers_camtraps.inference.detector_json import convert_detector_json
             began = time.perf_counter()
-            convert_results(path, Path(folder)/'tables')
+            convert_detector_json(path, Path(folder)/'tables')
             seconds, rows = time.perf_counter() - began, pq.read_metadata(Path(folder)/'tables'/'predictions.parquet').num_rows
         else:
             began = time.perf_counter()

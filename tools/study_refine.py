@@ -11,7 +11,7 @@ from urbanrivers_camtraps.dataset.bursts import add_bursts
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
 from urbanrivers_camtraps.images.download import download_photographs
-from urbanrivers_camtraps.review.refinement import found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, teach_once
+from urbanrivers_camtraps.review.refinement import count_found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, label_once
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 from urbanrivers_camtraps.training.probe import Recipe, features
@@ -56,7 +56,7 @@ def measure(photographs: pd.DataFrame, taken: np.ndarray, kind: str, share: floa
         planted = planted_by(photographs, taken, kind, share, seed)
         orders, wrong = review_orders(planted, taken, seed), set(planted.media_id[planted.planted])
         judged.append(refine_once(planted, taken, orders, FIRST, final=True).assign(seed=seed))
-        counts += [{'arm': name, 'found': found(media, wrong, FIRST), 'planted': len(wrong)} for name, media in orders.items()]
+        counts += [{'arm': name, 'found': count_found(media, wrong, FIRST), 'planted': len(wrong)} for name, media in orders.items()]
         curves.append(found_curve(orders, wrong))
     counts = pd.DataFrame(counts)
     of = counts.groupby('arm').found
@@ -80,10 +80,10 @@ def main() -> None:
                 if kind == 'photograph' and share < .25: curves.append(curve[curve.looked_at % 5 == 0].assign(**about))
                 print(*about.values(), table.set_index('arm').found.round(1).to_dict(), flush=True)
         for labelled in (50, FIRST):
-            judged = pd.concat([teach_once(photographs, taken, labelled, seed=seed, final=True).assign(seed=seed) for seed in SEEDS])
+            judged = pd.concat([label_once(photographs, taken, labelled, seed=seed, final=True).assign(seed=seed) for seed in SEEDS])
             taught.append(gains(judged, 'chance').assign(site=site, labelled=labelled, seeds=len(SEEDS)))
         RESULTS.mkdir(parents=True, exist_ok=True)
-        for name, parts in (('refine', tables), ('refine_found', curves), ('refine_teach', taught)):
+        for name, parts in (('refine', tables), ('refine_found', curves), ('refine_informative', taught)):
             pd.concat(parts).round(4).to_csv(RESULTS/f'{name}.csv', index=False)
 
 

@@ -22,7 +22,7 @@ from ..inference.bundle import Bundle, find_bundle, read_bundle
 from ..foundations.core import CamtrapsError, SettingError, folder_name
 from .rate_limit import RateLimit
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
-from ..inference.predict import Predictions, predictions_of, write_predictions
+from ..inference.predict import Predictions, make_predictions, write_predictions
 from .visitor_reports import LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report
 from .rendering import CSS, answer_html, contact_sheet, note_html, summary_html, thumbnail
 from .uploads import UploadError, photographs_in
@@ -161,7 +161,7 @@ def _many(
             if small is not None and len(thumbnails) < ON_SHEET: thumbnails.append(small)
             progress((len(scored) + len(skipped), None), desc='Looking', unit='photographs')
     except UploadError as error: return note_html(str(error), 'wrong'), gr.update(visible=False), gr.update(visible=False)
-    predictions = predictions_of(bundle, scored, skipped)
+    predictions = make_predictions(bundle, scored, skipped)
     table, sheet = _written(predictions, thumbnails, folder)
     return summary_html(bundle, predictions), gr.update(value=table, visible=True), gr.update(value=sheet, visible=bool(scored))
 

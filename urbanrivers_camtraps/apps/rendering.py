@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..foundations.predictions import DECISIONS, top
 from ..inference.bundle import Bundle
 from ..foundations.core import NOT_ANIMALS
-from ..inference.predict import Predictions, predictions_of
+from ..inference.predict import Predictions, make_predictions
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b55674
 #: Way → how it is called for CSS, in large, and in a sentence.
@@ -32,7 +32,7 @@ def verdict(
     scores: np.ndarray, # one score a class
 ) -> tuple[str, str, str]: # as in `VERDICTS`
     "Say how far an answer can be trusted."
-    way = predictions_of(bundle, [('', scores)]).table.way[0]
+    way = make_predictions(bundle, [('', scores)]).table.way[0]
     return VERDICTS[way if way != DECISIONS[2] or bundle.thresholds else None]
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd

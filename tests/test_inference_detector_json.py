@@ -116,8 +116,8 @@ def speciesnet_files(tmp_path_factory) -> Path:
 
 @needs_field_tools
 def test_what_speciesnet_writes_is_read(speciesnet_files):
-    from urbanrivers_camtraps.inference.detector_json import read_results
-    found = read_results(speciesnet_files/'a.json')
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    found = read_detector_json(speciesnet_files/'a.json')
     table = found.predictions.set_index('path')
     assert {path: o if isinstance(o, str) else None for path, o in table.prediction.items()} == ANSWERS
     assert table.loc['goose.jpg', ['score', 'source', 'model_version', 'country', 'admin1_region', 'latitude', 'longitude']].tolist() == \
@@ -126,7 +126,7 @@ def test_what_speciesnet_writes_is_read(speciesnet_files):
     assert table.loc['person.jpg', ['score', 'source']].tolist() == [.91, 'detector']  # the ensemble's own rule
     assert NO_RESULT in table.taxon['unsure.jpg'] and table.taxon['two.jpg'].endswith(';animal')
     assert table.source[['quiet.jpg', 'empty.jpg']].tolist() == ['detector']*2 and table.score[['quiet.jpg', 'empty.jpg']].isna().all()
-    assert found.failures.values.tolist() == [['failed.jpg', 'CLASSIFIER, DETECTOR']]
+    assert found.skipped.values.tolist() == [['failed.jpg', 'CLASSIFIER, DETECTOR']]
     boxes = found.detections
     assert boxes.groupby('path').size().to_dict() == {path: len(o) for path, o in SEEN.items() if o}
     assert np.allclose(boxes[['left', 'top', 'right', 'bottom']], [.1, .2, .4, .6])
@@ -136,8 +136,8 @@ def test_what_speciesnet_writes_is_read(speciesnet_files):
 
 @needs_field_tools
 def test_what_its_version_b_writes_is_read(speciesnet_files):
-    from urbanrivers_camtraps.inference.detector_json import read_results
-    found = read_results(speciesnet_files/'b.json')
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    found = read_detector_json(speciesnet_files/'b.json')
     table = found.predictions.set_index('path')
     assert table.prediction['goose.jpg'] == 'Branta canadensis' and table.prediction['person.jpg'] == HUMAN
     assert set(table.prediction[['blank.jpg', 'quiet.jpg', 'empty.jpg']]) == {BLANK}
@@ -174,18 +174,18 @@ def ours(folder: Path, count: int = 6):
 
 def assert_same(path: Path, predictions) -> None:
     "What was written is read back, to the six digits that are written."
-    from urbanrivers_camtraps.inference.detector_json import read_results
-    found = read_results(path)
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    found = read_detector_json(path)
     assert found.predictions.path.tolist() == predictions.table.path.tolist()
     assert found.predictions.prediction.tolist() == predictions.table.prediction.tolist()
     assert np.abs(found.predictions.score - predictions.table.score).max() <= 1e-6
     for scores, of_ours in zip(found.predictions.scores, predictions.table.scores): assert np.abs(np.array(scores) - np.sort(of_ours)[::-1]).max() <= 1e-6
-    assert found.failures.values.tolist() == predictions.skipped.values.tolist()
+    assert found.skipped.values.tolist() == predictions.skipped.values.tolist()
 
 
 @pytest.fixture(scope='module')
 def our_files(tmp_path_factory):
-    from urbanrivers_camtraps.inference.detector_json import write_megadetector, write_speciesnet
+    from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
     folder = tmp_path_factory.mktemp('ours')
     predictions, boxes = ours(folder)
     write_speciesnet(predictions, folder/'speciesnet.json')
@@ -198,10 +198,10 @@ def our_files(tmp_path_factory):
 
 @pytest.mark.parametrize('name', ['speciesnet', 'speciesnet_boxes', 'old', 'md', 'md_boxes'])
 def test_round_trip(our_files, name):
-    from urbanrivers_camtraps.inference.detector_json import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
     folder, predictions, boxes = our_files
     assert_same(folder/f'{name}.json', predictions)
-    back = read_results(folder/f'{name}.json').detections
+    back = read_detector_json(folder/f'{name}.json').detections
     if 'boxes' not in name: assert back.empty
     else:
         want = boxes.assign(at=boxes.path.map(predictions.table.path.tolist().index)).sort_values(['at', 'confidence'], ascending=[True, False])
@@ -211,7 +211,7 @@ def test_round_trip(our_files, name):
 
 @needs_field_tools
 def test_the_fields_tools_take_ours(our_files):
-    from urbanrivers_camtraps.inference.detector_json import read_results
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
     folder, predictions, _ = our_files
     said = child('read', folder)
     for name in ('md', 'md_boxes'): assert said[name]['errors'] == said[name]['warnings'] == [], said[name]
@@ -221,7 +221,7 @@ def test_the_fields_tools_take_ours(our_files):
     assert answers.keys() == set(predictions.table.path) and answers[predictions.table.path[1]].split(';')[5] == 'scripta elegans'
     assert said['left'] == predictions.skipped.path.tolist()  # SpeciesNet would run on the broken one alone
     assert 'older output format' in said['old']
-    converted = read_results(folder/'converted.json').predictions.set_index('path').prediction  # by their converter, and back
+    converted = read_detector_json(folder/'converted.json').predictions.set_index('path').prediction  # by their converter, and back
     assert converted[predictions.table.path].tolist() == predictions.table.prediction.tolist()
     for name in ('md', 'md_boxes', 'speciesnet'):
         pages = {o.name: o.read_text(encoding='utf-8') for o in (folder/f'preview_{name}').glob('*.html')}
@@ -233,27 +233,27 @@ def test_the_fields_tools_take_ours(our_files):
 # --- broken files ---
 
 def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
-    from urbanrivers_camtraps.inference.detector_json import ResultsError, convert_results, read_results
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, convert_detector_json, read_detector_json
     records = [{'filepath': f'{o}.jpg', 'prediction': GOOSE, 'prediction_score': .5, 'detections': []} for o in range(3)]
     whole = written(tmp_path/'whole.json', records, info={}).read_bytes()
-    assert len(read_results(tmp_path/'whole.json').predictions) == 3
+    assert len(read_detector_json(tmp_path/'whole.json').predictions) == 3
     for length in range(len(whole)):
         (tmp_path/'cut.json').write_bytes(whole[:length])
-        with pytest.raises(ResultsError, match=r'cut\.json, record [1234]: is no JSON, or cut short'): read_results(tmp_path/'cut.json')
-    with pytest.raises(ResultsError, match='record 4'): convert_results(tmp_path/'cut.json', tmp_path/'tables')
+        with pytest.raises(DetectorJsonError, match=r'cut\.json, record [1234]: is no JSON, or cut short'): read_detector_json(tmp_path/'cut.json')
+    with pytest.raises(DetectorJsonError, match='record 4'): convert_detector_json(tmp_path/'cut.json', tmp_path/'tables')
     assert sorted(o.name for o in tmp_path.iterdir()) == ['cut.json', 'whole.json']
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), schema=st.sampled_from(['speciesnet_boxes', 'old', 'md_boxes']))
 def test_a_changed_byte_does_no_harm(our_files, tmp_path, at, byte, schema):
-    from urbanrivers_camtraps.inference.detector_json import ResultsError, read_results
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, read_detector_json
     data = bytearray((our_files[0]/f'{schema}.json').read_bytes())
     data[at % len(data)] = byte
     (tmp_path/'changed.json').write_bytes(data)
-    try: found = read_results(tmp_path/'changed.json')
-    except ResultsError as error: assert 'changed.json' in str(error) and str(error).isprintable()
-    else: assert len(found.predictions) + found.failures.path.nunique(dropna=False) >= 7 or found.failures.empty and len(found.predictions) == 7
+    try: found = read_detector_json(tmp_path/'changed.json')
+    except DetectorJsonError as error: assert 'changed.json' in str(error) and str(error).isprintable()
+    else: assert len(found.predictions) + found.skipped.id.nunique(dropna=False) >= 7 or found.skipped.empty and len(found.predictions) == 7
 
 
 LEAVES = ['1', '2', '9', 'a.jpg', GOOSE, NOTHING, UNKNOWN, '', ';;;;;;']
@@ -273,22 +273,22 @@ RECORD = ANYTHING | st.fixed_dictionaries({}, optional={
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
 @given(records=st.lists(RECORD, max_size=5), key=st.sampled_from(['predictions', 'images']))
 def test_no_record_is_lost(tmp_path, records, key):
-    from urbanrivers_camtraps.inference.detector_json import PREDICTION_COLUMNS, convert_results, read_results
+    from urbanrivers_camtraps.inference.detector_json import PREDICTION_COLUMNS, convert_detector_json, read_detector_json
     head = {'detection_categories': {'1': 'animal', '2': 'person', '9': 'unheard of'}, 'classification_categories': {'1': GOOSE, '2': 'coyote'}}
     path = written(tmp_path/'any.json', records, key, **head)
-    found = read_results(path)
+    found = read_detector_json(path)
     answered = set(found.predictions.path)
     for number, record in enumerate(records, 1):
         name = record.get('filepath' if key == 'predictions' else 'file') if isinstance(record, dict) else None
-        listed = found.failures.error.str.startswith(f'record {number}: ').any()
-        said = isinstance(name, str) and (name.replace('\\', '/') in answered or name.replace('\\', '/') in set(found.failures.path))
+        listed = found.skipped.reason.str.startswith(f'record {number}: ').any()
+        said = isinstance(name, str) and (name.replace('\\', '/') in answered or name.replace('\\', '/') in set(found.skipped.id))
         assert listed or said, record
     assert len(answered) == len(found.predictions) and list(found.predictions) == list(PREDICTION_COLUMNS)
     assert not (found.detections[['left', 'top']].to_numpy() >= found.detections[['right', 'bottom']].to_numpy()).any()
     assert found.detections[['confidence', 'left', 'top', 'right', 'bottom']].stack().between(0, 1).all()
-    tables = convert_results(path, tmp_path/'tables', size=2)
+    tables = convert_detector_json(path, tmp_path/'tables', size=2)
     assert len(read_table(tables/'predictions.parquet')) == len(found.predictions) and len(read_table(tables/'detections.parquet')) == len(found.detections)
-    assert len(pd.read_csv(tables/'failures.csv')) == len(found.failures)
+    assert len(pd.read_csv(tables/'skipped.csv')) == len(found.skipped)
 
 
 # --- memory, a kill, a full disk ---
@@ -309,8 +309,8 @@ def many(path: Path, count: int) -> Path:
 def peak(what: str, path: Path) -> dict:
     "Read a file and say the most memory this process has held, in MB."
     if what == 'convert':
-        from urbanrivers_camtraps.inference.detector_json import convert_results
-        convert_results(path, path.with_suffix(''), size=2_000)
+        from urbanrivers_camtraps.inference.detector_json import convert_detector_json
+        convert_detector_json(path, path.with_suffix(''), size=2_000)
     else:
         with path.open() as file: held = json.load(file)
     return {'peak': int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024}
@@ -352,10 +352,11 @@ def test_a_full_disk_leaves_what_was_there(our_files, tmp_path):
 def full(path: Path, out: Path, pickled: Path) -> dict:
     "Write where nothing has room, and say which error came."
     from urbanrivers_camtraps.inference.predict import Predictions
-    from urbanrivers_camtraps.inference.detector_json import convert_results, write_megadetector, write_speciesnet
+    from urbanrivers_camtraps.inference.detector_json import convert_detector_json
+    from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
     table = pd.read_pickle(pickled)
     ours, said = Predictions(table, pd.DataFrame({'path': [], 'error': []})), {}
-    for name, write in (('predictions.parquet', lambda: convert_results(path, out/'tables')),
+    for name, write in (('predictions.parquet', lambda: convert_detector_json(path, out/'tables')),
                         ('speciesnet.json', lambda: write_speciesnet(ours, out/'speciesnet.json')),
                         ('md.json', lambda: write_megadetector(ours, out/'md.json'))):
         try: write()
@@ -366,17 +367,17 @@ def full(path: Path, out: Path, pickled: Path) -> dict:
 # --- matching ---
 
 def test_join_of_a_hundred_thousand_takes_the_longest_tail():
-    from urbanrivers_camtraps.inference.detector_json import join_results
+    from urbanrivers_camtraps.inference.detector_json import match_photographs
     numbers = [(card, frame) for card in range(100) for frame in range(300)]
     photographs = pd.DataFrame({'media_id': [f'{c}-{f}' for c, f in numbers], 'path': [f'/our/disk/{c:03d}/100MEDIA/IMG_{f:04d}.JPG' for c, f in numbers]})
     theirs = pd.DataFrame({'path': [f'D:\\cards\\{c:03d}\\100MEDIA\\IMG_{f:04d}.JPG' for c, f in reversed(numbers)]})
-    found = join_results(photographs, theirs)
+    found = match_photographs(photographs, theirs)
     assert found.media_id.tolist() == [f'{c}-{f}' for c, f in reversed(numbers)]
     assert found.attrs['unmatched'] == 0
     more = pd.concat([theirs, pd.DataFrame({'path': ['D:\\cards\\999\\100MEDIA\\IMG_0007.JPG']})], ignore_index=True)
-    assert join_results(photographs, more).attrs['unmatched'] == 1
+    assert match_photographs(photographs, more).attrs['unmatched'] == 1
     lacking = more[~more.path.str.endswith('042\\100MEDIA\\IMG_0007.JPG')]  # is the new one this, or neither?
-    with pytest.raises(CamtrapsError, match='may be one photograph or another'): join_results(photographs, lacking)
+    with pytest.raises(CamtrapsError, match='may be one photograph or another'): match_photographs(photographs, lacking)
 
 
 if __name__ == '__main__':
@@ -387,6 +388,6 @@ if __name__ == '__main__':
         elif what == 'full': said = full(*paths)
         elif what == 'peak': said = peak(sys.argv[2], paths[1])
         else:
-            from urbanrivers_camtraps.inference.detector_json import convert_results
-            said = {'folder': str(convert_results(paths[0], paths[1], size=1_000))}
+            from urbanrivers_camtraps.inference.detector_json import convert_detector_json
+            said = {'folder': str(convert_detector_json(paths[0], paths[1], size=1_000))}
     print(json.dumps(said))

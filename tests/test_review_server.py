@@ -68,8 +68,8 @@ def stored(database: Path) -> pd.DataFrame:
 def serving(folder: Path, queue: pd.DataFrame, port: int = 0):
     "The page in a process of its own: the process and the address."
     queue[['media_id', 'path', 'label']].astype(str).to_csv(folder/'queue.csv', index=False)
-    script = ('import sys, pandas; from urbanrivers_camtraps.review.server import run_reviews; '
-              'run_reviews(pandas.read_csv(sys.argv[1]), sys.argv[2], [], port=int(sys.argv[3]), ready=lambda o: print(o, flush=True))')
+    script = ('import sys, pandas; from urbanrivers_camtraps.review.server import run_review_server; '
+              'run_review_server(pandas.read_csv(sys.argv[1]), sys.argv[2], [], port=int(sys.argv[3]), ready=lambda o: print(o, flush=True))')
     process = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', script, folder/'queue.csv', folder/'reviews.sqlite', str(port)],
                                stdout=subprocess.PIPE, text=True)
     try: yield process, process.stdout.readline().strip()

@@ -1,4 +1,4 @@
-"""The ledger and its queue: the held-out test set stays out, odd tables pass, and planted errors come first."""
+"""The opinions and its queue: the held-out test set stays out, odd tables pass, and planted errors come first."""
 import re, subprocess, sys
 
 import numpy as np
@@ -8,12 +8,12 @@ from hypothesis import given, settings, strategies as st
 
 from urbanrivers_camtraps.foundations.core import TableError
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.review.queue import (ReviewError, belief, label_quality, likely_wrong, opinions_table, opinions, queue, review_section, informativeness,
-                                         write_review_report)
+from urbanrivers_camtraps.review.label_errors import ReviewError, combine_opinions, label_quality, likely_wrong, opinions_table
+from urbanrivers_camtraps.review.queue import agreement_table, informativeness, review_queue, review_section, write_review_report
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank', 'human']
 BOX = {'left': .1, 'top': .2, 'right': .3, 'bottom': .4}
-ORDERS = ('label_error', 'teach', 'both')
+ORDERS = ('label_error', 'informative', 'both')
 
 
 def out_of_fold(bursts: int = 40, seed: int = 0, sharp: float = 3., classes: list[str] = CLASSES) -> pd.DataFrame:
@@ -44,16 +44,16 @@ def test_one_photograph_of_the_test_set_closes_ledger_and_queue():
     predictions = out_of_fold()
     one = np.where(np.arange(len(predictions)) == 5, 'test', 'train')
     with pytest.raises(ReviewError, match='held-out test set: 1. .*judged by itself'): opinions_table(kept(predictions, split=one))
-    ledger = opinions_table(predictions)
+    opinions = opinions_table(predictions)
     for order in ORDERS:
-        with pytest.raises(ReviewError, match='judged by itself'): queue(kept(ledger, split=one), order)
+        with pytest.raises(ReviewError, match='judged by itself'): review_queue(kept(opinions, split=one), order)
 
 
 def test_who_hides_the_split_is_refused():
     "Without `split` nobody can say what is frozen."
     predictions = out_of_fold()
     with pytest.raises(TableError, match='lacks split'): opinions_table(predictions.drop(columns='split'))
-    with pytest.raises(TableError, match='lacks split'): queue(opinions_table(predictions).drop(columns='split'))
+    with pytest.raises(TableError, match='lacks split'): review_queue(opinions_table(predictions).drop(columns='split'))
 
 
 @pytest.mark.parametrize('by', ['media_id', 'burst_id'])
@@ -95,19 +95,19 @@ def test_planted_errors_come_first_and_before_plain_loss(seed):
     wrong = generator.choice(len(predictions), 24, replace=False)
     label = predictions.label.to_numpy(object).copy()
     label[wrong] = [CLASSES[(CLASSES.index(o) + 1 + generator.integers(4)) % 5] for o in label[wrong]]
-    planted, ledger = set(predictions.media_id[wrong]), opinions_table(kept(predictions, label=label))
+    planted, opinions = set(predictions.media_id[wrong]), opinions_table(kept(predictions, label=label))
     code = [CLASSES.index(o) for o in label]
     loss = predictions.media_id.iloc[np.argsort(np.stack(predictions.scores)[np.arange(len(code)), code])]
-    ours, plain = (sum(o in planted for o in media[:24]) for media in (queue(ledger, 'label_error').media_id, loss))
+    ours, plain = (sum(o in planted for o in media[:24]) for media in (review_queue(opinions, 'label_error').media_id, loss))
     assert ours > plain > 24*24/240 and ours >= 20
-    assert likely_wrong(ledger)[wrong].mean() > .7 and likely_wrong(ledger).sum() < 48
+    assert likely_wrong(opinions)[wrong].mean() > .7 and likely_wrong(opinions).sum() < 48
 
 
 def test_a_slip_among_siblings_is_told_with_its_figures():
     "The reason names votes, score and siblings."
     predictions = out_of_fold(sharp=8)
     label = predictions.label.mask(predictions.index == 3, 'blank')  # of the second burst, all Canada Goose
-    first = queue(opinions_table(kept(predictions, label=label)), 'label_error', 1).iloc[0]
+    first = review_queue(opinions_table(kept(predictions, label=label)), 'label_error', 1).iloc[0]
     assert first.media_id == 'photograph 0003' and first.order_score > .99
     assert re.fullmatch(r'Volunteers say No Animal Detected \(3 votes\), the model Canada Goose \((0\.\d\d|1\.00)\); both other photographs of its burst '
                         r'are labelled Canada Goose\.', first.reason), first.reason
@@ -120,38 +120,38 @@ def test_speciesnet_and_the_detector_tip_the_scales():
     flat.attrs = {'classes': CLASSES}
     named = pd.DataFrame({'media_id': flat.media_id[:3], 'prediction': ['Anatidae', 'Castor canadensis', None], 'score': .9})
     seen = pd.DataFrame({'media_id': flat.media_id[3:5], 'category': ['animal', None], 'confidence': [.9, None], **BOX})
-    ledger = opinions_table(flat, named, seen)
-    quality = label_quality(ledger)
+    opinions = opinions_table(flat, named, seen)
+    quality = label_quality(opinions)
     assert quality[0] > quality[2] > quality[1] and quality[2] == pytest.approx(.2)  # goose family, beaver, no result
     assert quality[3] > .2 > quality[4]  # an animal is there, nothing is there
-    assert ledger.agree[0] != ledger.agree[1] and 'SpeciesNet' not in ledger.agree[2]
+    assert opinions.agreement[0] != opinions.agreement[1] and 'SpeciesNet' not in opinions.agreement[2]
 
 
 # Odd tables
 
 def test_no_photographs():
-    "An empty ledger gives an empty queue with all columns, and a page."
-    ledger = opinions_table(out_of_fold().head(0))
-    assert belief(ledger).shape == (0, 5) and len(likely_wrong(ledger)) == len(informativeness(ledger)) == 0
-    for order in ORDERS: assert queue(ledger, order).columns.tolist()[-3:] == ['order_score', 'order', 'reason']
-    assert '0 photographs' in review_section(ledger)[1]
+    "An empty opinions gives an empty queue with all columns, and a page."
+    opinions = opinions_table(out_of_fold().head(0))
+    assert combine_opinions(opinions).shape == (0, 5) and len(likely_wrong(opinions)) == len(informativeness(opinions)) == 0
+    for order in ORDERS: assert review_queue(opinions, order).columns.tolist()[-3:] == ['order_score', 'order', 'reason']
+    assert '0 photographs' in review_section(opinions)[1]
 
 
 def test_one_class():
     "With one class nothing can be wrong, and nothing taught."
-    ledger = opinions_table(out_of_fold(4, classes=['blank']))
-    assert (label_quality(ledger) == 1).all() and not likely_wrong(ledger).any() and (informativeness(ledger) == 0).all()
-    assert len(queue(ledger)) == 12
+    opinions = opinions_table(out_of_fold(4, classes=['blank']))
+    assert (label_quality(opinions) == 1).all() and not likely_wrong(opinions).any() and (informativeness(opinions) == 0).all()
+    assert len(review_queue(opinions)) == 12
     known = out_of_fold(6)
-    assert len(queue(opinions_table(kept(known, label='blank')))) == 18  # one label, of five classes that the model knows
+    assert len(review_queue(opinions_table(kept(known, label='blank')))) == 18  # one label, of five classes that the model knows
 
 
 def test_a_label_that_the_model_does_not_know():
     "It is no label error that can be judged, and stands in no such order; teaching may ask for it."
     predictions = out_of_fold()
-    ledger = opinions_table(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
-    assert np.isnan(label_quality(ledger)[0]) and not likely_wrong(ledger)[0]
-    assert 'photograph 0000' not in set(queue(ledger, 'label_error').media_id) and 'photograph 0000' in set(queue(ledger, 'teach').media_id)
+    opinions = opinions_table(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
+    assert np.isnan(label_quality(opinions)[0]) and not likely_wrong(opinions)[0]
+    assert 'photograph 0000' not in set(review_queue(opinions, 'label_error').media_id) and 'photograph 0000' in set(review_queue(opinions, 'informative').media_id)
 
 
 @pytest.mark.parametrize('lacks', [['burst_id'], ['deployment_id'], ['votes', 'confidence'], ['burst_id', 'deployment_id', 'votes', 'confidence']])
@@ -160,21 +160,21 @@ def test_columns_that_may_be_missing(lacks):
     predictions = out_of_fold()
     for table in (kept(predictions.drop(columns=lacks)), kept(predictions, **dict.fromkeys(lacks, None))):
         table.attrs = predictions.attrs
-        for order in ORDERS: assert len(queue(opinions_table(table), order)) == len(table)
+        for order in ORDERS: assert len(review_queue(opinions_table(table), order)) == len(table)
         assert review_section(opinions_table(table))[2]
 
 
 def test_bursts_that_are_not_known_are_no_siblings():
     "Photographs without a burst do not vouch for each other."
     predictions = out_of_fold()
-    ledgers = [opinions_table(kept(predictions, burst_id=None)), opinions_table(kept(predictions, burst_id=predictions.media_id))]
-    np.testing.assert_allclose(*map(belief, ledgers))
+    opinions = [opinions_table(kept(predictions, burst_id=None)), opinions_table(kept(predictions, burst_id=predictions.media_id))]
+    np.testing.assert_allclose(*map(combine_opinions, opinions))
 
 
 def test_ties_stand_in_the_order_of_their_identifiers():
     "Equal scores do not depend on the order of the rows."
     predictions = kept(out_of_fold(10), scores=[np.full(5, .2, 'float32')]*30, label='blank', burst_id=None, deployment_id=None)
-    for order in ORDERS: assert queue(opinions_table(predictions.iloc[::-1]), order).media_id.tolist() == sorted(predictions.media_id)
+    for order in ORDERS: assert review_queue(opinions_table(predictions.iloc[::-1]), order).media_id.tolist() == sorted(predictions.media_id)
 
 
 @settings(deadline=None, max_examples=15)
@@ -182,30 +182,30 @@ def test_ties_stand_in_the_order_of_their_identifiers():
 def test_the_queue_does_not_depend_on_the_order_of_the_rows(rows, order):
     "Shuffled rows, same queue."
     predictions = out_of_fold(10, sharp=1.)
-    assert queue(opinions_table(predictions.iloc[rows]), order).media_id.tolist() == queue(opinions_table(predictions), order).media_id.tolist()
+    assert review_queue(opinions_table(predictions.iloc[rows]), order).media_id.tolist() == review_queue(opinions_table(predictions), order).media_id.tolist()
 
 
 def test_teaching_takes_one_of_each_burst_before_the_second_of_any():
     "And rare classes and new places first, other things equal."
     predictions = out_of_fold()
-    taught = queue(opinions_table(predictions), 'teach')
+    taught = review_queue(opinions_table(predictions), 'informative')
     assert taught.burst_id[:40].is_unique and taught.burst_id[40:80].is_unique
     flat = kept(predictions, scores=[np.full(5, .2, 'float32')]*len(predictions), deployment_id=['new']*3 + ['known']*(len(predictions) - 3))
-    assert queue(opinions_table(flat), 'teach', 1).deployment_id.item() == 'new'
+    assert review_queue(opinions_table(flat), 'informative', 1).deployment_id.item() == 'new'
     leaning = [np.eye(5, dtype='float32')[3 if o < 3 else 1]*.2 + .16 for o in range(len(predictions))]
     labels = ['blank']*3 + ['Branta canadensis']*(len(predictions) - 3)
-    assert queue(opinions_table(kept(predictions, scores=leaning, label=labels, deployment_id=None)), 'teach', 1).label.item() == 'blank'
+    assert review_queue(opinions_table(kept(predictions, scores=leaning, label=labels, deployment_id=None)), 'informative', 1).label.item() == 'blank'
 
 
 def test_the_ledger_survives_a_file(tmp_path):
     "Boxes and all, it gives the same queue."
     predictions = out_of_fold()
     seen = pd.DataFrame({'media_id': predictions.media_id[:4].tolist()*2, 'category': ['1', '2', '1', None]*2, 'confidence': .6, **BOX})
-    ledger = opinions_table(predictions, detections=seen)
-    write_table(ledger, tmp_path/'ledger.parquet', **ledger.attrs)
-    again = read_table(tmp_path/'ledger.parquet')
+    opinions = opinions_table(predictions, detections=seen)
+    write_table(opinions, tmp_path/'opinions.parquet', **opinions.attrs)
+    again = read_table(tmp_path/'opinions.parquet')
     assert [len(o) for o in again.boxes[:4]] == [2, 2, 2, 0] and again.boxes[4:].isna().all() and again.detected[:4].tolist() == [.6, 0, .6, 0]
-    pd.testing.assert_frame_equal(queue(again)[['media_id', 'order_score', 'reason']], queue(ledger)[['media_id', 'order_score', 'reason']])
+    pd.testing.assert_frame_equal(review_queue(again)[['media_id', 'order_score', 'reason']], review_queue(opinions)[['media_id', 'order_score', 'reason']])
 
 
 # The page
@@ -221,9 +221,9 @@ def test_no_photograph_of_a_person_is_on_the_page(tmp_path, photograph):
     named = pd.DataFrame({'media_id': media, 'prediction': 'human', 'score': .9})
     first = predictions.media_id == media.item()
     doubt = kept(predictions, scores=[np.array([.5, .1, .1, 0, .3], 'float32') if o else s for o, s in zip(first, predictions.scores)])
-    for ledger in (opinions_table(predictions, detections=person), opinions_table(predictions, named), opinions_table(doubt),
+    for opinions in (opinions_table(predictions, detections=person), opinions_table(predictions, named), opinions_table(doubt),
                    *(opinions_table(kept(predictions, **{o: predictions[o].mask(first, 'human')})) for o in ('label', 'prediction'))):
-        assert review_section(ledger)[2].count('data:image/jpeg') == 9  # its burst of three is hidden
+        assert review_section(opinions)[2].count('data:image/jpeg') == 9  # its burst of three is hidden
     write_review_report(tmp_path/'review.html', nobody)
     page = (tmp_path/'review.html').read_text()
     assert not re.search(r'(src|href)="(?!data:)', page) and '<script' not in page
@@ -240,9 +240,9 @@ def test_opinions_are_counted_by_pairs():
     "Only photographs that both name count; a family that holds the species agrees."
     predictions = kept(out_of_fold(sharp=8), label='Branta canadensis', prediction='Branta canadensis')
     named = pd.DataFrame({'media_id': predictions.media_id[:10], 'prediction': ['Anatidae']*6 + ['blank']*3 + [None], 'score': .5})
-    counts = opinions(opinions_table(predictions, named)).set_index('')
+    counts = agreement_table(opinions_table(predictions, named)).set_index('')
     assert counts.loc['volunteers', 'model'] == '120 of 120' and counts.loc['model', 'SpeciesNet'] == counts.loc['SpeciesNet', 'volunteers'] == '6 of 9'
-    assert 'SpeciesNet' not in opinions(opinions_table(predictions))
+    assert 'SpeciesNet' not in agreement_table(opinions_table(predictions))
 
 
 def test_review_needs_no_network_library():
