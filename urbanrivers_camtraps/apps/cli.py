@@ -36,7 +36,8 @@ from ..foundations.core import HUMAN, VEHICLE, CamtrapsError, atomic_path, setti
 from ..foundations.tables import need_columns, read_table, write_table
 from ..foundations.pages import Section, plot_section, table_html
 from ..dataset.card import write_card
-from ..review.server import add_reviews, read_reviews, run_reviews
+from ..review.label_errors import opinions_table
+from ..review.server import add_reviews, read_reviews, run_review_server
 from ..dataset.bursts import GROUP_COLUMNS, add_bursts
 from ..dataset.duplicates import add_hashes, merge_bursts, near_duplicates
 from ..dataset.splits import (
@@ -49,8 +50,8 @@ from ..survey.events import burst_predictions, make_events
 from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, accept_threshold
 from ..images.download import download_photographs
 from ..images.photograph import STORED_SIDE
-from ..inference.predict import check_whole, predict
-from ..inference.detector_json import Results, join_results, read_results
+from ..inference.predict import need_whole_frame_model, predict
+from ..inference.detector_json import DetectorResults, match_photographs, read_detector_json
 from ..foundations.sandbox import Faults, Sandbox, make_sandbox, make_sandbox_from, run_sandbox, serve_sandbox
 from ..inference.season import FORMATS, Job, on_threads, predict_season, read_season, write_season
 from ..votes.api import EMPTY, Fetched, fetch_changes, fetch_observations, read_fetched, write_fetched
@@ -83,7 +84,7 @@ Reading = Enum('Reading', {o: o for o in ('agreement', *METHODS)}, type=str)
 Precision = Enum('Precision', {o: o for o in MODELS}, type=str)
 Kind = Enum('Kind', {'model': 'model', 'space': 'space'}, type=str)
 Method = Enum('Method', {'probe': 'probe', 'finetune': 'finetune'}, type=str)
-Order = Enum('Order', {o: o for o in ('label_error', 'teach', 'both')}, type=str)
+Order = Enum('Order', {o: o for o in ('label_error', 'informative', 'both')}, type=str)
 Format = Enum('Format', {o: o for o in FORMATS}, type=str)
 Engine = Enum('Engine', {'threads': 'threads', 'ray': 'ray'}, type=str)
 People = Enum('People', {o: o for o in get_args(camtrap_dp.People)}, type=str)
@@ -230,16 +231,16 @@ def _earlier_split(data: Path, by: str, seed: int) -> pd.DataFrame | None:
     return before if (before.attrs.get('by'), before.attrs.get('seed')) == (by, seed) else None
 
 # %% ../../nbs/9_apps/97_cli.ipynb #9b810e76
-def _results_on(photographs: pd.DataFrame, path: Path) -> Results:
+def _results_on(photographs: pd.DataFrame, path: Path) -> DetectorResults:
     "Read what SpeciesNet or a detector said of these photographs; say what it did not say."
-    found = read_results(path)
-    predictions, detections = (join_results(photographs, o) for o in (found.predictions, found.detections))
+    found = read_detector_json(path)
+    predictions, detections = (match_photographs(photographs, o) for o in (found.predictions, found.detections))
     silent = len(photographs) - predictions.media_id.nunique()
     if silent: typer.echo(f'{path} has no answer for {silent:,} of {len(photographs):,} photographs', err=True)
-    return Results(predictions, detections, found.failures)
+    return DetectorResults(predictions, detections, found.skipped)
 
 # %% ../../nbs/9_apps/97_cli.ipynb #c324c985
-def _with_empty(results: Results) -> pd.DataFrame:
+def _with_empty(results: DetectorResults) -> pd.DataFrame:
     "Give the boxes, and a row without a category for each photograph in which the detector found nothing."
     empty = results.predictions.media_id[~results.predictions.media_id.isin(results.detections.media_id)]
     return pd.concat([results.detections, pd.DataFrame({'media_id': empty})], ignore_index=True)
@@ -455,7 +456,7 @@ def _known_opinions(photographs: pd.DataFrame, speciesnet: Path | None, boxes: P
 # %% ../../nbs/9_apps/97_cli.ipynb #05b6e6e3
 @app.command()
 def review(
-    order: Annotated[Order, typer.Option(help='label_error: likely wrong labels first. teach: what the model would learn most from. both: in turn.')] = Order.both,
+    order: Annotated[Order, typer.Option(help='label_error: likely wrong labels first. informative: what the model would learn most from. both: in turn.')] = Order.both,
     most: Annotated[int, typer.Option(min=1, help='Photographs to go through; by default all.')] = None,
     speciesnet: SpeciesNetFile = None,
     boxes: Boxes = None,
@@ -464,13 +465,13 @@ def review(
     data: Data = Path('data'),
 ):
     "Go through doubtful photographs by keyboard, on a page of this machine; the next `clean` takes the answers in. The test set stays closed. Also review.html."
-    room, photographs = _room('review', 'train'), read_table(data/'dataset.parquet', DATASET)
+    room, photographs = _room('review.queue', 'train'), read_table(data/'dataset.parquet', DATASET)
     open_ones = photographs[photographs.split != 'test']
     judged = read_table(data/'out_of_fold.parquet')
-    ledger = room.opinions_table(judged, *_known_opinions(open_ones, speciesnet, boxes), photographs=photographs)
-    typer.echo(f"{ledger.agree.value_counts().to_string(header=False)}\nopinions: {room.write_review_report(data/'review.html', ledger)}")
+    opinions = opinions_table(judged, *_known_opinions(open_ones, speciesnet, boxes), photographs=photographs)
+    typer.echo(f"{opinions.agreement.value_counts().to_string(header=False)}\nopinions: {room.write_review_report(data/'review.html', opinions)}")
     told = lambda address: typer.echo(f'review: {address} (stop with Ctrl-C; answers are in {data/REVIEWS})')
-    run_reviews(room.queue(ledger, order.value, most), data/REVIEWS, judged.attrs['classes'], open_ones, each, port, told)
+    run_review_server(room.review_queue(opinions, order.value, most), data/REVIEWS, judged.attrs['classes'], open_ones, each, port, told)
 
 # %% ../../nbs/9_apps/97_cli.ipynb #06839eb9
 speciesnet_app = typer.Typer(no_args_is_help=True, help='Run SpeciesNet, or trust the files of a model.', rich_markup_mode=None)
@@ -555,7 +556,7 @@ def export(
 # %% ../../nbs/9_apps/97_cli.ipynb #4c98a1b2
 def _whole(bundle: Path | None) -> Path:
     "Find a bundle that answers for whole photographs; raise `CamtrapsError` where it learned from crops."
-    return check_whole(read_bundle(find_bundle(bundle))).folder
+    return need_whole_frame_model(read_bundle(find_bundle(bundle))).folder
 
 # %% ../../nbs/9_apps/97_cli.ipynb #e1988ad9
 def _trim(bundle: Path, deployment: str | None) -> tuple[float, float] | None:
@@ -607,7 +608,7 @@ def predict_photographs(
         return _predict_to(out, kind, photographs, job, engine, address)
     knows = read_bundle(folder, precision=precision.value)
     trim = _trim(folder, deployment)
-    if boxes: predictions = predict_crops(knows, photographs, read_results(boxes), trim=trim, max_side=max_side)
+    if boxes: predictions = predict_crops(knows, photographs, read_detector_json(boxes), trim=trim, max_side=max_side)
     else: predictions = predict(knows, photographs, trim, max_side=max_side)
     if out: typer.echo(f'{len(predictions.table):,} photographs: {FORMATS[kind.value](predictions, out)}')
     elif len(predictions.table):
