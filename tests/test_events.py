@@ -1,11 +1,11 @@
-"""Events agree with a slow reading of their definition, on tables of every kind; a burst's answer does not depend on the order of its frames."""
+"""Events agree with a slow reading of their definition, on tables of every kind."""
 import numpy as np
 import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.foundations.core import BLANK
 from urbanrivers_camtraps.survey.deployments import make_deployments
-from urbanrivers_camtraps.survey.events import EventsError, burst_predictions, fit_burst_temperature, left_out_of_events, make_events, pool_bursts
+from urbanrivers_camtraps.survey.events import left_out_of_events, make_events
 
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK, None], object)
 
@@ -58,39 +58,3 @@ def test_deployments_are_those_of_the_photographs():
     table = make_deployments(photographs).set_index('deployment_id')
     known = photographs.dropna(subset='deployment_id').groupby('deployment_id').timestamp
     assert (table.start == known.min()).all() and (table.end == known.max()).all() and len(table) == 4
-
-
-def scored(seed: int, together: float) -> pd.DataFrame:
-    "Draw bursts of three frames whose scores are true, and whose errors the frames share as far as `together` says."
-    generator = np.random.default_rng(seed)
-    label = generator.integers(0, 3, 1500)
-    noise = together*generator.normal(size=(1500, 1, 3)) + np.sqrt(1 - together**2)*generator.normal(size=(1500, 3, 3))
-    logits = 1.5*(1.5*np.eye(3)[label][:, None] + noise)  # of unit noise: log p is linear in what is seen
-    scores = (np.exp(logits)/np.exp(logits).sum(2, keepdims=True)).reshape(-1, 3)
-    table = pd.DataFrame({'burst_id': np.repeat(np.arange(1500), 3), 'label': SPECIES[np.repeat(label, 3)], 'scores': list(scores), 'score': scores.max(1),
-                          'prediction': SPECIES[scores.argmax(1)]})
-    table.attrs['classes'] = list(SPECIES[:3])
-    return table
-
-
-@pytest.mark.parametrize('together, temperature', [(0, 1/3), (1, 1)])
-def test_the_temperature_says_how_much_the_frames_share(together, temperature):
-    table = scored(0, together)
-    table = table[table.label != BLANK]  # of one kind: the label of a burst is that of its frames
-    table.attrs['classes'] = list(SPECIES[:3])
-    assert fit_burst_temperature(table) == pytest.approx(temperature, rel=.15)
-
-
-def test_the_order_of_frames_does_not_matter():
-    table = scored(1, .5).head(300)
-    shuffled = table.sample(frac=1, random_state=0)
-    one, other = burst_predictions(table, .7), burst_predictions(shuffled, .7).sort_index()
-    assert np.allclose(np.stack(one.scores), np.stack(other.scores)) and one.prediction.equals(other.prediction)
-    assert one.frame_prediction.equals(table.prediction) and one.groupby('burst_id').prediction.nunique().max() == 1
-    assert pool_bursts(table.assign(burst_id=None)).prediction.tolist() == table.prediction.tolist()  # alone, a frame keeps its answer
-
-
-def test_nothing_is_chosen_on_the_test_set():
-    table = scored(2, .5).assign(split='valid')
-    table.loc[3, 'split'] = 'test'
-    with pytest.raises(EventsError, match='1 photographs of the test set'): fit_burst_temperature(table)

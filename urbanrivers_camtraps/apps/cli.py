@@ -46,7 +46,8 @@ from ..evaluation.comparison import compare_runs
 from ..evaluation.learning_curve import learning_section
 from ..evaluation.report import banner_section, unknown_class_section, write_report
 from ..survey.deployments import TIME_ZONE, check_zones, make_deployments, read_deployments, season_photographs, with_ends
-from ..survey.events import burst_predictions, make_events
+from ..evaluation.burst_predictions import burst_predictions
+from ..survey.events import make_events
 from ..evaluation.blank_filter import FilterError, blank_filter, filter_section, accept_threshold
 from ..images.download import download_photographs
 from ..images.photograph import STORED_SIDE
