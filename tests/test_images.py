@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from urbanrivers_camtraps.images.download import Patience, download_photographs, read_manifest
+from urbanrivers_camtraps.foundations.core import LockedError
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 
 HASTY = Patience(connect=1, silence=.5, whole=5, pauses=(.1,), spare=0)
@@ -202,7 +203,7 @@ def test_two_runs_in_one_folder(tmp_path):
         run = threading.Thread(target=download_photographs, args=(labels, tmp_path/'images', 160, 4, False))
         run.start()
         while not list(tmp_path.glob('images/*/*.jpg')): time.sleep(.01)
-        with pytest.raises(PhotographError, match='another run is writing'):
+        with pytest.raises(LockedError, match='another run is writing'):
             download_photographs(labels, tmp_path/'images', 160, progress=False)
         run.join()
     assert len(list(tmp_path.glob('images/*/*.jpg'))) == 40

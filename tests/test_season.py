@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from urbanrivers_camtraps.inference.season import PART, Job, SeasonError, predict_season, read_season
+from urbanrivers_camtraps.foundations.core import LockedError
+from urbanrivers_camtraps.inference.season import PART, Job, predict_season, read_season
 
 #: Runs a season over argv[2:5] (bundle, folder, out) with photographs read at most so many a second.
 CHILD = """
@@ -77,7 +78,7 @@ def test_two_runs_do_not_mix(bundle_folder, card, tmp_path):
     out = tmp_path/'season.parquet'
     with start(bundle_folder, card, out) as run:
         while run.poll() is None and not parts(out): time.sleep(.01)
-        with pytest.raises(SeasonError, match='being written by another run'):
+        with pytest.raises(LockedError, match='another run is writing'):
             predict_season(card, out, Job(str(bundle_folder)), progress=False)
         run.send_signal(signal.SIGKILL)
 

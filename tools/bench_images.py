@@ -40,7 +40,7 @@ def serve(photographs: list[bytes], delay: float, ready) -> None:
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
-    from urbanrivers_camtraps.review.server import listen
+    from urbanrivers_camtraps.foundations.core import listen
 
     async def photograph(request) -> Response:
         await asyncio.sleep(delay)

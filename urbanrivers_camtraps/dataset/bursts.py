@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ..foundations.core import CamtrapsError
+from ..foundations.core import CamtrapsError, read_duration
 from ..foundations.tables import need_columns
 
 # %% ../../nbs/3_dataset/30_bursts.ipynb #00da16fe
@@ -27,7 +27,7 @@ def runs(
     among = pd.DataFrame(among)
     frames = pd.DataFrame({'group': among.groupby(list(among), sort=False).ngroup().array, 'time': timestamps.array})
     frames = frames[frames.group >= 0].dropna().sort_values(['group', 'time'], kind='stable')
-    begins = frames.group.diff().ne(0) | (frames.time.diff() > pd.Timedelta(gap))
+    begins = frames.group.diff().ne(0) | (frames.time.diff() > read_duration(gap, 'gap'))
     number = begins.cumsum().sub(1).astype('Int64').reindex(range(len(timestamps)))
     return number.set_axis(timestamps.index)
 

@@ -17,6 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .bursts import DatasetError
+from ..foundations.core import read_duration
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.photograph import PhotographError, open_photograph
 
@@ -140,7 +141,7 @@ def near_duplicates(
 ) -> pd.DataFrame: # `media_id, other, distance, where, apart, deployment_id, other_deployment_id, label, other_label`
     "List alike photographs: pairs that join groups (`where` is `occasion`), and elsewhere the nearest of each."
     need_columns(photographs, ('media_id', 'phash'), 'photographs')
-    photographs, window = photographs.reset_index(drop=True), pd.Timedelta(window).total_seconds()
+    photographs, window = photographs.reset_index(drop=True), read_duration(window, 'window').total_seconds()
     rows = _frame(photographs)
     within = _within(rows, distance, window)
     joined = [rows.burst[o].to_numpy() for o in within]

@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'PEOPLE', 'folder_name', 'class_name', 'CamtrapsError', 'SettingError',
-           'TableError', 'near_setting', 'setting', 'atomic_path', 'atomic_folder', 'in_order', 'listen']
+           'TableError', 'read_duration', 'near_setting', 'setting', 'atomic_path', 'atomic_folder', 'in_order',
+           'LockedError', 'lock_folder', 'listen', 'serve_in_background', 'serve_until_interrupted']
 
 # %% ../../nbs/0_foundations/00_core.ipynb #1f7a28a2
-import os, shutil, socket
+import os, shutil, socket, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
+import pandas as pd
 from dotenv import dotenv_values
 
 # %% ../../nbs/0_foundations/00_core.ipynb #68339c54
@@ -61,6 +64,20 @@ class SettingError(CamtrapsError):
 # %% ../../nbs/0_foundations/00_core.ipynb #dc6b13ab
 class TableError(CamtrapsError):
     "A table is missing, or lacks what the next room needs."
+
+# %% ../../nbs/0_foundations/00_core.ipynb #1ba7cf2b
+def read_duration(
+    duration: str | timedelta, # such as `30s`, `15 min` or `1h`, or a `pd.Timedelta`
+    where: object = 'duration', # option or column to name in the error
+) -> pd.Timedelta:
+    "Return a length of time. Raise `SettingError` if it has no unit or cannot be read."
+    example = 'Write a number with its unit, such as 30s, 15min or 1h'
+    if isinstance(duration, int | float) or not str(duration).strip()[-1:].isalpha() and isinstance(duration, str):
+        raise SettingError(f'{duration!r} has no unit', where, example)
+    try: length = pd.Timedelta(duration)
+    except ValueError as error: raise SettingError(f'{duration!r} is not a length of time', where, example) from error
+    if pd.isna(length): raise SettingError(f'{duration!r} is not a length of time', where, example)
+    return length
 
 # %% ../../nbs/0_foundations/00_core.ipynb #c8d032f5
 def _kaggle_secret(name: str) -> str | None:
@@ -145,6 +162,25 @@ def in_order(
             yield waiting.popleft().result()
     finally: pool.shutdown(cancel_futures=True)  # also where the block ends badly: what is under way is finished
 
+# %% ../../nbs/0_foundations/00_core.ipynb #352eb82a
+class LockedError(CamtrapsError):
+    "Another run is writing into the same folder."
+
+# %% ../../nbs/0_foundations/00_core.ipynb #65950635
+@contextmanager
+def lock_folder(
+    folder: str | Path, # where only one run may write at a time
+    lock_file: str | Path | None = None, # by default `.lock` in `folder`
+) -> Iterator[None]:
+    "Keep other runs out of `folder` while the block runs. Raise `LockedError` if another run is in it."
+    import filelock
+    lock = filelock.FileLock(lock_file or Path(folder)/'.lock', blocking=False)
+    try: lock.acquire()
+    except filelock.Timeout:
+        raise LockedError('another run is writing into this folder', folder, 'Wait until it has ended, or stop it') from None
+    try: yield
+    finally: lock.release()
+
 # %% ../../nbs/0_foundations/00_core.ipynb #f7653698
 def listen(
     port: int, # 0 for any free one
@@ -160,3 +196,45 @@ def listen(
         listener.close()
         raise CamtrapsError(f'cannot be opened ({error.strerror})', f'{host}:{port}', 'Choose another port, or 0 for any free one') from error
     return listener
+
+# %% ../../nbs/0_foundations/00_core.ipynb #6af8524f
+def _address(listener: socket.socket) -> str:
+    "Return the address a browser would use."
+    host, port = listener.getsockname()[:2]
+    return f'http://{host}:{port}'
+
+
+def _quiet_server(app: Callable):
+    "Make a server that writes no log."
+    import uvicorn
+    return uvicorn.Server(uvicorn.Config(app, log_config=None, log_level='critical', access_log=False,
+                                         server_header=False, timeout_graceful_shutdown=1))
+
+# %% ../../nbs/0_foundations/00_core.ipynb #1f4290f0
+@contextmanager
+def serve_in_background(
+    app: Callable, # an ASGI application, such as a `Starlette`
+    port: int = 0, # 0 for any free one
+) -> Iterator[str]: # its address, such as `http://127.0.0.1:40123`
+    "Serve `app` to this machine alone while the block runs."
+    with listen(port) as listener:
+        server = _quiet_server(app)
+        thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive(): time.sleep(.01)
+        try: yield _address(listener)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+# %% ../../nbs/0_foundations/00_core.ipynb #ae0160d7
+def serve_until_interrupted(
+    app: Callable, # an ASGI application, such as a `Starlette`
+    port: int, # 0 for any free one
+    host: str = '127.0.0.1', # by default this machine alone is answered
+    ready: Callable[[str], None] = lambda address: None, # called with the address once the port is open
+) -> None:
+    "Serve `app` until the program is interrupted."
+    with listen(port, host) as listener:
+        ready(_address(listener))
+        _quiet_server(app).run(sockets=[listener])

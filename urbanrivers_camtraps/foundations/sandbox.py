@@ -15,14 +15,13 @@ import asyncio, functools, hashlib, io, math, os, threading, time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import uvicorn
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -30,8 +29,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, listen
-
+from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, serve_in_background, serve_until_interrupted
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #01e6a5a4
 #: Kind, points in the unit box, colour, and the width of a line as a share of the box.
@@ -1325,29 +1323,14 @@ def sandbox_app(
 
     return _failing(Starlette(routes=[Route(API_PATH, images), Route('/images/{path:path}', photograph)]), faults)
 
-# %% ../../nbs/0_foundations/09_sandbox.ipynb #16968cc9
-def _server(site: Sandbox, faults: Faults) -> uvicorn.Server:
-    "Make a server that says nothing."
-    return uvicorn.Server(uvicorn.Config(sandbox_app(site, faults), log_config=None, log_level='critical',
-                                         access_log=False, timeout_graceful_shutdown=1))
-
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #b46108cc
-@contextmanager
 def serve_sandbox(
     site: Sandbox, # what to serve
     faults: Faults = Faults(), # what goes wrong
     port: int = 0, # 0 for any free one
-) -> Iterator[str]: # address of the site, such as `http://127.0.0.1:40123`
+) -> AbstractContextManager[str]: # yields the address, such as `http://127.0.0.1:40123`
     "Serve a practice server on loopback while the block runs."
-    listener, server = listen(port), _server(site, faults)
-    thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive(): time.sleep(.01)
-    try: yield f'http://127.0.0.1:{listener.getsockname()[1]}'
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+    return serve_in_background(sandbox_app(site, faults), port)
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #819d7ca7
 def run_sandbox(
@@ -1358,6 +1341,4 @@ def run_sandbox(
     ready: Callable[[str], None] = lambda address: None, # called with the address once the port is open
 ) -> None:
     "Serve a practice server until interrupted."
-    listener = listen(port, host)
-    ready(f'http://{host}:{listener.getsockname()[1]}')
-    _server(site, faults).run(sockets=[listener])
+    serve_until_interrupted(sandbox_app(site, faults), port, host, ready)

@@ -19,12 +19,12 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path, in_order
+from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path, in_order, lock_folder
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from .banners import FIXED_TRIM
-from .download import _alone, describe, photograph_path
+from .download import describe, photograph_path
 from .photograph import SHORTEST_SIDE, PhotographError, open_photograph
 
 # %% ../../nbs/2_images/27_crops.ipynb #1a92ccd0
@@ -213,7 +213,7 @@ def write_crops(
     crops = crops.assign(target=[_target(folder, o.label, o.media_id) for o in crops.itertuples()])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with lock_folder(folder):
             skipped = _write_all(crops, max_side, workers or os.cpu_count() or 1, progress)
             home = {o.name: o for o in crops.target}
             for o in folder.glob('*/*.jpg'):

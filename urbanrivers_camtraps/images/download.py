@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import filelock
 import pandas as pd
 import requests
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
-from ..foundations.core import CamtrapsError, atomic_path, folder_name
+from ..foundations.core import CamtrapsError, atomic_path, folder_name, lock_folder
 from ..foundations.tables import need_columns
 from .photograph import STORED_SIDE, PhotographError, open_photograph
 from ..votes.api import ServerError, web_session
@@ -200,18 +199,6 @@ def _standing(folder: Path) -> dict[str, dict[str, int]]:
                 elif file.name.endswith('.jpg') and not file.name.startswith('.') and file.is_file():
                     found.setdefault(file.name[:-4], {})[f'{below.name}/{file.name}'] = file.stat().st_size
     return found
-
-# %% ../../nbs/2_images/24_download.ipynb #9d7cd4f6
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    "Keep other runs out of `folder` while the block runs; the system lets go by itself when a run is killed."
-    lock = filelock.FileLock(folder/'.lock', blocking=False)
-    try: lock.acquire()
-    except filelock.Timeout:
-        todo = 'Wait until it has ended, or stop it'
-        raise PhotographError('another run is writing into this folder', folder, todo) from None
-    try: yield
-    finally: lock.release()
 
 # %% ../../nbs/2_images/24_download.ipynb #9851461c
 class _Album:
@@ -502,7 +489,7 @@ def download_photographs(
     labels = labels.drop(columns=ADDED, errors='ignore')
     folder, entries = Path(folder), {}
     folder.mkdir(parents=True, exist_ok=True)
-    with (_alone(folder), closing(_Album(folder, max_side, patience.spare)) as album,
+    with (lock_folder(folder), closing(_Album(folder, max_side, patience.spare)) as album,
           web_session(workers, patience.retries) as session, ThreadPoolExecutor(os.cpu_count()) as cores):
         if resume and not verify: entries = _at_home(album, labels)
         rows = (o for o in labels.itertuples(index=False) if o.media_id not in entries)

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, label as numbered
 
 from .banners import FIXED_TRIM
-from ..foundations.core import HUMAN, VEHICLE
+from ..foundations.core import HUMAN, VEHICLE, read_duration
 from ..foundations.tables import need_columns
 from ..foundations.plotting import COLORS, plot_style
 from .photograph import open_photograph
@@ -86,7 +86,7 @@ def add_motion(
     rows['seconds'] = (pd.to_datetime(rows.timestamp, utc=True) - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
     found = pd.DataFrame(np.nan, rows.index, list(BOX))
     for _, own in rows.dropna(subset=['deployment_id', 'seconds']).sort_values(['seconds', 'path']).groupby('deployment_id'):
-        found.loc[own.index] = list(_boxes(own, neighbours, pd.Timedelta(window).total_seconds()))
+        found.loc[own.index] = list(_boxes(own, neighbours, read_duration(window, 'window').total_seconds()))
     return photographs.assign(**{name: found[name].to_numpy() for name in BOX})
 
 # %% ../../nbs/2_images/26_motion.ipynb #52a7d693

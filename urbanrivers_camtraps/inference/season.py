@@ -10,7 +10,7 @@ __all__ = ['TOGETHER', 'PART', 'FORMATS', 'SeasonError', 'find_sources', 'Job', 
 import hashlib, json, os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -21,12 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import requests
-from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
 from .bundle import Bundle, read_bundle
-from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order
+from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, lock_folder
 from ..foundations.tables import read_table
 from ..images.download import HostError, Hosts, ask_photograph
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
@@ -240,15 +239,6 @@ def _joined(files: list[Path], out: Path, about: dict) -> None:
             written.update(hashes[again].tolist())
             writer.write_table(pa.Table.from_batches([batch]).filter(pa.array(~late)).cast(schema))
 
-# %% ../../nbs/6_inference/65_season.ipynb #cdf84404
-@contextmanager
-def _alone(parts: Path) -> Iterator[None]:
-    "Keep other runs out; the system lets go by itself when a run is killed."
-    parts.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(parts/'lock', timeout=0): yield
-    except Timeout as error: raise SeasonError('is being written by another run', parts, 'Wait until it is done') from error
-
 # %% ../../nbs/6_inference/65_season.ipynb #3ac7652c
 def _begin(parts: Path, job: Job) -> None:
     "Write down what the parts are about to be of."
@@ -288,7 +278,8 @@ def predict_season(
     "Predict a season's photographs into one table, going on where an earlier run was stopped."
     out, bundle = Path(out), job.read()
     parts, sources = out.with_name(f'.{out.name}.parts'), find_sources(photographs)
-    with _alone(parts):
+    parts.mkdir(parents=True, exist_ok=True)
+    with lock_folder(parts):
         files = _files(out, parts, job)
         new = ~np.isin(_hashes(map(printable_path, sources)), _done(files))
         _begin(parts, job)
@@ -297,7 +288,7 @@ def predict_season(
         about = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.name}
         _joined(_files(out, parts, job), out, about)
         for file in (*parts.glob('*.parquet'), parts/'job.json'): file.unlink()
-    (parts/'lock').unlink(missing_ok=True)
+    (parts/'.lock').unlink(missing_ok=True)
     parts.rmdir()
     return out
 

@@ -7,9 +7,9 @@ __all__ = ['CANNOT_TELL', 'WEIGHT', 'SITE', 'REVIEW', 'ReviewError', 'StoreError
            'class_keys', 'review_app', 'run_review_server', 'serve_reviews']
 
 # %% ../../nbs/7_review/72_server.ipynb #6fe7f94d
-import io, math, os, secrets, socket, sqlite3, string, threading, time
+import io, math, os, secrets, sqlite3, string, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.resources import files
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import uvicorn
 from pydantic import BaseModel, StringConstraints, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, listen
+from ..foundations.core import (
+    BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, serve_in_background, serve_until_interrupted)
 from ..foundations.tables import need_columns
 from ..foundations.pages import page_style
 from ..foundations.names import Names, common_name, read_name, read_names
@@ -454,21 +454,6 @@ def review_app(
     app.add_middleware(_guarded)
     return app
 
-# %% ../../nbs/7_review/72_server.ipynb #3d061f79
-def _server(app: Starlette) -> uvicorn.Server:
-    "Make a server that says nothing."
-    return uvicorn.Server(uvicorn.Config(app, log_config=None, log_level='critical', access_log=False, server_header=False, timeout_graceful_shutdown=1))
-
-# %% ../../nbs/7_review/72_server.ipynb #501fc6f4
-@contextmanager
-def _desk(queue: pd.DataFrame, database: str | Path, port: int, **settings) -> Iterator[tuple[str, socket.socket, uvicorn.Server]]:
-    "Open the answers and the port, and close them afterwards; the address, what listens, and the server."
-    answers = Answers(database)
-    try:
-        server = _server(review_app(queue, answers, **settings))
-        with listen(port) as listener: yield f'http://127.0.0.1:{listener.getsockname()[1]}/{answers.secret}/', listener, server
-    finally: answers.close()
-
 # %% ../../nbs/7_review/72_server.ipynb #7ebd0e05
 def run_review_server(
     queue: pd.DataFrame, # as in `review_app`
@@ -480,9 +465,9 @@ def run_review_server(
     ready: Callable[[str], None] = lambda address: None, # called with the page's address once the port is open
 ) -> None:
     "Serve the review page on loopback until interrupted."
-    with _desk(queue, database, port, classes=classes, photographs=photographs, each=each) as (address, listener, server):
-        ready(address)
-        server.run(sockets=[listener])
+    with closing(Answers(database)) as answers:
+        app = review_app(queue, answers, classes=classes, photographs=photographs, each=each)
+        serve_until_interrupted(app, port, ready=lambda address: ready(f'{address}/{answers.secret}/'))
 
 # %% ../../nbs/7_review/72_server.ipynb #afdbe9d2
 @contextmanager
@@ -495,11 +480,6 @@ def serve_reviews(
     port: int = 0, # 0 for any free one
 ) -> Iterator[str]: # the page's address
     "Serve the review page on loopback while the block runs."
-    with _desk(queue, database, port, classes=classes, photographs=photographs, each=each) as (address, listener, server):
-        thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]}, daemon=True)
-        thread.start()
-        while not server.started and thread.is_alive(): time.sleep(.01)
-        try: yield address
-        finally:
-            server.should_exit = True
-            thread.join(10)
+    with closing(Answers(database)) as answers:
+        app = review_app(queue, answers, classes=classes, photographs=photographs, each=each)
+        with serve_in_background(app, port) as address: yield f'{address}/{answers.secret}/'

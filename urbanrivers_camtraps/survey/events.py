@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, CamtrapsError
+from ..foundations.core import BLANK, CamtrapsError, read_duration
 from ..foundations.tables import need_columns
 from ..evaluation.burst_predictions import wrong_share
 
@@ -63,14 +63,6 @@ def _event_rows(rows: pd.DataFrame, event: pd.Series) -> pd.DataFrame:
     names = [hashlib.sha256(f'{o.media_ids[0]} {o.label}'.encode()).hexdigest()[:16] for o in table.itertuples()]
     return table.assign(event_id=names, count=pd.to_numeric(table['count']).astype('Int64'))
 
-# %% ../../nbs/8_survey/81_events.ipynb #b02d3504
-def _pause(gap: str | pd.Timedelta) -> pd.Timedelta:
-    "Read a pause; raise `EventsError` where it has no unit, which pandas would take for nanoseconds."
-    try:
-        if not str(gap).strip()[-1:].isalpha() and isinstance(gap, str | int | float): raise ValueError('it has no unit')
-        return pd.Timedelta(gap)
-    except ValueError as error: raise EventsError(f'a gap of {gap} cannot be read ({error})', todo='Write such as 30min or 1h') from error
-
 # %% ../../nbs/8_survey/81_events.ipynb #780b25d9
 def make_events(
     photographs: pd.DataFrame, # with `media_id, timestamp, deployment_id` and `label`; used where known: `location_id, location, count`
@@ -79,12 +71,13 @@ def make_events(
     by: Literal['location', 'deployment'] = 'location', # where events are joined; a location that is not known is its deployment
 ) -> pd.DataFrame: # `EVENT_COLUMNS`, in order of time; `.attrs` states `gap`, `label`, `by`, and how many rows `left_out` and why
     "Join photographs of one label at one location into events; see `left_out_of_events` for those that cannot be."
-    if not _pause(gap) > pd.Timedelta(0): raise EventsError(f'a gap of {gap} joins nothing', todo='Give one above 0, such as 30min')
+    longest = read_duration(gap, 'gap')
+    if longest <= pd.Timedelta(0): raise EventsError(f'a gap of {gap} joins nothing', todo='Give one above 0, such as 30min')
     left, place = left_out_of_events(photographs, label, by), _places(photographs, by)
     rows = _located(photographs).assign(label=photographs[label], place=place, timestamp=pd.to_datetime(photographs.timestamp, utc=True))
     rows = rows[rows.label.notna() & (rows.label != BLANK) & rows.timestamp.notna() & place.notna()]
     rows = rows.sort_values(['place', 'label', 'timestamp', 'media_id'])
-    begins = (rows[['place', 'label']] != rows[['place', 'label']].shift()).any(axis=1) | (rows.timestamp.diff() >= pd.Timedelta(gap))
+    begins = (rows[['place', 'label']] != rows[['place', 'label']].shift()).any(axis=1) | (rows.timestamp.diff() >= longest)
     events = _event_rows(rows, begins.cumsum()).sort_values(['start', 'event_id'], ignore_index=True)[list(EVENT_COLUMNS)]
     events.attrs = {'gap': str(gap), 'label': label, 'by': by, 'left_out': left.reason.value_counts().to_dict()}
     return events

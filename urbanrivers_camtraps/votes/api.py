@@ -11,13 +11,12 @@ __all__ = ['OBSERVATIONS', 'VOTES', 'MEDIA', 'SKIPPED', 'EMPTY', 'LEFT_OUT', 'MA
 import hashlib, hmac, itertools, json, random, re, shutil, tempfile, time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import filelock
 import pandas as pd
 import requests
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -27,7 +26,7 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
-from ..foundations.core import CamtrapsError, atomic_path, setting
+from ..foundations.core import CamtrapsError, atomic_path, lock_folder, setting
 from ..foundations.tables import read_table, write_table
 
 # %% ../../nbs/1_votes/10_api.ipynb #57f0426e
@@ -431,17 +430,11 @@ def _earlier_run(folder: Path | None, about: dict) -> dict | None:
     return before if same and time.time() - before['began'] < KEEP_PAGES else None
 
 # %% ../../nbs/1_votes/10_api.ipynb #aaf38c2f
-@contextmanager
-def _alone(folder: Path | None) -> Iterator[None]:
-    "Keep other runs out of `folder`; the system lets go by itself when a run is killed."
-    if folder is None: return (yield)
+def _locked(folder: Path | None) -> AbstractContextManager:
+    "Keep other runs out of `folder`, by a lock elsewhere: a failed fetch leaves no folder."
+    if folder is None: return nullcontext()
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    lock = filelock.FileLock(Path(tempfile.gettempdir())/f'camtraps-{name}.lock', blocking=False)  # a failed fetch leaves no folder
-    try: lock.acquire()
-    except filelock.Timeout:
-        raise ServerError('another run is fetching into this folder', folder, 'Wait until it has ended, or stop it') from None
-    try: yield
-    finally: lock.release()
+    return lock_folder(folder, Path(tempfile.gettempdir())/f'camtraps-{name}.lock')
 
 # %% ../../nbs/1_votes/10_api.ipynb #3f4ed95a
 def _begin(folder: Path, about: dict) -> None:
@@ -472,7 +465,7 @@ def fetch_observations(
     url, hashing = setting('CAMTRAPS_SITE', server).rstrip('/') + PATH, _hashing_key(key)
     query = {**({'species': ','.join(species)} if species else {}), **({'reviewed': 'true'} if reviewed else {})}
     folder = Path(folder) if folder else None
-    with _alone(folder), web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
+    with _locked(folder), web_session(MOST_AT_ONCE) as session, _bar(progress) as bar:
         reader = _Reader(session, url, {**query, **BY_ID}, hashing, folder, timeout)
         asked = {**_about(query, hashing), 'url': url, 'page_size': page_size}
         before = _earlier_run(folder, asked) or {'newest': _newest(reader)}
