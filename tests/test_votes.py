@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.votes.cleaning import MEDIA, Rules, clean
-from urbanrivers_camtraps.foundations.names import normalise_name, read_names
+from urbanrivers_camtraps.foundations.names import normalise_name, read_labels, read_names
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
-from urbanrivers_camtraps.votes.consensus import METHODS, expand_votes, label_votes
+from urbanrivers_camtraps.votes.consensus import METHODS, expand_votes, fit_crowd, label_votes, weigh_votes
 
 
 def fetched(practice, **asked) -> pd.DataFrame:
@@ -123,27 +123,47 @@ import sys
 class Missing:
     "An environment without the extra."
     def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in ('crowdkit', 'sklearn', 'scipy'):
+        if name.split('.')[0] in ('crowdkit', 'cleanlab', 'transformers', 'nltk'):
             raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 sys.meta_path.insert(0, Missing())
 import pandas as pd
 from urbanrivers_camtraps.votes.cleaning import Rules, clean
+from urbanrivers_camtraps.votes.consensus import expand_votes, label_votes
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 rows = pd.DataFrame([(f'm{o}', 'animal', 'Mallard', 1, 3 + o % 3) for o in range(60)],
                     columns=['media_id', 'observation_type', 'scientific_name', 'count', 'votes'])
-for rules in (Rules.three_votes(), Rules.june_2025()):
+for rules in (Rules(), Rules.three_votes(), Rules.june_2025()):
     print(len(clean(rows, rules).labels), clean(rows, rules).labels.confidence.notna().all())
-try: clean(rows)
+try: label_votes(expand_votes(rows.assign(label='Mallard')).assign(volunteer='v'), 'glad')
 except CamtrapsError as error: print(error)
 '''
 
 
 def test_without_the_extra():
-    "The plain rules need nothing; the default says in one line what it needs, and what to do without."
+    "The default and the plain rules run on the base install; a model of single volunteers names the extra it needs."
     run = subprocess.run([sys.executable, '-c', WITHOUT], capture_output=True, text=True, check=True)
-    said = run.stdout.splitlines()
-    assert said[:2] == ['60 True']*2 and len(said) == 3
-    assert 'urbanrivers_camtraps[votes]' in said[2] and 'Rules.three_votes()' in said[2]
+    lines = run.stdout.splitlines()
+    assert lines[:3] == ['60 True']*3 and len(lines) == 4
+    assert 'urbanrivers_camtraps[votes]' in lines[3] and 'the method pooled' in lines[3]
+
+
+@pytest.mark.parametrize('rounds', [0, 1, 2, 5])
+def test_pooled_is_the_dawid_skene_of_crowd_kit(small, rounds):
+    "The default method returns crowd-kit's labels, tables and probabilities, for one worker who gives all votes."
+    classification = pytest.importorskip('crowdkit.aggregation.classification')
+    _, observations = small
+    votes = expand_votes(observations.assign(label=read_labels(observations)[0]))
+    crowd = fit_crowd(votes, rounds=rounds)
+    ours = weigh_votes(votes, crowd).set_index('media_id')
+    table = pd.DataFrame({'task': votes.media_id, 'worker': 'all', 'label': votes.label.astype(str)})
+    theirs = classification.DawidSkene(n_iter=rounds + 1, tol=-np.inf).fit(table).probas_.loc[ours.index]
+    assert (ours.label == theirs.idxmax(axis=1)).all()
+    np.testing.assert_allclose(ours.confidence, theirs.max(axis=1), atol=1e-9)
+    if not rounds: return
+    fitted = classification.DawidSkene(n_iter=rounds, tol=-np.inf).fit(table)
+    names = crowd.prior.index
+    np.testing.assert_allclose(crowd.errors, fitted.errors_.droplevel('worker').loc[names, names], atol=1e-9)
+    np.testing.assert_allclose(crowd.prior, fitted.priors_[names], atol=1e-9)
 
 
 def test_no_more_than_the_votes_that_there_are(june):

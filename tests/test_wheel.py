@@ -21,7 +21,7 @@ MUST_BE_THERE = {'foundations.core', 'foundations.sandbox', 'votes.api', 'votes.
 DATA_FILES = ('foundations/names.csv', 'votes/taxonomy.csv', 'votes/region_chicago.csv', 'review/page_files/page.js',
               'survey/camtrap_dp.json', 'apps/web_files/index.html')
 #: What belongs to extras and must not come with the base.
-HEAVY = ['torch', 'torchvision', 'timm', 'fastai', 'fastcore', 'sklearn', 'gradio']
+HEAVY = ['torch', 'torchvision', 'timm', 'fastai', 'fastcore', 'crowdkit', 'cleanlab', 'gradio']
 
 
 @pytest.fixture(scope='module')

@@ -5,29 +5,22 @@
 # %% auto #0
 __all__ = ['ALIKE', 'OCCASION', 'perceptual_hash', 'add_hashes', 'near_duplicates', 'merge_bursts']
 
-# %% ../../nbs/3_dataset/32_duplicates.ipynb #797299c9
-import importlib, os
+# %% ../../nbs/3_dataset/32_duplicates.ipynb #0c49da04
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
+import imagehash
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
-from .bursts import DatasetError
 from ..foundations.core import read_duration
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.photograph import PhotographError, open_photograph
-
-# %% ../../nbs/3_dataset/32_duplicates.ipynb #0bb662a8
-def _library(name: str) -> ModuleType:
-    "Import a library of the `train` extra, or say how to install it."
-    try: return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        todo = "Run `pip install 'urbanrivers_camtraps[train]'`"
-        raise DatasetError(f'needs {error.name}, which is not installed', 'data set', todo) from error
 
 # %% ../../nbs/3_dataset/32_duplicates.ipynb #46fc42bf
 def perceptual_hash(
@@ -39,7 +32,7 @@ def perceptual_hash(
     except PhotographError: return None
     cut = round(trim*photograph.height)
     scene = photograph.crop((0, cut, photograph.width, photograph.height - cut))
-    return str(_library('imagehash').phash(scene))
+    return str(imagehash.phash(scene))
 
 # %% ../../nbs/3_dataset/32_duplicates.ipynb #1d775b7c
 def add_hashes(
@@ -76,8 +69,8 @@ def _differing(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 # %% ../../nbs/3_dataset/32_duplicates.ipynb #d37c9961
 def _connected(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     "Say to which connected part each of `count` nodes belongs."
-    graph = _library('scipy.sparse').coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
-    return _library('scipy.sparse.csgraph').connected_components(graph, directed=False)[1]
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 # %% ../../nbs/3_dataset/32_duplicates.ipynb #e2934bf1
 def _frame(photographs: pd.DataFrame) -> pd.DataFrame:

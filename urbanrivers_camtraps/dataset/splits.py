@@ -6,11 +6,10 @@
 __all__ = ['FOLDER_COLUMNS', 'split_photographs', 'split_counts', 'plot_split', 'add_folds', 'hard_to_split', 'read_folder',
            'split_hash', 'content_hash']
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #6c27dd20
-import hashlib, importlib, warnings
+# %% ../../nbs/3_dataset/31_splits.ipynb #dcb95380
+import hashlib, warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,18 +24,10 @@ from ..images.download import describe
 from ..images.discover import photographs_below
 from ..images.photograph import PhotographError, open_photograph
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #0bb662a8
-def _library(name: str) -> ModuleType:
-    "Import a library of the `train` extra, or say how to install it."
-    try: return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        todo = "Run `pip install 'urbanrivers_camtraps[train]'`"
-        raise DatasetError(f'needs {error.name}, which is not installed', 'data set', todo) from error
-
 # %% ../../nbs/3_dataset/31_splits.ipynb #4bb57b5c
 def _folds(photographs: pd.DataFrame, group: pd.Series, folds: int, seed: int) -> Iterator[pd.Index]:
     "Yield the rows of each fold: whole groups, each class in proportion as far as they allow."
-    StratifiedGroupKFold = _library('sklearn.model_selection').StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold  # here, because it takes a second to import
     folds = min(folds, group.nunique(), photographs.label.value_counts().max())
     with warnings.catch_warnings(action='ignore', category=UserWarning):  # of rare classes: `split_counts` shows them
         for _, held in StratifiedGroupKFold(max(2, folds), shuffle=True, random_state=seed).split(photographs, photographs.label, group):

@@ -19,7 +19,7 @@ from ..foundations.core import BLANK, NOT_ANIMALS, CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.names import Names, common_name, is_species_rank, read_labels
-from .consensus import METHODS, expand_votes, label_votes, one_vote_each, rule_confidence
+from .consensus import METHODS, expand_votes, label_votes, drop_repeated_votes, rule_confidence
 
 # %% ../../nbs/1_votes/12_cleaning.ipynb #d36b91a5
 #: The plain rule: a label is what enough volunteers agree on.
@@ -173,7 +173,7 @@ def _sign(rows: pd.DataFrame, votes: pd.DataFrame, rules: Rules,
     "Count one vote of each volunteer for a label; return the rows with new counts, and the votes that count."
     keys = ['media_id', 'observation_type', 'scientific_name', 'count']
     need_columns(votes, ('volunteer', *keys), 'votes')
-    single = one_vote_each(votes.assign(label=read_labels(votes, names, rules.as_in_june_2025)[0]))
+    single = drop_repeated_votes(votes.assign(label=read_labels(votes, names, rules.as_in_june_2025)[0]))
     counts = single.groupby(keys, dropna=False).size().rename('single').reset_index()
     plain, counts = (o.astype(dict.fromkeys(keys[:3], object)) for o in (rows[keys], counts))
     found = plain.merge(counts, how='left', on=keys).single.fillna(0).to_numpy(int)
