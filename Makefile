@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo app test bench study docs export newest clean
+.PHONY: help demo app test check notebooks tests bench study docs export newest clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 installed = $(VENV)/.installed-$(if $(wildcard $(VENV)/.installed-dev),dev,$(1))
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(call installed,train)  ## run the whole path on the practice server: votes, classifier, report
 	@camtraps demo --out demo
@@ -25,13 +25,19 @@ demo/bundle/bundle.json:
 	@$(MAKE) --no-print-directory demo
 
 # Two notebooks run at a time and share the cores, or their threads would fight over them.
-test: export OMP_NUM_THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 2 ? n / 2 : 1)))
-test: export MPLBACKEND := Agg
-test: export JUPYTER_PLATFORM_DIRS := 1
-test: export GRADIO_ANALYTICS_ENABLED := False
-test: $(call installed,dev)  ## check that exports are in sync, run the notebooks, run the tests
+check notebooks tests: export OMP_NUM_THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 2 ? n / 2 : 1)))
+check notebooks tests: export MPLBACKEND := Agg
+check notebooks tests: export JUPYTER_PLATFORM_DIRS := 1
+check notebooks tests: export GRADIO_ANALYTICS_ENABLED := False
+test: check notebooks tests  ## check that exports are in sync, run the notebooks, run the tests
+
+check: $(call installed,dev)  ## check that modules, app.py and README.md are what the notebooks make
 	@python tools/check.py
+
+notebooks: $(call installed,dev)  ## run every notebook
 	@nbdev_test --flags slow --n_workers 2 --do_print
+
+tests: $(call installed,dev)  ## run the tests of tests/
 	@python -m pytest -n 2 --dist loadfile
 
 bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results or season
