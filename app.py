@@ -260,7 +260,7 @@ def _many_tab(bundle: Bundle) -> None:
 # %% nbs/9_apps/94_app.ipynb #c2ce6f44
 def _about_tab(bundle: Bundle) -> None:
     "Add the model's card."
-    cards = [(name, f'{o.value:.3g}' if isinstance(o.value, float) else o.value, o.conditions) for name, o in bundle.description.figures.items()]
+    cards = [(name, f'{o.value:.3g}' if isinstance(o.value, float) else o.value, o.conditions) for name, o in bundle.description.metrics.items()]
     shown = ''.join('<div><b>{1}</b>{0}<small>{2}</small></div>'.format(*map(html.escape, map(str, o))) for o in cards)
     if cards: gr.HTML(f'<div class="camtraps"><div class="figures">{shown}</div></div>')
     card = bundle.folder/'README.md'

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from urbanrivers_camtraps.inference.bundle import golden_photographs, write_bundle
+from urbanrivers_camtraps.training.bundle_format import golden_photographs
+from urbanrivers_camtraps.training.export import write_bundle
 
 CLASSES = ['Actitis macularius', 'Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank']
 

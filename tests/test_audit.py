@@ -12,7 +12,7 @@ pytest.importorskip('torch')
 from urbanrivers_camtraps.evaluation.audit import BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, background, plot_audit, strips  # noqa: E402
 from urbanrivers_camtraps.foundations.tables import read_table, write_table  # noqa: E402
 from urbanrivers_camtraps.foundations.pages import html_page
-from urbanrivers_camtraps.training.probe import Recipe, load_pixels  # noqa: E402
+from urbanrivers_camtraps.training.preprocess import Recipe, load_pixels  # noqa: E402
 
 RECIPE = Recipe(size=64)
 CLASSES = np.array(['Branta canadensis', 'Castor canadensis'])

@@ -21,9 +21,9 @@ from torch import nn
 
 from urbanrivers_camtraps.foundations.core import atomic_path
 from urbanrivers_camtraps.training.finetune import finetune
-from urbanrivers_camtraps.training.probe import Recipe
+from urbanrivers_camtraps.training.preprocess import Recipe
 
-RECIPE = Recipe(size=64, strength=1e-4, epochs=2, batch_size=2, learning_rate=.01)
+RECIPE = Recipe(size=64, C=1e-4, epochs=2, batch_size=2, learning_rate=.01)
 
 
 def body() -> nn.Module:

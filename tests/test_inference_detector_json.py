@@ -153,7 +153,7 @@ def ours(folder: Path, count: int = 6):
     "Predict drawn photographs, with scores of real precision; one file is broken."
     from urbanrivers_camtraps.foundations.predictions import top
     from urbanrivers_camtraps.inference.predict import Predictions
-    from urbanrivers_camtraps.inference.bundle import golden_photographs
+    from urbanrivers_camtraps.training.bundle_format import golden_photographs
     rng, drawn = np.random.default_rng(3), list(golden_photographs().values())
     scores = rng.dirichlet([.4]*len(CLASSES), count).astype('float32')
     scores[:4] = .02 + .92*np.eye(4, dtype='float32')

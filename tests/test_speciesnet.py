@@ -20,12 +20,16 @@ pytest.importorskip('onnx2torch')
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from urbanrivers_camtraps.inference.bundle import AGREEMENT, Transforms, read_bundle, write_bundle  # noqa: E402
-from urbanrivers_camtraps.training.finetune import finetune  # noqa: E402
 from urbanrivers_camtraps.images.photograph import open_photograph  # noqa: E402
-from urbanrivers_camtraps.inference.speciesnet import (  # noqa: E402
-    RECIPE, SUMS, SpeciesNetError, _cut, _labels, _scores, _seen, backbone, classify, find_model, load_network, make_stand_in, pin_model, run_speciesnet)
-from urbanrivers_camtraps.training.probe import learner_predictions, out_of_fold, probe, save_run, load_run  # noqa: E402
+from urbanrivers_camtraps.inference.bundle import read_bundle  # noqa: E402
+from urbanrivers_camtraps.inference.speciesnet import run_speciesnet  # noqa: E402
+from urbanrivers_camtraps.training.bundle_format import Transforms, load_session  # noqa: E402
+from urbanrivers_camtraps.training.export import AGREEMENT, _before_network, write_bundle  # noqa: E402
+from urbanrivers_camtraps.training.finetune import finetune  # noqa: E402
+from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run  # noqa: E402
+from urbanrivers_camtraps.training.speciesnet_files import SUMS, SpeciesNetError, find_model, pin_model, read_labels  # noqa: E402
+from urbanrivers_camtraps.training.speciesnet_network import (  # noqa: E402
+    RECIPE, _cut, _scores, _seen, classify, load_network, load_speciesnet, make_stand_in)
 
 SHAPES = {'wide.jpg': (900, 601), 'odd.png': (333, 517), 'large.jpg': (1600, 1401), 'small.png': (120, 97)}
 
@@ -88,7 +92,7 @@ def test_what_is_not_pinned_or_was_exchanged_is_not_opened(model, tmp_path):
     pins = pin_model(folder)
     torch.save(Harm(), folder/'stand_in.pt')
     for given in (None, pins['stand_in.pt'], '0'*64):
-        with pytest.raises(SpeciesNetError, match='SHA-256 differs'): backbone(folder, given)
+        with pytest.raises(SpeciesNetError, match='SHA-256 differs'): load_speciesnet(folder, given)
     assert not (tmp_path/'harm').exists()
     torch.load(folder/'stand_in.pt', weights_only=False)  # the trap is a real one
     assert (tmp_path/'harm').exists()
@@ -100,7 +104,7 @@ def test_the_setting_pins_where_the_folder_cannot_be_written(tmp_path, monkeypat
     with pytest.raises(SpeciesNetError, match='SPECIESNET_SHA256=') as told: pin_model(folder)
     (folder/SUMS).rmdir()
     monkeypatch.setenv('SPECIESNET_SHA256', str(told.value).rpartition('=')[2])
-    assert backbone(folder)[0](torch.zeros(1, 3, 64, 64)).shape == (1, 64)
+    assert load_speciesnet(folder)[0](torch.zeros(1, 3, 64, 64)).shape == (1, 64)
 
 
 def test_a_damaged_file_that_is_trusted_says_so(tmp_path):
@@ -156,7 +160,7 @@ def test_pixels_and_scores_are_those_of_the_package(model, frames, with_package,
     run = subprocess.run([sys.executable, '-c', THEIRS, str(model), str(tmp_path), *paths], env=with_package, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     found = json.loads(run.stdout.splitlines()[-1])
-    scores, labels = _scores(load_network(model), paths), _labels(find_model(model))
+    scores, labels = _scores(load_network(model), paths), read_labels(find_model(model))
     for number, path in enumerate(paths):
         assert np.array_equal(_seen(path), np.load(tmp_path/f'{number}.npy')), path
         theirs = dict(zip(found[path]['classes'], found[path]['scores']))
@@ -208,7 +212,7 @@ def test_the_body_is_frozen_first_and_then_learns_down_to_the_first_convolution(
             convolutions = [o for o in self.model[0].modules() if isinstance(o, nn.Conv2d)]
             seen.append([convolutions[0].weight.detach().clone(), convolutions[-1].weight.detach().clone()])
 
-    start = [o.weight.detach().clone() for o in backbone()[0].modules() if isinstance(o, nn.Conv2d)]
+    start = [o.weight.detach().clone() for o in load_speciesnet()[0].modules() if isinstance(o, nn.Conv2d)]
     tuned = finetune(drawn, replace(small(), epochs=2), callbacks=(Watch(),))
     (first, last), (first_then, _) = seen
     assert torch.equal(first, start[0]) and not torch.equal(last, start[-1])  # the lower half waits
@@ -218,7 +222,7 @@ def test_the_body_is_frozen_first_and_then_learns_down_to_the_first_convolution(
 
 
 def test_folds_and_cache_tell_the_ways_of_shrinking_apart(ours, drawn, tmp_path):
-    body, _ = backbone()
+    body, _ = load_speciesnet()
     scores = {}
     for antialias in (True, False):
         recipe = replace(small(), antialias=antialias, size=48)
@@ -232,9 +236,8 @@ def test_the_graph_of_a_bundle_gives_the_network_what_the_package_would(ours, fr
     "The graph in front, with version B's own trim for each frame, against the package's squares."
     from types import SimpleNamespace
     import onnx
-    from urbanrivers_camtraps.inference.bundle import _before_network, _session
     versions = SimpleNamespace(opset_import=[onnx.helper.make_opsetid('', 18)], ir_version=10)
-    before = _session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())
+    before = load_session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())
     for path in frames:
         photograph = open_photograph(path)
         trim = np.float32([int(o)/photograph.height for o in _cut(photograph.height)])
@@ -358,10 +361,10 @@ def test_a_missing_package_is_said(fake, monkeypatch):
 
 @pytest.mark.skipif(not os.environ.get('SPECIESNET_DIR'), reason='SPECIESNET_DIR points at no model: its weights cannot be downloaded by a program')
 def test_the_real_file_gives_1280_features_and_2498_logits(frames):
-    assert len(_labels(find_model())) == 2498
+    assert len(read_labels(find_model())) == 2498
     pixels = torch.from_numpy(np.stack([_seen(o) for o in frames[:2]])).float()/255
     network = load_network()
-    body, statistics = backbone()
+    body, statistics = load_speciesnet()
     with torch.no_grad():
         assert network(pixels).shape == (2, 2498)
         assert body(pixels.permute(0, 3, 1, 2)).shape == (2, 1280)

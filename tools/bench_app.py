@@ -24,7 +24,7 @@ def make_bundle(
 ) -> Path:
     "Write a bundle whose network has learned nothing: it costs what a trained one does."
     import timm, torch
-    from urbanrivers_camtraps.inference.bundle import write_bundle
+    from urbanrivers_camtraps.training.export import write_bundle
     torch.manual_seed(0)
     network = timm.create_model(backbone, pretrained=False, num_classes=len(CLASSES)).eval()
     recipe = SimpleNamespace(backbone=backbone, size=224, trim_top=.05, trim_bottom=.05, mean=(.5,)*3, std=(.5,)*3)

@@ -30,8 +30,10 @@ ASK = """async ([data, rounds]) => {
 
 def make_site(folder: Path) -> Path:
     "Write a bundle of the network that trains without a hub, and its site."
-    from urbanrivers_camtraps.inference.bundle import golden_photographs, write_bundle
-    from urbanrivers_camtraps.training.probe import Recipe, make_learner
+    from urbanrivers_camtraps.training.bundle_format import golden_photographs
+    from urbanrivers_camtraps.training.export import write_bundle
+    from urbanrivers_camtraps.training.preprocess import Recipe
+    from urbanrivers_camtraps.training.probe import make_learner
     from urbanrivers_camtraps.apps.web import write_web_page
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
@@ -74,7 +76,7 @@ def main() -> list[dict]:
     "Measure; give one figure for the model alone and one from the file to the scores."
     what = 'a photograph of 1,024 px in the browser'
     if not CHROMIUM: return [{'what': what, 'skipped': 'no Chromium is installed'}]
-    from urbanrivers_camtraps.inference.bundle import golden_photographs
+    from urbanrivers_camtraps.training.bundle_format import golden_photographs
     from urbanrivers_camtraps.apps.web import WebError
     drawn = golden_photographs()['landscape']
     with tempfile.TemporaryDirectory() as folder:

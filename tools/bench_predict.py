@@ -26,12 +26,13 @@ def original(paths: list[Path]):
 
 def bundled(learner, folder: Path, paths: list[Path]):
     "Write the bundle of the same network, in both precisions; give both."
-    from urbanrivers_camtraps.inference.bundle import read_bundle, write_bundle
-    from urbanrivers_camtraps.training.quantise import add_small
+    from urbanrivers_camtraps.inference.bundle import read_bundle
+    from urbanrivers_camtraps.training.export import write_bundle
+    from urbanrivers_camtraps.training.quantise import add_quantised
     import pandas as pd
     recipe = SimpleNamespace(backbone='resnet18', size=224, trim_top=.05, trim_bottom=.05, mean=(.485, .456, .406), std=(.229, .224, .225))
     write_bundle(SimpleNamespace(model=learner.model, recipe=recipe, dls=SimpleNamespace(vocab=list('abcdefgh'))), folder)
-    add_small(folder, 'int8', paths[:10], pd.DataFrame({'path': paths[:2], 'label': 'a'}), most=2)
+    add_quantised(folder, 'int8', paths[:10], pd.DataFrame({'path': paths[:2], 'label': 'a'}), max_loss=2)
     return read_bundle(folder), read_bundle(folder, precision='int8')
 
 

@@ -49,7 +49,7 @@ print(time.perf_counter() - began, int(re.search(r'VmHWM:\\s+(\\d+)', Path('/pro
 def lite0(folder: Path) -> Path:
     "Write a bundle of the default network."
     import timm, torch
-    from urbanrivers_camtraps.inference.bundle import write_bundle
+    from urbanrivers_camtraps.training.export import write_bundle
     torch.manual_seed(0)
     recipe = SimpleNamespace(backbone='tf_efficientnet_lite0', size=224, trim_top=.05, trim_bottom=.05, mean=(.5,)*3, std=(.5,)*3)
     network = timm.create_model(recipe.backbone, num_classes=8).eval()

@@ -99,7 +99,7 @@ def once_through(loaders) -> tuple[float, int]:
 
 def loader(photographs: pd.DataFrame, shrunk: float) -> dict:
     "Hold the loaders against each other, on one random division."
-    from urbanrivers_camtraps.training.probe import Recipe
+    from urbanrivers_camtraps.training.preprocess import Recipe
     table = divided(photographs)
     seconds, seen = once_through(our_loaders(table, Recipe(), own=False))
     own_seconds, _ = once_through(our_loaders(table, Recipe()))
@@ -119,7 +119,7 @@ def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import error_rate
     from fastai.torch_core import set_seed
-    from urbanrivers_camtraps.training.probe import make_model
+    from urbanrivers_camtraps.training.backbones import make_model
     set_seed(recipe.seed, reproducible=True)
     model, _ = make_model(recipe, classes)
     learner, began = Learner(loaders, model.to(loaders.device), CrossEntropyLossFlat(), metrics=error_rate), time.perf_counter()
@@ -129,7 +129,8 @@ def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
 
 def epoch(photographs: pd.DataFrame) -> dict:
     "Hold one epoch from either loader against the other."
-    from urbanrivers_camtraps.training.probe import Recipe, make_model
+    from urbanrivers_camtraps.training.backbones import make_model
+    from urbanrivers_camtraps.training.preprocess import Recipe
     table, (_, recipe) = divided(photographs, 'drawing'), make_model(Recipe(), 2)
     seconds, error = one_epoch(our_loaders(table, recipe), recipe, table.label.nunique())
     rival_seconds, rival_error = one_epoch(original_loaders(table, recipe, normalize=True), recipe, table.label.nunique())
@@ -160,7 +161,8 @@ def probe_on_frames(count: int | None = None, epochs: int = 5) -> dict:
     if not os.environ.get('CAMTRAPS_FRAMES'):
         return {'what': what, 'skipped': 'CAMTRAPS_FRAMES, a folder of frames with a `manifest.csv`, is not set'}
     from urbanrivers_camtraps.training.finetune import finetune
-    from urbanrivers_camtraps.training.probe import Recipe, probe
+    from urbanrivers_camtraps.training.preprocess import Recipe
+    from urbanrivers_camtraps.training.probe import probe
     frames, recipe = read_frames(Path(os.environ['CAMTRAPS_FRAMES']), count), Recipe(epochs=epochs)
     print(f'fine-tuning on {len(frames):,} frames for {epochs} epochs takes its time: some five minutes on two cores for 1,460', file=sys.stderr)
     seconds, error = fitted(probe, frames, recipe)

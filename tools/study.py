@@ -15,7 +15,8 @@ from urbanrivers_camtraps.evaluation.blank_filter import removed_at
 from urbanrivers_camtraps.training.finetune import finetune
 from urbanrivers_camtraps.images.download import describe
 from urbanrivers_camtraps.images.motion import add_motion
-from urbanrivers_camtraps.training.probe import Recipe, learning_points, out_of_fold, probe
+from urbanrivers_camtraps.training.preprocess import Recipe
+from urbanrivers_camtraps.training.probe import learning_points, out_of_fold, probe
 
 WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = (0, 1, 2)
@@ -59,9 +60,9 @@ LITE2 = dict(backbone='tf_efficientnet_lite2', size=320)
 ARMS = (
     Arm('probe, Lite0 224, all frames', probe),
     Arm('the same, banners left in', probe, columns=UNCUT),
-    Arm('probe, Lite0 224, second look, all frames', probe, Recipe(motion=True, strength=2e-2)),
+    Arm('probe, Lite0 224, second look, all frames', probe, Recipe(motion=True, C=2e-2)),
     Arm('probe, Lite2 320, all frames', probe, Recipe(**LITE2)),
-    Arm('probe, Lite2 320, second look, all frames', probe, Recipe(**LITE2, motion=True, strength=2e-2)),
+    Arm('probe, Lite2 320, second look, all frames', probe, Recipe(**LITE2, motion=True, C=2e-2)),
     Arm('probe, Lite0 224, 25 a class', probe_25),
     Arm('probe, Lite0 224, second look, 25 a class', probe_25, Recipe(motion=True)),
     Arm('probe, Lite2 320, 25 a class', probe_25, Recipe(**LITE2)),

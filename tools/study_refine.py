@@ -14,7 +14,8 @@ from urbanrivers_camtraps.images.download import download_photographs
 from urbanrivers_camtraps.review.refinement import count_found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, label_once
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
-from urbanrivers_camtraps.training.probe import Recipe, features
+from urbanrivers_camtraps.training.preprocess import Recipe
+from urbanrivers_camtraps.training.probe import features
 
 WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = range(8)

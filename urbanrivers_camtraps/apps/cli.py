@@ -25,7 +25,9 @@ import typer
 from ..survey import camtrap_dp
 from ..foundations.predictions import DECISIONS
 from ..images.banners import add_banners, deployment_trims
-from ..inference.bundle import MODELS, find_bundle, read_bundle, write_bundle
+from ..inference.bundle import find_bundle, read_bundle
+from ..training.bundle_format import MODELS
+from ..training.export import write_bundle
 from ..survey.camtrap_dp import left_out, validate_camtrap_dp, write_camtrap_dp
 from ..evaluation.calibration import calibration_section, fit_temperature
 from ..votes.cleaning import Rules, clean, plot_class_counts, plot_funnel
@@ -400,7 +402,7 @@ def _sections_behind(photographs: pd.DataFrame, learner: object, valid: pd.DataF
                 learning_section(room.learning_points(photographs, learner.recipe, data/'features'))]
     if 'crops' not in valid: sections.append(_room('attention', 'train').attention_section(learner, valid))
     if photographs.label.nunique() < 3: return sections
-    return [*sections, unknown_class_section(room.unseen_classes(photographs, learner.recipe, data/'features'), ())]
+    return [*sections, unknown_class_section(room.unknown_classes(photographs, learner.recipe, data/'features'), ())]
 
 # %% ../../nbs/9_apps/97_cli.ipynb #e6c3f339
 def _worth(out_of_fold: pd.DataFrame, judged: pd.DataFrame, speciesnet: Path, evaluated_on: str) -> Section:
@@ -521,10 +523,10 @@ def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
     return found if sure is None else {**found, 'sure': float(sure)}
 
 # %% ../../nbs/9_apps/97_cli.ipynb #025b413f
-def _add_small(folder: Path, precision: str, photographs: pd.DataFrame) -> None:
+def _add_quantised(folder: Path, precision: str, photographs: pd.DataFrame) -> None:
     "Add a smaller model, or say that it costs too much; judged on validation photographs."
     seen = photographs[photographs.split == 'train'].sample(frac=1, random_state=0).path.head(100)
-    cost, added = _room('small', 'train').add_small(folder, precision, seen, photographs[photographs.split == 'valid'])
+    cost, added = _room('small', 'train').add_quantised(folder, precision, seen, photographs[photographs.split == 'valid'])
     typer.echo(str(cost) if added else f'{cost}: that costs too much, and the bundle is left without it')
 
 # %% ../../nbs/9_apps/97_cli.ipynb #f06c144a
@@ -549,7 +551,7 @@ def export(
         learner, bundle or data/'bundle', figures, photographs.attrs.get('dataset_hash'), _thresholds(valid), examples=_examples(learner, seen, room),
         deployments=deployment_trims(photographs), crops=seen is not photographs)
     typer.echo(f'bundle: {folder}')
-    if small is not Precision.float32: _add_small(folder, small.value, seen)
+    if small is not Precision.float32: _add_quantised(folder, small.value, seen)
     if pickle:
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
         typer.echo(f"fastai's learner: {data/'model'/'learner.pkl'}")

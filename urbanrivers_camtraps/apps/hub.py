@@ -102,7 +102,7 @@ def _model_data(bundle: Bundle, title: str, licence: str) -> ModelCardData:
     "Make the head of a model repo."
     figures = [EvalResult(task_type='image-classification', dataset_type='camera-trap-photographs', dataset_name=o.conditions,
                           metric_type=re.sub(r'\W+', '_', name), metric_name=name, metric_value=o.value)
-               for name, o in bundle.description.figures.items() if not isinstance(o.value, str)]
+               for name, o in bundle.description.metrics.items() if not isinstance(o.value, str)]
     return ModelCardData(model_name=title if figures else None, eval_results=figures or None, license=licence,
                          library_name='onnx', pipeline_tag='image-classification', tags=['camera-trap', 'wildlife', 'ecology', 'onnx'])
 

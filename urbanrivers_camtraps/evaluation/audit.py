@@ -26,7 +26,9 @@ from ..dataset.splits import add_folds
 from .metrics import intervals, macro_recall
 from .statistics import group_codes, bootstrap_interval
 from ..images.photograph import STORED_SIDE, open_photograph
-from ..training.probe import Recipe, features, fit_head, head_scores, load_pixels, make_body, pixel_features, trims
+from ..training.backbones import make_body
+from ..training.preprocess import Recipe, add_trims, load_pixels
+from ..training.probe import features, fit_head, head_scores, pixel_features
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #98054b35
 class AuditError(CamtrapsError):
@@ -67,7 +69,7 @@ def strips(
     side: int = SIDE, # of the squares, in pixels
 ) -> np.ndarray: # rows × side × side × 3, uint8
     "Show nothing but what is cut off at the top and at the bottom."
-    rows = list(trims(photographs, recipe).itertuples())
+    rows = list(add_trims(photographs, recipe).itertuples())
     with ThreadPoolExecutor() as pool: squares = list(pool.map(lambda row: np.asarray(_halves(row, side)), rows))
     return np.stack(squares) if squares else np.empty((0, side, side, 3), 'uint8')
 
@@ -125,14 +127,14 @@ def background(
 def _judge(
     taken: np.ndarray, # features, one row a photograph
     rows: pd.DataFrame, # with `label` and `fold`, nothing missing
-    strength: float, # inverse of the head's regularisation
+    C: float, # inverse of the head's regularisation
 ) -> pd.DataFrame: # the same rows with `prediction`, `frequent` (the most frequent class of the other folds) and `unseen`
     "Predict each photograph by a head that was fitted on the other folds."
     label, fold, parts = rows.label.to_numpy(object), rows.fold.to_numpy(int), []
     for number in np.unique(fold):
         held = fold == number
         classes, targets = np.unique(label[~held].astype(str), return_inverse=True)
-        head = fit_head(taken[~held], targets, len(classes), strength)
+        head = fit_head(taken[~held], targets, len(classes), C)
         parts.append(rows[held].assign(prediction=classes[head_scores(taken[held], *head).argmax(1)],
                                        frequent=classes[np.bincount(targets).argmax()], unseen=~np.isin(label[held].astype(str), classes)))
     return pd.concat(parts).sort_index()
@@ -275,12 +277,12 @@ def _squares_side(body: nn.Module, recipe: Recipe) -> int:
     return recipe.size if hasattr(body, 'patch_embed') else min(SIDE, recipe.size)
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #aa7c314b
-def _shuffled_recall(taken: np.ndarray, rows: pd.DataFrame, strength: float, seed: int) -> float:
+def _shuffled_recall(taken: np.ndarray, rows: pd.DataFrame, C: float, seed: int) -> float:
     "Give the highest recall of a head on labels that were dealt out anew among bursts."
     unit = 'burst' if _why_not(rows, 'burst') is None else 'image'
     group, generator = group_codes(rows.assign(dealt=group_ids(rows, unit)), 'dealt'), np.random.default_rng(seed)
     dealt = [rows.assign(label=_shuffled(rows.label.to_numpy(object), group, generator)) for _ in range(DEALS)]
-    judged = [_judge(taken, o, strength) for o in dealt]
+    judged = [_judge(taken, o, C) for o in dealt]
     return max((macro_recall(o[~o.unseen]) for o in judged if not o.unseen.all()), default=np.nan)
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #63db01fc
@@ -289,7 +291,7 @@ def _row(what: str, by: str, taken: np.ndarray, rows: pd.DataFrame, recipe: Reci
     row = {'what': what, 'by': by, 'why_not': _why_not(rows, by)}
     if row['why_not']: return row, None
     folded = _folded(rows, by, folds, seed)
-    judged = _judge(taken[folded.index], folded, recipe.strength)
+    judged = _judge(taken[folded.index], folded, recipe.C)
     if judged.unseen.all(): return row | {'why_not': f'no class is in two folds by {by}'}, None
     return row | _measure(judged), judged
 
@@ -308,7 +310,7 @@ def _probe_rows(what: str, taken: np.ndarray | None, rows: pd.DataFrame, recipe:
     table = []
     for by in ('image' if _why_not(rows, 'burst') else 'burst', 'deployment'):
         row, judged = _row(what, by, taken, rows, recipe, folds, seed)
-        if judged is not None: row['shuffled_recall'] = _shuffled_recall(taken[judged.index], judged, recipe.strength, seed)
+        if judged is not None: row['shuffled_recall'] = _shuffled_recall(taken[judged.index], judged, recipe.C, seed)
         table.append(row)
     return table
 
@@ -324,7 +326,7 @@ def audit(
     rows = _audited(photographs)
     body, statistics = make_body(recipe.backbone, recipe.pretrained)
     recipe = replace(recipe, motion=False, **statistics)
-    side, cut = _squares_side(body, recipe), trims(rows, recipe)[['banner_top', 'banner_bottom']]
+    side, cut = _squares_side(body, recipe), add_trims(rows, recipe)[['banner_top', 'banner_bottom']]
     table = _frame_rows(features(rows, recipe, body, cache), rows, recipe, folds, seed)
     banner = pixel_features(body, strips(rows, recipe, side), recipe) if (cut > 0).any(axis=None) else None
     table += _probe_rows(BANNER, banner, rows, recipe, folds, seed)

@@ -22,7 +22,8 @@ from ..foundations.predictions import score_matrix
 from ..foundations.plotting import COLORS, plot_style
 from .label_errors import likely_wrong, opinions_table
 from .queue import review_queue
-from ..training.probe import Recipe, check_open, fit_head, head_scores
+from ..training.preprocess import Recipe
+from ..training.probe import check_open, fit_head, head_scores
 
 # %% ../../nbs/7_review/73_refinement.ipynb #e03fd22c
 class RefinementError(CamtrapsError):
@@ -77,7 +78,7 @@ def head_out_of_fold(
     scores = np.empty((len(rows), len(classes)), 'float32')
     for number in np.unique(fold):
         train = (fold != number) & teaches
-        scores[fold == number] = head_scores(known[fold == number], *fit_head(known[train], targets[train], len(classes), recipe.strength))
+        scores[fold == number] = head_scores(known[fold == number], *fit_head(known[train], targets[train], len(classes), recipe.C))
     return _with_scores(rows, scores, classes)
 
 # %% ../../nbs/7_review/73_refinement.ipynb #cee9a4fd
@@ -171,7 +172,7 @@ def _judged(photographs: pd.DataFrame, labels: pd.Series, taken: np.ndarray, tra
     "Fit a head on the rows `train` with `labels`, and judge it on the clean test set: one row a photograph."
     classes, targets = np.unique(labels[train].to_numpy(str), return_inverse=True)
     test = (photographs.split == 'test').to_numpy()
-    scores = head_scores(taken[test], *fit_head(taken[train], targets, len(classes), recipe.strength))
+    scores = head_scores(taken[test], *fit_head(taken[train], targets, len(classes), recipe.C))
     rows, said = photographs[test], classes[scores.argmax(1)]
     return pd.DataFrame({'arm': arm, 'media_id': rows.media_id, 'burst_id': rows.burst_id, 'right': said == rows.true_label.to_numpy(str)})
 
@@ -242,7 +243,7 @@ def label_once(
     pool = photographs.split.isin(['train', 'valid']).to_numpy() & photographs.fold.notna().to_numpy() & ~start
     labelled = head_out_of_fold(photographs[start], taken[start], recipe)
     classes = labelled.attrs['classes']
-    head = fit_head(taken[start], pd.Index(classes).get_indexer(photographs.label[start]), len(classes), recipe.strength)
+    head = fit_head(taken[start], pd.Index(classes).get_indexer(photographs.label[start]), len(classes), recipe.C)
     open_rows = _with_scores(photographs[pool].drop(columns=['label', 'fold', 'split']), head_scores(taken[pool], *head), classes)
     orders = {'no new labels': [], 'chance': open_rows.media_id.sample(frac=1, random_state=seed), 'highest entropy': _entropy_order(open_rows),
               'informative': review_queue(opinions_table(labelled, unlabelled=open_rows), 'informative').media_id, 'all labelled': open_rows.media_id}
