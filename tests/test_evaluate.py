@@ -9,7 +9,7 @@ from urbanrivers_camtraps.evaluation.calibration import (
     apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
 from urbanrivers_camtraps.foundations.core import BLANK
 from urbanrivers_camtraps.evaluation.comparison import compare_runs
-from urbanrivers_camtraps.evaluation.learning_curve import learning_curve
+from urbanrivers_camtraps.training.learning_curve import learning_curve
 from urbanrivers_camtraps.evaluation.metrics import METRICS, blank_share_weights, prediction_error, metrics_by_blank_share, intervals, macro_recall, per_class, top_losses
 from urbanrivers_camtraps.evaluation.report import write_report
 from urbanrivers_camtraps.evaluation.statistics import sign_test, bootstrap_interval

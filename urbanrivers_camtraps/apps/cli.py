@@ -45,7 +45,7 @@ from ..dataset.duplicates import add_hashes, merge_bursts, near_duplicates
 from ..dataset.splits import (
     add_folds, content_hash, hard_to_split, plot_split, read_folder, split_counts, split_photographs)
 from ..evaluation.comparison import compare_runs
-from ..evaluation.learning_curve import learning_section
+from ..training.learning_curve import learning_section
 from ..evaluation.report import banner_section, unknown_class_section, write_report
 from ..survey.deployments import TIME_ZONE, check_zones, make_deployments, read_deployments, season_photographs, with_ends
 from ..evaluation.burst_predictions import burst_predictions
