@@ -13,7 +13,7 @@ from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, plot
 from urbanrivers_camtraps.inference.crop_prediction import predict_crops
 from urbanrivers_camtraps.evaluation.crop_comparison import frame_predictions
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
-from urbanrivers_camtraps.images.download import describe
+from urbanrivers_camtraps.images.photograph import describe_photograph
 from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.inference.predict import predict, score_photograph
 from urbanrivers_camtraps.inference.detector_json import read_detector_json
@@ -41,7 +41,7 @@ def scene(path: Path, box: tuple, size: tuple = (400, 300), banner: int = 0, **o
     if banner: image.paste(BANNER, (0, size[1] - banner, *size))
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=95, subsampling=0, **options)
-    return {'media_id': path.stem, 'label': 'Branta canadensis', 'banner_top': 0., 'banner_bottom': banner/size[1], **describe(path)}
+    return {'media_id': path.stem, 'label': 'Branta canadensis', 'banner_top': 0., 'banner_bottom': banner/size[1], **describe_photograph(path)}
 
 
 def share(path: str | Path, color: tuple) -> float:
@@ -57,7 +57,7 @@ def noisy(folder: Path, count: int, each: int = 1) -> tuple[pd.DataFrame, pd.Dat
         pixels = np.random.default_rng(number).integers(0, 255, (120, 160, 3), 'uint8')
         if number == 3: pixels[:] = 128
         Image.fromarray(pixels).save(folder/f'{number:03}.jpg', quality=90)
-        rows.append({'media_id': f'{number:03}', 'label': ('Branta canadensis', 'blank')[number % 2], 'banner_top': 0., 'banner_bottom': 0., **describe(folder/f'{number:03}.jpg')})
+        rows.append({'media_id': f'{number:03}', 'label': ('Branta canadensis', 'blank')[number % 2], 'banner_top': 0., 'banner_bottom': 0., **describe_photograph(folder/f'{number:03}.jpg')})
         boxes += [(f'{number:03}', 'animal', .9 - .1*o, .1 + .2*o, .2, .4 + .2*o, .6) for o in range(each)]
     return pd.DataFrame(rows), detected(*boxes)
 
@@ -102,7 +102,7 @@ def test_originals_give_more_pixels_and_only_the_path_decides(tmp_path):
     original = scene(tmp_path/'originals'/'a.jpg', (1600, 1200, 1800, 1400), (4000, 3000))
     (tmp_path/'stored').mkdir()
     open_photograph(original['path'], 1000).save(tmp_path/'stored'/'a.jpg', quality=90)
-    stored, boxes = {**original, **describe(tmp_path/'stored'/'a.jpg')}, detected(('a', 'animal', .9, .4, .4, .45, 1400/3000))
+    stored, boxes = {**original, **describe_photograph(tmp_path/'stored'/'a.jpg')}, detected(('a', 'animal', .9, .4, .4, .45, 1400/3000))
     small, large = (write_crops(crop_boxes(pd.DataFrame([stored | {'path': o}]), boxes), tmp_path/'crops', progress=False)[0] for o in (stored['path'], original['path']))
     assert (small.width[0], large.width[0]) == (60, 240) and small.sha256[0] != large.sha256[0]  # cut anew, since it comes from another file
     for o in (large,): assert share(o.path[0], ORANGE) == pytest.approx((200/240)**2, abs=.02)

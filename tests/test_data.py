@@ -80,7 +80,7 @@ def test_faulty_answers_leave_it_short_only_of_what_is_listed(june, undisturbed,
     there, here = (read_table(o/'observations.parquet').drop(columns='url') for o in (whole, tmp_path))
     pd.testing.assert_frame_equal(here, there)
     labels, photographs = read_table(tmp_path/'labels.parquet'), read_table(tmp_path/'photographs.parquet')
-    listed = set(pd.read_csv(tmp_path/'skipped.csv').media_id) if status == SOME_SKIPPED else set()
+    listed = set(pd.read_csv(tmp_path/'skipped.csv').id) if status == SOME_SKIPPED else set()
     assert status in (0, SOME_SKIPPED) and len(listed) < len(labels)*.01
     assert set(labels.media_id) == set(photographs.media_id) | listed and not set(photographs.media_id) & listed
     stored, wanted = images_of(tmp_path), images_of(whole)

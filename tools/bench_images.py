@@ -71,7 +71,7 @@ def ours(labels: pd.DataFrame, folder: Path) -> float:
     began = time.perf_counter()
     photographs, skipped = download_photographs(labels, folder, SIDE, progress=False)
     seconds = time.perf_counter() - began
-    assert len(photographs) == len(labels), skipped.error.head().tolist()
+    assert len(photographs) == len(labels), skipped.reason.head().tolist()
     assert photographs[['width', 'height']].max().max() == SIDE
     return seconds
 

@@ -47,12 +47,12 @@ def write(drawings: list[bytes], labels: list[str], count: int, folder: Path) ->
 
 def shrink(photographs: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, float]:
     "Make the copies that `images` stores; add their `path`, and say how many seconds it took."
-    from urbanrivers_camtraps.images.download import _copied
+    from urbanrivers_camtraps.images.download import make_copy
     folder.mkdir()
 
     def copy(whole: Path) -> str:
         path = folder/whole.name
-        path.write_bytes(_copied(whole.read_bytes(), whole.stem, path.name, SIDE)[1])
+        path.write_bytes(make_copy(whole.read_bytes(), whole.stem, path.name, SIDE)[1])
         return str(path)
     began = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool: paths = list(pool.map(copy, photographs.whole))

@@ -13,7 +13,7 @@ from urbanrivers_camtraps.dataset.splits import add_folds
 from urbanrivers_camtraps.evaluation.metrics import prediction_error, macro_recall
 from urbanrivers_camtraps.evaluation.blank_filter import removed_at
 from urbanrivers_camtraps.training.finetune import finetune
-from urbanrivers_camtraps.images.download import describe
+from urbanrivers_camtraps.images.photograph import describe_photograph
 from urbanrivers_camtraps.images.motion import add_motion
 from urbanrivers_camtraps.training.preprocess import Recipe
 from urbanrivers_camtraps.training.probe import learning_points, out_of_fold, probe
@@ -33,7 +33,7 @@ def frames(
     table = pd.DataFrame({'media_id': table.path, 'label': label, 'path': [str(Path(folder)/o) for o in table.path], 'burst_id': table.seq_id,
                           'deployment_id': table.location, 'timestamp': pd.Timestamp('2000-01-01', tz='UTC') + pd.to_timedelta(table.frame, 's')})
     table = table[table.groupby('label').label.transform('size') >= least].reset_index(drop=True)
-    return add_motion(table.assign(sha256=[describe(o)['sha256'] for o in table.path]))
+    return add_motion(table.assign(sha256=[describe_photograph(o)['sha256'] for o in table.path]))
 
 
 def pick(photographs: pd.DataFrame, recipe: Recipe, count: int = 25) -> pd.DataFrame:

@@ -109,8 +109,9 @@ def _list_skipped(skipped: pd.DataFrame, path: Path) -> int | None:
     "Write down what was skipped and why, show the first few, and return the exit status."
     if skipped.empty: return path.unlink(missing_ok=True)
     with atomic_path(path) as temporary: skipped.to_csv(temporary, index=False)
-    named = next((skipped[o] for o in ('path', 'url', 'media_id', 'event_id') if o in skipped), skipped.error)
-    for name, error in zip(named.head(3), skipped.error): typer.echo(f'skipped: {error}' if name == error else f'skipped: {name}: {error}', err=True)
+    if 'reason' not in skipped: skipped = skipped.rename(columns={'error': 'reason'})
+    named = next((skipped[o] for o in ('id', 'path', 'url', 'media_id', 'event_id') if o in skipped), skipped.reason)
+    for name, reason in zip(named.head(3), skipped.reason): typer.echo(f'skipped: {name}: {reason.removeprefix(f"{name}: ")}', err=True)
     typer.echo(f'{len(skipped)} skipped; all are listed in {path}', err=True)
     return SOME_SKIPPED
 

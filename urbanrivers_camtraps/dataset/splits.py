@@ -20,7 +20,7 @@ from ..foundations.core import class_name
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
-from ..images.download import describe
+from ..images.photograph import describe_photograph
 from ..images.discover import photographs_below
 from ..images.photograph import PhotographError, open_photograph
 
@@ -160,7 +160,7 @@ FOLDER_COLUMNS = ['media_id', 'label', 'path', 'width', 'height', 'sha256']
 
 def read_folder(
     folder: str | Path, # holds one folder a class
-) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs (see `FOLDER_COLUMNS`); unreadable with `path, error`
+) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs (see `FOLDER_COLUMNS`); unreadable with `id, reason`
     "Read a folder of class folders as a table; raise `DatasetError` where there is none."
     paths = photographs_below(folder, '*/*')
     if not paths:
@@ -171,9 +171,9 @@ def read_folder(
         try:
             open_photograph(path, max_side=256)  # all of it is read, at a reduced scale
             label = class_name(path.parent.name)
-            rows.append({'media_id': f'{path.parent.name}/{path.name}', 'label': label, **describe(path)})
-        except PhotographError as error: unreadable.append({'path': str(path), 'error': str(error)})
-    return pd.DataFrame(rows, columns=FOLDER_COLUMNS), pd.DataFrame(unreadable, columns=['path', 'error'])
+            rows.append({'media_id': f'{path.parent.name}/{path.name}', 'label': label, **describe_photograph(path)})
+        except PhotographError as error: unreadable.append({'id': str(path), 'reason': str(error)})
+    return pd.DataFrame(rows, columns=FOLDER_COLUMNS), pd.DataFrame(unreadable, columns=['id', 'reason'])
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #6badc7f9
 def split_hash(

@@ -24,8 +24,8 @@ from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from .banners import FIXED_TRIM
-from .download import describe, photograph_path
-from .photograph import SHORTEST_SIDE, PhotographError, open_photograph
+from .manifest import photograph_path
+from .photograph import SHORTEST_SIDE, PhotographError, describe_photograph, open_photograph
 
 # %% ../../nbs/2_images/27_crops.ipynb #1a92ccd0
 class CropError(CamtrapsError):
@@ -206,7 +206,7 @@ def write_crops(
     max_side: int = 512, # longest side of the crops in pixels
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
-) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs: the crops that stand there, without banners, with `frame_path`; skipped: `path, error`
+) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs: the crops that stand there, without banners, with `frame_path`; skipped: `id, reason`
     "Cut out what is missing; list the photographs that cannot be read instead of stopping."
     need_columns(crops, ('media_id', 'path', 'label', 'frame_id', *EDGES), 'crops')
     folder = Path(folder)
@@ -222,9 +222,9 @@ def write_crops(
         raise CropError(f'not all crops were written ({error.strerror or error})', folder,
                         'Make room on the disk and run again: it goes on where it stopped') from error
     crops = crops[~crops.path.isin([path for path, _ in skipped])].reset_index(drop=True)
-    stored = pd.DataFrame([describe(o) for o in crops.target], columns=['path', 'width', 'height', 'sha256'])
+    stored = pd.DataFrame([describe_photograph(o) for o in crops.target], columns=['path', 'width', 'height', 'sha256'])
     crops = crops.drop(columns=[*FRAME_ONLY, 'target'], errors='ignore').assign(frame_path=crops.path, banner_top=0., banner_bottom=0., **stored)
-    return crops, pd.DataFrame(skipped, columns=['path', 'error'])
+    return crops, pd.DataFrame(skipped, columns=['id', 'reason'])
 
 # %% ../../nbs/2_images/27_crops.ipynb #c8fe986a
 def plot_crops(

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'FORMATS', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE',
-           'NARROWEST', 'BROKEN', 'CLOCKS', 'PhotographError', 'open_photograph', 'read_clock']
+           'NARROWEST', 'BROKEN', 'CLOCKS', 'PhotographError', 'open_photograph', 'describe_photograph', 'read_clock']
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d3577402
-import io, os, struct, zlib
+import hashlib, io, os, struct, zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -158,6 +158,18 @@ def open_photograph(
     image = image.copy() if size == image.size else image.resize(size, Image.Resampling.HAMMING)
     image.info = {}  # Pillow would write comments and profiles into whatever the image is saved as
     return image
+
+# %% ../../nbs/2_images/20_photograph.ipynb #ddbd358f
+def describe_photograph(
+    path: str | Path, # a stored photograph
+) -> dict: # `path, width, height, sha256`
+    "Read the size in pixels and the SHA-256 of a file. Raise `PhotographError` if it has no head of a photograph."
+    data = Path(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as image: width, height = image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise PhotographError('is no photograph', path) from error
+    return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest()}
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d1f7e315
 #: Where cameras write the time, the surest first: the last is what an editor changes.

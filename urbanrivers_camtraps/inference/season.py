@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from .bundle import Bundle, read_bundle
 from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, lock_folder
 from ..foundations.tables import read_table
-from ..images.download import HostError, Hosts, ask_photograph
+from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
 from ..images.discover import SUFFIXES, find_photographs
 from .predict import Predictions, need_whole_frame_model, make_predictions, printable_path, write_predictions
@@ -119,12 +119,12 @@ def _remote(source: str, session: requests.Session, hosts: Hosts) -> bytes:
         try: return store.cat_file(path)
         except FileNotFoundError as error: raise PhotographError('is not there', source) from error
         except OSError as error: raise HostError(f'did not answer ({type(error).__name__})', source, 'Run again') from error
-    if alone := hosts.left_alone(source): raise alone
-    try: data = ask_photograph(session, source)
+    if given_up := hosts.given_up(source): raise given_up
+    try: data = fetch_photograph(session, source)
     except HostError as error:
-        hosts.note(source, error)
+        hosts.record(source, error)
         raise
-    hosts.note(source)
+    hosts.record(source)
     return data
 
 # %% ../../nbs/6_inference/65_season.ipynb #0067dba8

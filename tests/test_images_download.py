@@ -10,17 +10,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.images.download import Patience, download_photographs, read_manifest
 from urbanrivers_camtraps.foundations.core import LockedError
+from urbanrivers_camtraps.images.download import download_photographs
+from urbanrivers_camtraps.images.hosts import Patience
+from urbanrivers_camtraps.images.manifest import read_manifest
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 
-HASTY = Patience(connect=1, silence=.5, whole=5, pauses=(.1,), spare=0)
+HASTY = Patience(connect_timeout=1, read_timeout=.5, total_timeout=5, pauses=(.1,), free_bytes=0)
 RUN = """import sys
 import pandas as pd
-from urbanrivers_camtraps.images.download import Patience, download_photographs
+from urbanrivers_camtraps.images.download import download_photographs
+from urbanrivers_camtraps.images.hosts import Patience
 labels, folder = pd.read_csv(sys.argv[1]), sys.argv[2]
 print('ready', flush=True)
-patience = Patience(pauses=(.1,), spare=0, tries=6)
+patience = Patience(pauses=(.1,), free_bytes=0, tries=6)
 tables = download_photographs(labels, folder, 160, 8, False, patience=patience)
 for name, table in zip(('photographs', 'skipped'), tables): table.to_csv(f'{sys.argv[3]}/{name}.csv', index=False)
 """
@@ -135,7 +138,7 @@ def test_full_disk(tmp_path):
         assert done.returncode == 0, done.stderr
         photographs, skipped = (pd.read_csv(tmp_path/'tables'/f'{o}.csv') for o in ('photographs', 'skipped'))
         assert 10 < len(photographs) < 100 and len(photographs) + len(skipped) == 150
-        for said in ('No space left on device', 'Make room'): assert skipped.error.str.contains(said).all()
+        for said in ('No space left on device', 'Make room'): assert skipped.reason.str.contains(said).all()
         assert server.asked.total() < len(photographs) + 40  # the rest was not even asked for
         assert not list((tmp_path/'kept').rglob('*.part'))
         manifest = read_manifest(tmp_path/'kept'/'images')
@@ -155,8 +158,8 @@ def test_room_is_left_for_the_tables(tmp_path):
     spare = shutil.disk_usage(tmp_path).free + 10**9
     with served() as server:
         photographs, skipped = download_photographs(
-            labelled(server.address, 30), tmp_path, 160, progress=False, patience=Patience(spare=spare))
-    assert photographs.empty and skipped.error.str.contains('Make room').all()
+            labelled(server.address, 30), tmp_path, 160, progress=False, patience=Patience(free_bytes=spare))
+    assert photographs.empty and skipped.reason.str.contains('Make room').all()
 
 
 def test_bad_hosts_cost_seconds_and_nothing_else(tmp_path):
@@ -174,7 +177,7 @@ def test_bad_hosts_cost_seconds_and_nothing_else(tmp_path):
         assert time.monotonic() - began < 30
     silent.close()
     assert photographs.host.unique() == ['good'] and len(photographs) == 60
-    by_host = labels.merge(skipped[['media_id', 'error']]).groupby('host').error
+    by_host = labels.merge(skipped.rename(columns={'id': 'media_id'})).groupby('host').reason
     assert by_host.count().to_dict() == dict.fromkeys(['refusing', 'silent', 'damaged', 'cutting', 'huge'], 60)
     assert by_host.agg(lambda o: o.str.contains('8 times in a row').sum())[['refusing', 'silent']].tolist() == [60, 60]
     assert damaged.asked.total() < 250 and good.asked.total() == 60  # neither is a bad host overrun
@@ -185,7 +188,7 @@ def test_a_host_that_comes_back_is_asked_again(tmp_path):
     began = time.monotonic()
     restarts = lambda handler, number: time.monotonic() - began < .7 and says(handler, b'', 503)
     with served(restarts) as server:
-        patience = Patience(retries=0, pauses=(.3, .5), spare=0)
+        patience = Patience(retries=0, pauses=(.3, .5), free_bytes=0)
         labels = labelled(server.address, 120)
         photographs, skipped = download_photographs(labels, tmp_path, 160, progress=False, patience=patience)
     assert len(photographs) == 120 and skipped.empty
