@@ -6,7 +6,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from urbanrivers_camtraps.survey.camtrap_dp import read_camtrap_dp, validate_camtrap_dp
-from urbanrivers_camtraps.apps.cli import SOME_SKIPPED, run
+from urbanrivers_camtraps.apps.cli.options import SOME_SKIPPED
+from urbanrivers_camtraps.apps.main import run
 
 #: Where each photograph lies, and what the camera's clock said: two visits at Prologis, one at Goose Island, whose clock was an hour ahead, and one too early.
 TAKEN = {'Prologis/DCIM/100MEDIA/IMG_0001.JPG': '2025:06:02 05:30:00', 'Prologis/DCIM/100MEDIA/IMG_0002.JPG': '2025:06:02 05:30:01',
@@ -38,7 +39,7 @@ def survey(photograph, bundle_folder, tmp_path_factory):
 
 
 def called(*arguments) -> int:
-    "Run a verb in this process; give its exit status."
+    "Run a command in this process; return its exit status."
     return run([str(o) for o in arguments])
 
 
@@ -51,8 +52,8 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
     assert {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values} == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
     said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
-    assert '3 events: ' in said.out and '5 photographs for; 5 of them it would show to a volunteer' in said.out
-    assert '5 of them it would show to a volunteer' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
+    assert '3 events: ' in said.out and 'on 5 photographs; it would ask a volunteer about 5 of them' in said.out
+    assert 'it would ask a volunteer about 5 of them' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
     assert 'no photograph of wolf-06' in said.err and 'has no photograph' in page
 
 
@@ -80,10 +81,10 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
     assert package.media.path.str.fullmatch(r'media/[\w/-]+\.(JPG|jpg)').all() and not package.media.path.str.contains('JPG.jpg').any()
 
 
-@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Give --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Give one of them'), (('--events', 'season.parquet'), 'Give --deployments'),
+@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Choose one of them'), (('--events', 'season.parquet'), 'Add --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
                                                (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is no season'),
-                                               (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--pause', '30'), 'has no unit'),
+                                               (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--event-gap', '30'), 'it has no unit'),
                                                (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
 def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
     (survey/'elsewhere.csv').write_text('deployment_id\nwolf-point\nbubbly-creek\n')

@@ -24,7 +24,7 @@ def june():
 
 def start(site: str, data: Path) -> subprocess.Popen:
     "Start the three verbs that bring the data, one after the other; a shell gives the exit status of the last."
-    fetch = f'{CAMTRAPS} fetch --site {site} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
+    fetch = f'{CAMTRAPS} fetch --server {site} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
     clean = f'{CAMTRAPS} clean --method agreement --data {data}'  # fewer photographs than the default keeps
     return subprocess.Popen(['sh', '-c', f'{fetch} && {clean} && exec {CAMTRAPS} images --data {data}'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

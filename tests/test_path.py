@@ -283,7 +283,7 @@ def test_killed_download_leaves_no_half_photograph(tmp_path):
     from urbanrivers_camtraps.foundations.sandbox import Faults, make_sandbox, serve_sandbox
     images = tmp_path/'data'/'images'
     with serve_sandbox(make_sandbox('small', width=320, height=240), Faults(photograph_delay=.2)) as site:
-        assert camtraps('fetch', '--site', site, folder=tmp_path).returncode == 0
+        assert camtraps('fetch', '--server', site, folder=tmp_path).returncode == 0
         assert camtraps('clean', folder=tmp_path).returncode == 0
         labels = read_table(tmp_path/'data'/'labels.parquet')
         process = subprocess.Popen([CAMTRAPS, 'images'], cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -331,7 +331,7 @@ def test_a_class_of_one_photograph_is_named(tmp_path, photograph):
     (['predict', 'nowhere.jpg', '--bundle', 'BUNDLE'], 'no such file'),
     (['predict', 'nothing'], 'camtraps export'),
     (['fetch'], 'CAMTRAPS_SITE'),
-    (['fetch', '--site', 'no address'], 'did not answer'),
+    (['fetch', '--server', 'no address'], 'did not answer'),
     (['dataset', '--folder', 'nothing'], 'holds no class folders'),
     (['demo', '--images', 'nothing', '--manifest', 'nowhere.csv'], 'nowhere.csv'),
     (['sandbox', '--faults', 'flood=1'], '--faults'),

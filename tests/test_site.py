@@ -36,7 +36,7 @@ def environment() -> dict[str, str]:
 
 def fetch(folder: Path, site: str, *options: str) -> subprocess.CompletedProcess:
     "Run `camtraps fetch` as a person would."
-    return subprocess.run([CAMTRAPS, 'fetch', '--site', site, '--data', folder, *options], env=environment(),
+    return subprocess.run([CAMTRAPS, 'fetch', '--server', site, '--data', folder, *options], env=environment(),
                           capture_output=True, text=True, timeout=300)
 
 
@@ -44,7 +44,7 @@ def killed_fetch(folder: Path, site: str, pages: int, after: float, *options: st
     "Start a fetch and kill it `after` seconds from when it has kept `pages` pages more; say how many are kept."
     kept = lambda: sum(o.endswith('.json') and o[0].isdigit() for o in os.listdir(folder/'.fetch')) if (folder/'.fetch').is_dir() else 0
     wanted = kept() + pages
-    process = subprocess.Popen([CAMTRAPS, 'fetch', '--site', site, '--data', folder, *options], env=environment(),
+    process = subprocess.Popen([CAMTRAPS, 'fetch', '--server', site, '--data', folder, *options], env=environment(),
                                stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while kept() < wanted and process.poll() is None and time.monotonic() < deadline: time.sleep(.01)
