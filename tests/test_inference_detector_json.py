@@ -239,7 +239,7 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
     assert len(read_detector_json(tmp_path/'whole.json').predictions) == 3
     for length in range(len(whole)):
         (tmp_path/'cut.json').write_bytes(whole[:length])
-        with pytest.raises(DetectorJsonError, match=r'cut\.json, record [1234]: is no JSON, or cut short'): read_detector_json(tmp_path/'cut.json')
+        with pytest.raises(DetectorJsonError, match=r'cut\.json, record [1234]: is not JSON, or cut short'): read_detector_json(tmp_path/'cut.json')
     with pytest.raises(DetectorJsonError, match='record 4'): convert_detector_json(tmp_path/'cut.json', tmp_path/'tables')
     assert sorted(o.name for o in tmp_path.iterdir()) == ['cut.json', 'whole.json']
 
@@ -273,7 +273,8 @@ RECORD = ANYTHING | st.fixed_dictionaries({}, optional={
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
 @given(records=st.lists(RECORD, max_size=5), key=st.sampled_from(['predictions', 'images']))
 def test_no_record_is_lost(tmp_path, records, key):
-    from urbanrivers_camtraps.inference.detector_json import PREDICTION_COLUMNS, convert_detector_json, read_detector_json
+    from urbanrivers_camtraps.inference.detector_json import convert_detector_json, read_detector_json
+    from urbanrivers_camtraps.inference.detector_records import PREDICTION_COLUMNS
     head = {'detection_categories': {'1': 'animal', '2': 'person', '9': 'unheard of'}, 'classification_categories': {'1': GOOSE, '2': 'coyote'}}
     path = written(tmp_path/'any.json', records, key, **head)
     found = read_detector_json(path)
@@ -289,6 +290,124 @@ def test_no_record_is_lost(tmp_path, records, key):
     tables = convert_detector_json(path, tmp_path/'tables', size=2)
     assert len(read_table(tables/'predictions.parquet')) == len(found.predictions) and len(read_table(tables/'detections.parquet')) == len(found.detections)
     assert len(pd.read_csv(tables/'skipped.csv')) == len(found.skipped)
+
+
+# --- odd files ---
+
+@pytest.mark.parametrize('text, reason', {
+    '': 'record 1: is not JSON, or cut short', 'no': 'is not JSON', '{"predictions": []} {}': 'is not JSON',
+    '[{"predictions": []}]': 'holds no list', '{"predictions": {}}': 'holds no list',
+    '{"images": [], "detection_categories": []}': 'unreadable detection_categories', '{"images": ' + '['*100_000: 'more than 64 deep'}.items())
+def test_what_is_not_a_file_of_results_is_refused(tmp_path, text, reason):
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, read_detector_json
+    (tmp_path/'bad.json').write_text(text)
+    with pytest.raises(DetectorJsonError, match=reason): read_detector_json(tmp_path/'bad.json')
+
+
+def test_encodings_and_gzip(tmp_path):
+    import gzip
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, read_detector_json
+    (tmp_path/'latin.json').write_bytes(b'{"predictions": [{"filepath": "caf\xe9.jpg"}]}')
+    with pytest.raises(DetectorJsonError, match='is not JSON'): read_detector_json(tmp_path/'latin.json')
+    (tmp_path/'marked.json').write_text('\ufeff{"predictions": []}')
+    assert repr(read_detector_json(tmp_path/'marked.json')) == '0 predictions, 0 detections, 0 skipped'
+    packed = gzip.compress(json.dumps({'predictions': [{'filepath': 'a.jpg', 'detections': []}]}).encode())
+    (tmp_path/'packed').write_bytes(packed)
+    assert read_detector_json(tmp_path/'packed').predictions.path.tolist() == ['a.jpg']
+    (tmp_path/'packed').write_bytes(packed[:-9])
+    with pytest.raises(DetectorJsonError, match='is not JSON, or cut short'): read_detector_json(tmp_path/'packed')
+
+
+@pytest.mark.parametrize('size', [1, 7, 40, 100])
+def test_a_photograph_that_comes_twice_is_found_across_chunks(tmp_path, size):
+    from urbanrivers_camtraps.inference.detector_json import detector_json_chunks
+    many = [{'filepath': f'{o % 40}.jpg', 'detections': []} for o in range(50)] + [{'filepath': '', 'detections': []}]*3
+    chunks = list(detector_json_chunks(written(tmp_path/'many.json', many), size))
+    assert pd.concat([o.predictions for o in chunks]).path.tolist() == [f'{o}.jpg' for o in range(40)]
+    twice, nowhere = 'is in the file twice, and the first counts', 'has no filepath'
+    wanted = [f'record {o}: {twice}' for o in range(41, 51)] + [f'record {o}: {nowhere}' for o in (51, 52, 53)]
+    assert pd.concat([o.skipped for o in chunks]).reason.tolist() == wanted
+
+
+@pytest.mark.parametrize('bad', [
+    {'raw_classifications': {'classes': ['a'], 'scores': []}}, {'raw_classifications': []}, {'processed_classification': {'score': .5}},
+    {'processed_classification': {'class': 'a'}}, {'classifications': {'7': .5}}, {'classifications': ['7']}, {'classifications': [['8', .5, 1]]},
+    {'classifications': [[8, .5]]}, {'classifications': [['8', .5]]}, {'processed_classification': {'class': 'a;b', 'score': .5}},
+    {'raw_classifications': {'classes': ['a'], 'scores': ['high']}}])
+def test_a_classification_that_cannot_be_read_is_a_problem(bad):
+    from urbanrivers_camtraps.inference.detector_records import read_record, record_format
+    detection = {'category': '1', 'conf': .9, 'bbox': [.1, .2, .3, .4]}
+    reading = read_record({'filepath': 'a.jpg', 'detections': [detection | bad]}, record_format('predictions', {}))
+    assert len(reading.problems) == 1 and reading.problems[0].startswith('detection 0: ') and not reading.detections and reading.prediction is None
+
+
+def classification(**fields):
+    "What is read of a box that was classified: prediction, score, source, taxa and scores of the photograph."
+    from urbanrivers_camtraps.inference.detector_records import PREDICTION_COLUMNS, read_record, record_format
+    detection = {'category': '1', 'conf': .9, 'bbox': [.1, .2, .3, .4]}
+    said = dict(zip(PREDICTION_COLUMNS, read_record({'filepath': 'a.jpg', 'detections': [detection | fields]}, record_format('predictions', {})).prediction))
+    return [said[o] for o in ('taxon', 'score', 'source', 'taxa', 'scores')]
+
+
+def test_the_processed_classification_counts_before_the_raw_ones():
+    raw = {'classes': [DUCK, GOOSE], 'scores': [.6, .4]}
+    assert classification(raw_classifications=raw) == [DUCK, .6, 'classifier', [DUCK, GOOSE], [.6, .4]]
+    processed = {'class': RACCOON, 'score': .7, 'source': 'x'}
+    assert classification(raw_classifications=raw, processed_classification=processed) == [RACCOON, .7, 'x', [DUCK, GOOSE], [.6, .4]]
+    assert classification()[:3] == ['animal', .9, 'detector']
+
+
+def test_records_in_other_layouts():
+    from urbanrivers_camtraps.inference.detector_records import PREDICTION_COLUMNS, read_record, record_format
+    old, md = record_format('predictions', {}), record_format('images', {'detection_categories': {'1': 'animal'}, 'classification_categories': {'0': 'coyote', '1': 'blank'}})
+    best = read_record({'filepath': 'a.jpg', 'classifications': {'classes': [DUCK, GOOSE], 'scores': [.5, .3]}}, old).prediction
+    assert dict(zip(PREDICTION_COLUMNS, best))['taxon'] == DUCK and best[2] == .5
+    box = {'category': '1', 'bbox': [.1, .1, .2, .2]}
+    two = [box | {'conf': .4, 'classifications': [['0', .8]]}, box | {'conf': .8, 'classifications': [['1', .9]]}]
+    assert read_record({'file': 'a.jpg', 'detections': two}, md).prediction[1:3] == ('Canis latrans', .8)
+    whole = {'category': '0', 'conf': 1., 'processed_classification': {'class': GOOSE, 'score': .6, 'source': 'classifier'}}
+    assert read_record({'filepath': 'a.jpg', 'detections': [whole, box | {'category': '2', 'conf': .9}]}, old).prediction[1] == 'Branta canadensis'
+    assert read_record({'filepath': 'a.jpg', 'prediction': GOOSE}, old).problems == ['the score is null, which is not from 0 to 1']
+    assert read_record({'filepath': 'a.jpg', 'prediction': 7, 'prediction_score': .5}, old).problems == ['the class 7 is not a label']
+    assert read_record({'filepath': 'a.jpg', 'detections': [box | {'category': '3', 'conf': .19}]}, record_format('predictions', {}, None, .1)).prediction[1] == 'vehicle'
+
+
+# --- odd predictions ---
+
+def made(classes: list[str], scores: np.ndarray):
+    "Predictions of three photographs."
+    from urbanrivers_camtraps.inference.predict import Predictions
+    table = pd.DataFrame({'path': ['a.jpg', 'b.jpg', 'c.jpg'], 'prediction': np.array(classes, object)[scores.argmax(1)], 'score': scores.max(1),
+                          'scores': list(scores), 'way': 'ask a volunteer'})
+    table.attrs = {'classes': classes}
+    return Predictions(table, pd.DataFrame({'path': ['d.jpg'], 'error': ['is empty']}))
+
+
+def test_scores_that_are_not_numbers_are_not_written(tmp_path):
+    from urbanrivers_camtraps.inference.write_detector_json import write_speciesnet
+    with pytest.raises(CamtrapsError, match='not a number'):
+        write_speciesnet(made(['Procyon lotor', 'Castor canadensis', BLANK], np.full((3, 3), np.nan)), tmp_path/'x.json')
+    assert not (tmp_path/'x.json').exists()
+
+
+def test_a_model_without_blank_is_sure_that_something_is_there(tmp_path):
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    from urbanrivers_camtraps.inference.write_detector_json import write_megadetector
+    classes = [HUMAN, 'vehicle', 'Procyon lotor']
+    path = write_megadetector(made(classes, np.eye(3, dtype='float32')*.4 + .2), tmp_path/'people.json')
+    assert read_detector_json(path).predictions.prediction.tolist() == classes
+    frames = [o['detections'][0] for o in json.loads(path.read_text())['images'][:3]]
+    assert [(o['category'], o['conf']) for o in frames] == [('2', 1), ('3', 1), ('1', 1)]
+
+
+def test_no_photograph_at_all_can_be_written(tmp_path):
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
+    whole = made(['Procyon lotor', BLANK, HUMAN], np.eye(3, dtype='float32'))
+    nothing = Predictions(whole.table.iloc[:0], whole.skipped)
+    for write in (write_speciesnet, write_megadetector):
+        assert repr(read_detector_json(write(nothing, tmp_path/'x.json'))) == '0 predictions, 0 detections, 1 skipped'
 
 
 # --- memory, a kill, a full disk ---
@@ -378,6 +497,19 @@ def test_join_of_a_hundred_thousand_takes_the_longest_tail():
     assert match_photographs(photographs, more).attrs['unmatched'] == 1
     lacking = more[~more.path.str.endswith('042\\100MEDIA\\IMG_0007.JPG')]  # is the new one this, or neither?
     with pytest.raises(CamtrapsError, match='may be one photograph or another'): match_photographs(photographs, lacking)
+
+
+def test_photographs_and_results_that_come_twice():
+    from urbanrivers_camtraps.inference.detector_json import match_photographs
+    cards = pd.DataFrame({'media_id': ['one', 'two'], 'path': ['/our/A/IMG_0001.JPG', '/our/B/IMG_0001.JPG']})
+    theirs = lambda *paths: pd.DataFrame({'path': list(paths)})
+    assert match_photographs(pd.concat([cards, cards]), theirs('our\\B\\IMG_0001.JPG')).media_id.tolist() == ['two']
+    assert len(match_photographs(cards, theirs())) == 0
+    with pytest.raises(CamtrapsError, match='lacks path'): match_photographs(cards.drop(columns='path'), theirs('a'))
+    twice = match_photographs(cards, pd.concat([theirs('q/A/IMG_0001.JPG')]*3).assign(detection=[0, 1, 2]))
+    assert twice.values.tolist() == [['one', 'q/A/IMG_0001.JPG', o] for o in (0, 1, 2)] and list(twice) == ['media_id', 'path', 'detection']
+    with pytest.raises(CamtrapsError, match='y/A/IMG_0001.JPG'):
+        match_photographs(cards, theirs('x/C/IMG_0001.JPG', 'x/A/IMG_0001.JPG', 'y/A/IMG_0001.JPG'))
 
 
 if __name__ == '__main__':
