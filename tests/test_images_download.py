@@ -1,5 +1,5 @@
 """Downloads that are killed, meet a full disk, bad hosts and each other: what is stored is whole, the rest listed."""
-import hashlib, io, os, re, shutil, socket, subprocess, sys, threading, time, warnings
+import hashlib, io, os, re, shutil, socket, subprocess, sys, threading, time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ from urbanrivers_camtraps.foundations.core import LockedError
 from urbanrivers_camtraps.images.download import download_photographs
 from urbanrivers_camtraps.images.hosts import Patience
 from urbanrivers_camtraps.images.manifest import read_manifest
-from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
+from urbanrivers_camtraps.images.photograph import open_photograph
 
 HASTY = Patience(connect_timeout=1, read_timeout=.5, total_timeout=5, pauses=(.1,), free_bytes=0)
 RUN = """import sys
@@ -227,14 +227,22 @@ def test_interrupted_by_hand(tmp_path):
     assert set(stored.media_id) == {o.stem for o in tmp_path.glob('images/*/*.jpg')} and len(stored) < 300
 
 
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP'])
-def test_broken_files_raise_one_kind_of_error(kind):
-    chance, buffer = np.random.default_rng(0), io.BytesIO()
-    Image.fromarray(chance.integers(0, 255, (48, 64, 3), 'uint8')).save(buffer, kind)
-    good = np.frombuffer(buffer.getvalue(), 'uint8')
-    for _ in range(300):
-        wrong = good.copy()
-        wrong[chance.integers(0, min(len(wrong), 400), 5)] = chance.integers(0, 255, 5)
-        with warnings.catch_warnings(action='ignore'):
-            try: open_photograph(wrong.tobytes(), 32)
-            except PhotographError: pass
+def test_labels_that_come_twice_and_names_that_lead_elsewhere(tmp_path):
+    with served() as server:
+        labels = labelled(server.address, 3)
+        photographs, _ = download_photographs(pd.concat([labels]*2), tmp_path/'twice', 160, progress=False, patience=HASTY)
+        nothing, empty = download_photographs(labels.head(0), tmp_path/'nothing', 160, progress=False, patience=HASTY)
+    assert photographs.media_id.tolist() == labels.media_id.tolist() and all(Path(o).is_file() for o in photographs.path)
+    assert (len(nothing), len(empty), list(nothing)[-4:]) == (0, 0, ['path', 'width', 'height', 'sha256'])
+    odd = pd.DataFrame({'media_id': ['../a', 'b', 'c'], 'label': ['blank', '../blank', 'blank'], 'url': ['', None, 'no']})
+    nothing, skipped = download_photographs(odd, tmp_path/'odd', progress=False, patience=HASTY)
+    assert nothing.empty and [o.split(':')[0] for o in skipped.reason][:2] == ["'../a'", "'../blank'"]
+
+
+def test_the_order_of_the_labels_is_kept(tmp_path):
+    with served(missing) as server:
+        labels = labelled(server.address, 60)
+        photographs, skipped = download_photographs(labels, tmp_path, 160, progress=False, patience=HASTY)
+    stored = labels.media_id.isin(photographs.media_id)
+    assert photographs.media_id.tolist() == labels.media_id[stored].tolist()
+    assert skipped.id.tolist() == labels.media_id[~stored].tolist() and len(skipped) == 2

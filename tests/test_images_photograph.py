@@ -1,0 +1,92 @@
+"""Photographs that are cut off, odd or hostile: each gives upright RGB pixels, or one kind of error."""
+import io, tempfile, warnings
+from datetime import datetime
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from urbanrivers_camtraps.images.photograph import BYTES_LIMIT, PhotographError, _all_rgb, _damage, _rgb, open_photograph, read_clock
+
+
+def as_bytes(image: Image.Image, kind: str, **options) -> bytes:
+    "An image as bytes of the format `kind`."
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def as_jpeg(size: tuple[int, int] = (2000, 1500), **options) -> bytes:
+    "A colour gradient as JPEG bytes."
+    across, down = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    return as_bytes(Image.fromarray(np.stack([across, down, across*0 + 90], -1).astype('uint8')), 'JPEG', **options)
+
+
+def stamped(original: str) -> bytes:
+    "A photograph that was taken at this time."
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = original
+    return as_jpeg((60, 40), exif=exif)
+
+
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'restart_marker_blocks': 8}], ids=['baseline', 'progressive', 'restarts'])
+@pytest.mark.parametrize('max_side', [None, 1024, 512, 200])
+def test_a_photograph_that_is_cut_off_is_refused_at_every_scale(options, max_side):
+    data = as_jpeg((2048, 1536), quality=90, **options)  # libjpeg would fill the rest with grey
+    for share in (.03, .2, .5, .9, .99):
+        with pytest.raises(PhotographError, match='is damaged'): open_photograph(data[:int(share*len(data))], max_side)
+
+
+def test_huge_files_and_things_that_are_no_files(tmp_path):
+    huge = as_bytes(Image.new('1', (20_000, 10_000)), 'PNG')  # 200 megapixels in a few kilobytes
+    with pytest.raises(PhotographError, match='million'): open_photograph(huge)
+    with pytest.raises(PhotographError, match='cannot be read'): open_photograph(tmp_path)
+    with pytest.raises(PhotographError, match='is empty'): open_photograph('/dev/zero')
+    with pytest.raises(PhotographError, match=r'cannot be read \(embedded null'): open_photograph('a\0b.jpg')
+    with pytest.raises(PhotographError, match='photograph: has more than 100 MB'): open_photograph(bytes(BYTES_LIMIT + 1))
+    with tempfile.NamedTemporaryFile(suffix='.jpg') as file:
+        file.truncate(BYTES_LIMIT + 1)
+        with pytest.raises(PhotographError, match='has more than 100 MB'): open_photograph(file.name)
+
+
+def test_errors_are_short_and_printable():
+    assert _damage(ValueError('a\x1b[0m\n' + 'b'*500))[:20] == 'is damaged (a [0m bb'
+    assert _damage(MemoryError()) == 'is damaged (MemoryError)'
+
+
+def test_rows_at_a_time_give_the_same_colours():
+    noise = np.random.default_rng(0).integers(0, 256, (700, 300, 4), 'uint8')
+    for image in (Image.fromarray(noise), Image.fromarray(noise).convert('CMYK'), Image.fromarray(noise[..., :3]).quantize(64),
+                  Image.fromarray(noise[..., :2].copy().view('uint16')[..., 0]), Image.fromarray(noise[..., 0])):
+        assert np.array_equal(np.asarray(_all_rgb(image)), np.asarray(_rgb(image)))
+    clear = Image.fromarray(noise[..., :3])
+    clear.info['transparency'] = tuple(noise[0, 0, :3])
+    assert _all_rgb(clear).getpixel((0, 0)) == (255,)*3
+
+
+def test_the_first_of_a_stereo_pair_and_no_exif():
+    stereo = as_bytes(open_photograph(as_jpeg((64, 48))), 'MPO', save_all=True, append_images=[Image.new('RGB', (90, 90))]*3)
+    assert open_photograph(stereo).size == (64, 48)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert len(open_photograph(as_jpeg((64, 48), exif=exif)).getexif()) == 0
+
+
+def test_clocks():
+    assert read_clock(stamped('2025:06:01 05:30:00\0')) == datetime(2025, 6, 1, 5, 30)
+    assert read_clock(stamped('2025:06:01 05:30:00')[:1000]) == datetime(2025, 6, 1, 5, 30)  # cut off: its head is there
+    for data in (stamped('yesterday'), b'', b'no photograph', as_bytes(Image.new('RGB', (60, 40)), 'PNG'), 'nowhere.jpg', tempfile.gettempdir()):
+        assert read_clock(data) is None
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP'])
+def test_broken_files_raise_one_kind_of_error(kind):
+    chance, buffer = np.random.default_rng(0), io.BytesIO()
+    Image.fromarray(chance.integers(0, 255, (48, 64, 3), 'uint8')).save(buffer, kind)
+    good = np.frombuffer(buffer.getvalue(), 'uint8')
+    for _ in range(300):
+        wrong = good.copy()
+        wrong[chance.integers(0, min(len(wrong), 400), 5)] = chance.integers(0, 255, 5)
+        with warnings.catch_warnings(action='ignore'):
+            try: open_photograph(wrong.tobytes(), 32)
+            except PhotographError: pass
