@@ -1,25 +1,25 @@
-"""Votes into labels: the funnel against plain pandas, the gain over the plain rule, a million rows, no extra."""
+"""Cleaning: the funnel against plain pandas, the gain over the plain rule, signed votes, a million rows, the base install."""
 import subprocess, sys, time
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.votes.cleaning import MEDIA, Rules, clean
+from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.foundations.names import normalise_name, read_labels, read_names
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
-from urbanrivers_camtraps.votes.api import fetch_observations
-from urbanrivers_camtraps.votes.consensus import METHODS, expand_votes, fit_crowd, label_votes, weigh_votes
+from urbanrivers_camtraps.votes.api import Fetched, fetch_observations
+from urbanrivers_camtraps.votes.cleaning import PLACE_COLUMNS, Cleaned, Rules, clean
 
 
 def fetched(practice, **asked) -> pd.DataFrame:
     "The observations of a practice server."
-    with serve_sandbox(practice) as site: return fetch_observations(site, progress=False, **asked).observations
+    with serve_sandbox(practice) as server: return fetch_observations(server, progress=False, **asked).observations
 
 
 @pytest.fixture(scope='module')
 def june() -> pd.DataFrame:
-    "The votes of the real site's size, as the original asked for them."
+    "The votes of the real server's size, as the original asked for them."
     return fetched(make_sandbox('june-2025'), species=SANDBOX_SPECIES)
 
 
@@ -86,11 +86,11 @@ def million_votes() -> pd.DataFrame:
     names, share = np.array([*species, 'blank', 'human'], object), 1/np.arange(1, 31)
     truth = rng.choice(30, 300_000, p=share/share.sum())
     media = rng.integers(0, 300_000, 1_000_000)
-    said = np.where(rng.random(len(media)) < .85, truth[media], rng.choice(30, len(media)))
-    ids, animal = np.array([f'{o:032x}' for o in rng.permutation(300_000)], object), said < 28
-    return pd.DataFrame({'media_id': ids[media], **dict.fromkeys(MEDIA, 'somewhere'),
-                         'observation_type': np.where(animal, 'animal', names[said]),
-                         'scientific_name': np.where(animal, names[said], None), 'votes': 1,
+    named = np.where(rng.random(len(media)) < .85, truth[media], rng.choice(30, len(media)))
+    ids, animal = np.array([f'{o:032x}' for o in rng.permutation(300_000)], object), named < 28
+    return pd.DataFrame({'media_id': ids[media], **dict.fromkeys(PLACE_COLUMNS, 'somewhere'),
+                         'observation_type': np.where(animal, 'animal', names[named]),
+                         'scientific_name': np.where(animal, names[named], None), 'votes': 1,
                          'count': rng.integers(1, 4, len(media))})
 
 
@@ -102,20 +102,6 @@ def test_a_million_rows_in_five_seconds():
         took.append(time.process_time() - start)
     assert min(took) < 5, took
     assert len(cleaned.labels) > 150_000 and len(cleaned.dropped) + cleaned.funnel.rows.iloc[-1] == len(rows)
-
-
-def test_every_method_answers():
-    "Every method that is offered answers for every photograph, the same each time, and the crowd is right."
-    rng, names = np.random.default_rng(0), np.array(['Aix sponsa', 'Anas platyrhynchos', 'blank'], object)
-    truth, media = rng.choice(3, 60), np.repeat(np.arange(60), 4)
-    said = np.where(rng.random(240) < .85, truth[media], rng.choice(3, 240))
-    votes = pd.DataFrame({'media_id': [f'm{o}' for o in media], 'label': names[said],
-                          'volunteer': [f'v{o % 9}' for o in range(240)]})
-    for method in METHODS:
-        answers = label_votes(votes, method)
-        pd.testing.assert_frame_equal(answers, label_votes(votes, method))
-        assert set(answers.media_id) == set(votes.media_id) and answers.confidence.between(0, 1).all(), method
-        assert (answers.label == names[truth[answers.media_id.str[1:].astype(int)]]).mean() > .9, method
 
 
 WITHOUT = '''
@@ -147,26 +133,57 @@ def test_without_the_extra():
     assert 'urbanrivers_camtraps[votes]' in lines[3] and 'the method pooled' in lines[3]
 
 
-@pytest.mark.parametrize('rounds', [0, 1, 2, 5])
-def test_pooled_is_the_dawid_skene_of_crowd_kit(small, rounds):
-    "The default method returns crowd-kit's labels, tables and probabilities, for one worker who gives all votes."
-    classification = pytest.importorskip('crowdkit.aggregation.classification')
-    _, observations = small
-    votes = expand_votes(observations.assign(label=read_labels(observations)[0]))
-    crowd = fit_crowd(votes, rounds=rounds)
-    ours = weigh_votes(votes, crowd).set_index('media_id')
-    table = pd.DataFrame({'task': votes.media_id, 'worker': 'all', 'label': votes.label.astype(str)})
-    theirs = classification.DawidSkene(n_iter=rounds + 1, tol=-np.inf).fit(table).probas_.loc[ours.index]
-    assert (ours.label == theirs.idxmax(axis=1)).all()
-    np.testing.assert_allclose(ours.confidence, theirs.max(axis=1), atol=1e-9)
-    if not rounds: return
-    fitted = classification.DawidSkene(n_iter=rounds, tol=-np.inf).fit(table)
-    names = crowd.prior.index
-    np.testing.assert_allclose(crowd.errors, fitted.errors_.droplevel('worker').loc[names, names], atol=1e-9)
-    np.testing.assert_allclose(crowd.prior, fitted.priors_[names], atol=1e-9)
+@pytest.fixture(scope='module')
+def signed() -> Fetched:
+    "A small practice server's votes, signed."
+    with serve_sandbox(make_sandbox('small', width=320, height=240)) as server:
+        return fetch_observations(server, reviewed=True, key='a secret of sixteen bytes', progress=False)
 
 
-def test_no_more_than_the_votes_that_there_are(june):
-    "Expanding counts loses no vote that names something."
-    rows = june.assign(label=june.scientific_name)
-    assert len(expand_votes(rows)) == rows.votes[rows.label.notna()].sum()
+def accounted(cleaned: Cleaned, observations: pd.DataFrame, rules: Rules) -> None:
+    "Check that no row is lost, and that the labels keep what the rules promise."
+    assert cleaned.funnel.rows.iloc[0] == len(observations)
+    assert len(cleaned.labels) == cleaned.funnel.photographs.iloc[-1]
+    assert len(cleaned.dropped) + cleaned.funnel.rows.iloc[-1] == len(observations)
+    dropped = cleaned.dropped.step.value_counts()
+    assert {o.step: o.dropped_rows for o in cleaned.funnel.itertuples() if o.dropped_rows} == dropped.to_dict()
+    assert cleaned.labels.media_id.is_unique and cleaned.labels.vote_share.between(0, 1).all()
+    assert (cleaned.labels.votes >= rules.min_votes).all()
+    assert cleaned.labels.label.value_counts().min() >= rules.min_photographs
+
+
+@pytest.mark.parametrize('rules', [Rules(), Rules.three_votes(), Rules.june_2025(), Rules(method='majority')], ids=str)
+def test_every_row_is_accounted_for(signed, rules):
+    votes = signed.votes if rules.method == 'majority' else None
+    accounted(clean(signed.observations, rules, votes), signed.observations, rules)
+    accounted(clean(signed.observations, rules, signed.votes), signed.observations, rules)
+
+
+def test_confidence_is_measured_on_photographs_with_many_votes(signed):
+    assert clean(signed.observations).calibrated_on > 200
+
+
+def test_second_votes_are_found(signed):
+    twice = signed.votes.assign(label=read_labels(signed.votes)[0]).dropna(subset='label')
+    assert twice.duplicated(['media_id', 'volunteer', 'label']).any()
+
+
+def test_without_signatures_the_counts_are_used(signed):
+    plain = clean(signed.observations).labels
+    pd.testing.assert_frame_equal(clean(signed.observations, votes=signed.votes.head(0)).labels, plain)
+    pd.testing.assert_frame_equal(clean(signed.observations, votes=signed.votes.assign(volunteer=None)).labels, plain)
+    part = signed.votes[signed.votes.media_id < '8']  # signed votes for some photographs only
+    assert clean(signed.observations, votes=part).labels.votes.sum() <= plain.votes.sum()
+    elsewhere = signed.votes.assign(media_id='another photograph')
+    pd.testing.assert_frame_equal(clean(signed.observations, votes=elsewhere).labels, plain)
+
+
+def test_votes_without_volunteers_are_refused(signed):
+    with pytest.raises(CamtrapsError, match='lacks volunteer'):
+        clean(signed.observations, votes=signed.votes.drop(columns='volunteer'))
+
+
+def test_reprs_are_short(signed):
+    cleaned = clean(signed.observations)
+    assert len(repr(cleaned)) < 120 and len(cleaned._repr_html_()) < 3000 and 'photographs in' in repr(cleaned)
+    assert 'confidence' in Rules()._repr_html_() and 'confidence' not in Rules.three_votes()._repr_html_()
