@@ -23,7 +23,8 @@ DRAWN, SIDE = 50, 1024
 def draw(folder: Path) -> list[bytes]:
     "Draw the photographs, or take those that an earlier run drew."
     from urbanrivers_camtraps.foundations.core import atomic_path
-    from urbanrivers_camtraps.foundations.sandbox import draw_photograph, make_sandbox
+    from urbanrivers_camtraps.foundations.drawings import draw_photograph
+    from urbanrivers_camtraps.foundations.sandbox import make_sandbox
     rows = None
     for number in range(DRAWN):
         path = folder/f'{number}.jpg'
