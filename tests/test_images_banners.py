@@ -1,4 +1,4 @@
-"""Banners of a real camera, where there are such frames: the practice server's are tried in the room's notebook."""
+"""Banners of a real camera, if there are such frames: the practice server's are tried in the module's notebook."""
 import os
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.images import banners
-from urbanrivers_camtraps.images.banners import ENOUGH, add_banners, find_banners, plot_banners
+from urbanrivers_camtraps.images.banners import PHOTOGRAPHS_NEEDED, add_banners, find_banners, plot_banners
 from urbanrivers_camtraps.images.photograph import open_photograph
 
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
@@ -32,7 +32,7 @@ def test_a_part_of_the_frames_says_the_same(frames):
     generator, answers = np.random.default_rng(0), []
     bursts = frames.drop_duplicates('seq_id')
     for _ in range(40):
-        some = bursts.iloc[generator.choice(len(bursts), ENOUGH, replace=False)]
+        some = bursts.iloc[generator.choice(len(bursts), PHOTOGRAPHS_NEEDED, replace=False)]
         banner, = find_banners(some).itertuples()
         answers.append((banner.banner_how, round(banner.banner_top*256), round(banner.banner_bottom*256)))
     answers = pd.DataFrame(answers, columns=['how', 'top', 'bottom'])
