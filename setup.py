@@ -1,4 +1,5 @@
 """Everything that is installed is declared in settings.ini; this file only reads it."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -14,6 +15,15 @@ def requirements(name: str) -> list[str]:
     return settings[f'{name}requirements'].split()
 
 
+def description() -> str:
+    "Return the README with links and pictures that also work on PyPI, which does not have the repository."
+    blob, raw = (f"{settings['git_url'].replace('//github', host)}/{part}{settings['branch']}/" for host, part in
+                 (('//github', 'blob/'), ('//raw.githubusercontent', '')))
+    text = Path('README.md').read_text(encoding='utf-8')
+    text = re.sub(r'(!\[[^\]]*\]\(|src=")(?!https?:)', rf'\1{raw}', text)
+    return re.sub(r'(\]\()(?!https?:|#)', rf'\1{blob}', text)
+
+
 votes, app, survey, package, scale = (requirements(f'{o}_') for o in ('votes', 'app', 'survey', 'package', 'scale'))
 train = requirements('train_') + votes  # the demo weighs votes before it trains
 speciesnet = requirements('speciesnet_') + train
@@ -22,7 +32,7 @@ setup(
     name=settings['lib_name'],
     version=settings['version'],
     description=settings['description'],
-    long_description=Path('README.md').read_text(encoding='utf-8'),
+    long_description=description(),
     long_description_content_type='text/markdown',
     author=settings['author'],
     url=settings['git_url'],

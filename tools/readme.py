@@ -1,9 +1,17 @@
 """Make README.md from nbs/index.ipynb. Pictures in README_files are those that its cells draw."""
-import posixpath, shutil
+import posixpath
+import re
+import shutil
 from pathlib import Path
 
 from pages import page_markdown, processed
 
+#: Badges are pictures of other hosts: GitHub shows them, and the site, which fetches nothing, goes without.
+BADGES = """
+[![tests](https://github.com/urbanrivers/urbanrivers_camtraps/actions/workflows/test.yml/badge.svg)](https://github.com/urbanrivers/urbanrivers_camtraps/actions/workflows/test.yml)
+[![documentation](https://img.shields.io/badge/documentation-notebooks-blue)](https://urbanrivers.github.io/urbanrivers_camtraps)
+[![licence](https://img.shields.io/badge/licence-Apache--2.0-green)](LICENSE)
+"""
 NOTE = '<!-- Made from nbs/index.ipynb: edit that and run `make export`. -->\n\n'
 
 
@@ -22,6 +30,7 @@ def write_readme(
 
     cells = processed(root/'nbs'/'index.ipynb', signatures=False)
     page = page_markdown(cells, keep, lambda link: posixpath.normpath(posixpath.join('nbs', link)))
+    page = re.sub('^# .*\n', lambda title: title[0] + BADGES, page, count=1, flags=re.MULTILINE)
     (root/'README.md').write_text(NOTE + page, encoding='utf-8')
 
 
