@@ -7,7 +7,7 @@ import pandas as pd
 import requests
 
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES
-from urbanrivers_camtraps.votes.api import PATH, fetch_observations
+from urbanrivers_camtraps.votes.api import API_PATH, fetch_observations
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def serial(
     rows, page, pages = [], 1, 1
     while page <= pages:
         query = {'species': ','.join(SANDBOX_SPECIES), 'limit': 1000, 'page': page, 'sort': '_id', 'sortDirection': 'asc'}
-        answer = requests.get(site + PATH, params=query, timeout=60).json()
+        answer = requests.get(site + API_PATH, params=query, timeout=60).json()
         for image in answer['images']:
             rows += [{'mediaID': image['mediaID'], 'url': image['publicURL'], **vote} for vote in image['speciesConsensus'] or []]
         page, pages = page + 1, answer['totalPages']

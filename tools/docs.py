@@ -16,7 +16,7 @@ NOTEBOOKS = Path('nbs')
 TUTORIALS = 'tutorials'
 
 
-def notebook_paths() -> list[PurePosixPath]: # such as `1_votes/10_api.ipynb`
+def notebook_paths() -> list[PurePosixPath]: # such as `1_votes/12_api.ipynb`
     "List the notebooks, relative to `nbs`: the tutorials first, then the chapters by their numbers."
     found = [PurePosixPath(o.relative_to(NOTEBOOKS).as_posix()) for o in NOTEBOOKS.rglob('*.ipynb')]
     shown = [o for o in found if not any(part[0] in '_.' for part in o.parts)]
@@ -24,7 +24,7 @@ def notebook_paths() -> list[PurePosixPath]: # such as `1_votes/10_api.ipynb`
 
 
 def page_name(
-    notebook: PurePosixPath, # relative to `nbs`, such as `1_votes/10_api.ipynb`
+    notebook: PurePosixPath, # relative to `nbs`, such as `1_votes/12_api.ipynb`
 ) -> PurePosixPath:
     "Name the page of a notebook as nbdev's index does: `1_votes/api.md`."
     return notebook.with_name(re.sub(r'^\d+[a-zA-Z0-9]*_', '', notebook.stem.lower()) + '.md')

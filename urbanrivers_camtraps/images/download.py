@@ -24,7 +24,7 @@ from .hosts import DamagedError, HostError, Hosts, Patience, fetch_photograph
 from .manifest import (
     DISK_ERRORS, FAILED, STORED, Entry, PhotographFolder, keep_copy, photograph_path, rewrite_manifest, store_copy)
 from .photograph import STORED_SIDE, PhotographError, open_photograph
-from ..votes.api import web_session
+from ..votes.http import web_session
 
 # %% ../../nbs/2_images/24_download.ipynb #90e32e82
 def download_photographs(

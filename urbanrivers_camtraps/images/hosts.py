@@ -15,7 +15,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 
 from ..foundations.core import CamtrapsError
 from .photograph import PhotographError
-from ..votes.api import ServerError
+from ..votes.http import ServerError
 
 # %% ../../nbs/2_images/22_hosts.ipynb #06908109
 @dataclass(frozen=True)

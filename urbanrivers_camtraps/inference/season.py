@@ -32,7 +32,7 @@ from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, r
 from ..images.discover import SUFFIXES, find_photographs
 from .predict import Predictions, need_whole_frame_model, make_predictions, printable_path, write_predictions
 from .write_detector_json import write_megadetector, write_speciesnet
-from ..votes.api import web_session
+from ..votes.http import web_session
 
 # %% ../../nbs/6_inference/65_season.ipynb #5de94600
 class SeasonError(CamtrapsError):

@@ -17,10 +17,11 @@ from .options import (
 from ...foundations.core import CamtrapsError, atomic_path, setting
 
 # %% auto #0
-__all__ = ['api', 'cleaning', 'review_server', 'tables', 'fetch', 'clean_votes']
+__all__ = ['api', 'documents', 'cleaning', 'review_server', 'tables', 'fetch', 'clean_votes']
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #4c6a78ba
 api = LazyModule('urbanrivers_camtraps.votes.api')
+documents = LazyModule('urbanrivers_camtraps.votes.documents')
 cleaning = LazyModule('urbanrivers_camtraps.votes.cleaning')
 review_server = LazyModule('urbanrivers_camtraps.review.server')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
@@ -66,7 +67,7 @@ def _fetched(server: str | None, names: list[str] | None, since: str | None, vol
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #262524b6
 def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
     "Name the votes and photographs that could not be used, and return the exit status."
-    unused = skipped[skipped.effect != api.EMPTY]
+    unused = skipped[skipped.effect != documents.EMPTY]
     if empty := len(skipped) - len(unused): typer.echo(f'{empty:,} fields that the server left empty are listed in {path}')
     for row in unused.head(3).itertuples(): typer.echo(f'{row.effect}: {row.id} {row.field}: {row.reason}', err=True)
     if unused.empty: return None
