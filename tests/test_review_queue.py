@@ -39,7 +39,7 @@ def kept(table: pd.DataFrame, **columns) -> pd.DataFrame:
 
 # The held-out test set
 
-def test_one_photograph_of_the_test_set_closes_ledger_and_queue():
+def test_one_photograph_of_the_test_set_closes_opinions_and_queue():
     "It does not matter how few: the first is refused, with the reason."
     predictions = out_of_fold()
     one = np.where(np.arange(len(predictions)) == 5, 'test', 'train')
@@ -50,7 +50,7 @@ def test_one_photograph_of_the_test_set_closes_ledger_and_queue():
 
 
 def test_who_hides_the_split_is_refused():
-    "Without `split` nobody can say what is frozen."
+    "Without `split` nobody can say what is held out."
     predictions = out_of_fold()
     with pytest.raises(TableError, match='lacks split'): opinions_table(predictions.drop(columns='split'))
     with pytest.raises(TableError, match='lacks split'): review_queue(opinions_table(predictions).drop(columns='split'))
@@ -75,7 +75,7 @@ def test_unlabelled_photographs_of_the_test_set_are_refused():
     assert opinions_table(half, unlabelled=other).label.isna().sum() == 60
     with pytest.raises(ReviewError, match='unlabelled: holds photographs of the held-out test set: 60'): opinions_table(half, unlabelled=kept(other, split='test'))
     with pytest.raises(ReviewError, match='other classes'): opinions_table(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
-    with pytest.raises(ReviewError, match='stands there twice'): opinions_table(half, unlabelled=predictions.drop(columns='label'))
+    with pytest.raises(ReviewError, match='lists a photograph twice'): opinions_table(half, unlabelled=predictions.drop(columns='label'))
 
 
 def test_predictions_of_a_model_that_saw_the_label_are_refused():
@@ -138,7 +138,7 @@ def test_no_photographs():
 
 
 def test_one_class():
-    "With one class nothing can be wrong, and nothing taught."
+    "With one class nothing can be wrong, and nothing learned."
     opinions = opinions_table(out_of_fold(4, classes=['blank']))
     assert (label_quality(opinions) == 1).all() and not likely_wrong(opinions).any() and (informativeness(opinions) == 0).all()
     assert len(review_queue(opinions)) == 12
@@ -147,7 +147,7 @@ def test_one_class():
 
 
 def test_a_label_that_the_model_does_not_know():
-    "It is no label error that can be judged, and stands in no such order; teaching may ask for it."
+    "It is no label error that can be judged, and is in no such order; it may be informative."
     predictions = out_of_fold()
     opinions = opinions_table(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
     assert np.isnan(label_quality(opinions)[0]) and not likely_wrong(opinions)[0]
@@ -185,11 +185,11 @@ def test_the_queue_does_not_depend_on_the_order_of_the_rows(rows, order):
     assert review_queue(opinions_table(predictions.iloc[rows]), order).media_id.tolist() == review_queue(opinions_table(predictions), order).media_id.tolist()
 
 
-def test_teaching_takes_one_of_each_burst_before_the_second_of_any():
+def test_informative_takes_one_of_each_burst_before_the_second_of_any():
     "And rare classes and new places first, other things equal."
     predictions = out_of_fold()
-    taught = review_queue(opinions_table(predictions), 'informative')
-    assert taught.burst_id[:40].is_unique and taught.burst_id[40:80].is_unique
+    informative = review_queue(opinions_table(predictions), 'informative')
+    assert informative.burst_id[:40].is_unique and informative.burst_id[40:80].is_unique
     flat = kept(predictions, scores=[np.full(5, .2, 'float32')]*len(predictions), deployment_id=['new']*3 + ['known']*(len(predictions) - 3))
     assert review_queue(opinions_table(flat), 'informative', 1).deployment_id.item() == 'new'
     leaning = [np.eye(5, dtype='float32')[3 if o < 3 else 1]*.2 + .16 for o in range(len(predictions))]
@@ -197,7 +197,16 @@ def test_teaching_takes_one_of_each_burst_before_the_second_of_any():
     assert review_queue(opinions_table(kept(predictions, scores=leaning, label=labels, deployment_id=None)), 'informative', 1).label.item() == 'blank'
 
 
-def test_the_ledger_survives_a_file(tmp_path):
+def test_both_orders_take_turns():
+    "The first label error, the first informative photograph, the second label error, each photograph once."
+    opinions = opinions_table(out_of_fold())
+    both, errors, informative = (review_queue(opinions, o).media_id.tolist() for o in ('both', 'label_error', 'informative'))
+    assert both[0] == errors[0] and len(both) == len(set(both)) == len(opinions)
+    assert both[1] == (informative[0] if informative[0] != errors[0] else errors[1])
+    assert review_queue(opinions, 'informative', 7).media_id.tolist() == informative[:7]
+
+
+def test_the_opinions_survive_a_file(tmp_path):
     "Boxes and all, it gives the same queue."
     predictions = out_of_fold()
     seen = pd.DataFrame({'media_id': predictions.media_id[:4].tolist()*2, 'category': ['1', '2', '1', None]*2, 'confidence': .6, **BOX})
@@ -224,7 +233,7 @@ def test_no_photograph_of_a_person_is_on_the_page(tmp_path, photograph):
     for opinions in (opinions_table(predictions, detections=person), opinions_table(predictions, named), opinions_table(doubt),
                    *(opinions_table(kept(predictions, **{o: predictions[o].mask(first, 'human')})) for o in ('label', 'prediction'))):
         assert review_section(opinions)[2].count('data:image/jpeg') == 9  # its burst of three is hidden
-    write_review_report(tmp_path/'review.html', nobody)
+    assert write_review_report(nobody, tmp_path/'review.html') == tmp_path/'review.html'
     page = (tmp_path/'review.html').read_text()
     assert not re.search(r'(src|href)="(?!data:)', page) and '<script' not in page
 
@@ -232,7 +241,7 @@ def test_no_photograph_of_a_person_is_on_the_page(tmp_path, photograph):
 def test_names_cannot_break_the_page(tmp_path):
     "What comes from tables is escaped."
     predictions = kept(out_of_fold(4), media_id=[f'<script>{o}' for o in range(12)])
-    write_review_report(tmp_path/'review.html', opinions_table(predictions))
+    write_review_report(opinions_table(predictions), tmp_path/'review.html')
     assert '<script' not in (tmp_path/'review.html').read_text()
 
 
@@ -246,6 +255,6 @@ def test_opinions_are_counted_by_pairs():
 
 
 def test_review_needs_no_network_library():
-    "The room reads tables: neither torch nor fastai comes in with it."
+    "The module reads tables: neither torch nor fastai comes in with it."
     code = "import sys, urbanrivers_camtraps.review.queue; assert not {'torch', 'fastai', 'cleanlab'} & set(sys.modules)"
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -41,7 +41,8 @@ def review(
     judged = read_own_table(data/'out_of_fold.parquet')
     opinions = label_errors.opinions_table(judged, *_other_opinions(open_ones, speciesnet, boxes), photographs=photographs)
     typer.echo(opinions.agreement.value_counts().to_string(header=False))
-    typer.echo(f"opinions: {queues.write_review_report(data/'review.html', opinions)}")
+    typer.echo(f'opinions: {queues.review_metrics(opinions)}')
+    queues.write_review_report(opinions, data/'review.html')
 
     def ready(address: str) -> None:
         typer.echo(f"review page: {address} (stop with Ctrl-C; the reviews are in {data/'reviews.sqlite'})")
