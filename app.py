@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 from starlette.middleware import Middleware
 
-from urbanrivers_camtraps.foundations.predictions import top
+from urbanrivers_camtraps.foundations.predictions import Predictions, top
 from urbanrivers_camtraps.inference.bundle import Bundle, find_bundle, read_bundle
 from urbanrivers_camtraps.foundations.core import CamtrapsError, SettingError, folder_name
 from urbanrivers_camtraps.apps.rate_limit import RateLimit
 from urbanrivers_camtraps.images.photograph import STORED_SIDE, PhotographError, open_photograph
-from urbanrivers_camtraps.inference.predict import Predictions, make_predictions, write_predictions
+from urbanrivers_camtraps.inference.predict import make_predictions, write_predictions
 from urbanrivers_camtraps.apps.visitor_reports import LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report
 from urbanrivers_camtraps.apps.rendering import CSS, answer_html, contact_sheet, note_html, summary_html, thumbnail
 from urbanrivers_camtraps.apps.uploads import UploadError, photographs_in

@@ -82,7 +82,7 @@ def reporting(bundle_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp('reporting')
     bundle = Path(shutil.copytree(bundle_folder, folder/'bundle'))
     described = json.loads((bundle/'bundle.json').read_text())
-    described['thresholds'], described['transforms']['deployment_trims'] = {'sure': .999}, {'North Pond': [0, .2]}
+    described['thresholds'], described['transforms']['deployment_trims'] = {'accept': .999}, {'North Pond': [0, .2]}
     (bundle/'bundle.json').write_text(json.dumps(described))
     with serving('python app.py', bundle, folder, CAMTRAPS_REPORTS=str(folder/'reports')) as app: yield app
 
@@ -214,7 +214,7 @@ def test_many_photographs(page, bundle_folder, card, photograph, tmp_path):
     found = list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))
     wanted = write_predictions(predict(read_bundle(bundle_folder), card, progress=False), tmp_path/'wanted.csv')
     rows = [[Path(first).name, *rest] for first, *rest in csv.reader(io.StringIO(wanted.read_text()))]
-    assert found == rows and {'way', 'error'} < set(found[0]) and len(found) == 5
+    assert found == rows and {'decision', 'error'} < set(found[0]) and len(found) == 5
     picture(page, 'app-batch.png')
     page.set_viewport_size({'width': 390, 'height': 844})
     assert fits(page) and not page.wrong and not [o for o in page.requested if not o.startswith((page.url, 'data:', 'blob:'))]

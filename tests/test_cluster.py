@@ -64,8 +64,8 @@ def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, pho
     while sum(o['Alive'] for o in ray.nodes()) > 1 and time.monotonic() < ends: time.sleep(.2)
     assert sum(o['Alive'] for o in ray.nodes()) == 1
     plain = read_season(predict_season(card, tmp_path/'plain.parquet', Job(str(bundle_folder)), progress=False))
-    pd.testing.assert_frame_equal(found.table.sort_values('path', ignore_index=True), plain.table, check_exact=True)
-    assert list(found.skipped.path) == list(plain.skipped.path) and len(found.skipped) == 6
+    pd.testing.assert_frame_equal(found.sort_values('path', ignore_index=True), plain, check_exact=True)
+    assert list(found.skipped.id) == list(plain.skipped.id) and len(found.skipped) == 6
     clocks = [pd.read_parquet(tmp_path/o).set_index('path').clock.sort_index() for o in ('ray.parquet', 'plain.parquet')]
     pd.testing.assert_series_equal(*clocks)
     assert clocks[0].notna().sum() == 600 - 6 and clocks[0].max() == pd.Timestamp('2025-06-01 05:30')

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.evaluation.calibration import (
     apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
 from urbanrivers_camtraps.foundations.core import BLANK
@@ -37,7 +38,7 @@ def scored(count: int, temperature: float, seed: int, classes: int = 9, spread: 
     sharp = np.exp((logits - logits.max(1, keepdims=True))*temperature)
     sharp = (sharp/sharp.sum(1, keepdims=True)).astype('float32')
     table = pd.DataFrame({'label': label, 'prediction': sharp.argmax(1), 'score': sharp.max(1), 'scores': list(sharp), 'fold': np.arange(count) % 5})
-    table.attrs['classes'] = list(range(classes))
+    table = Predictions(table, list(range(classes)))
     return table
 
 

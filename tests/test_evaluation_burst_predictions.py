@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.evaluation.burst_predictions import BurstError, burst_predictions, fit_burst_temperature, pool_bursts
 from urbanrivers_camtraps.foundations.core import BLANK
 
@@ -18,7 +19,7 @@ def scored(seed: int, together: float) -> pd.DataFrame:
     scores = (np.exp(logits)/np.exp(logits).sum(2, keepdims=True)).reshape(-1, 3)
     table = pd.DataFrame({'burst_id': np.repeat(np.arange(1500), 3), 'label': SPECIES[np.repeat(label, 3)], 'scores': list(scores), 'score': scores.max(1),
                           'prediction': SPECIES[scores.argmax(1)]})
-    table.attrs['classes'] = list(SPECIES)
+    table = Predictions(table, list(SPECIES))
     return table
 
 
@@ -26,7 +27,7 @@ def scored(seed: int, together: float) -> pd.DataFrame:
 def test_the_temperature_says_how_much_the_frames_share(together, temperature):
     table = scored(0, together)
     table = table[table.label != BLANK]  # of one kind: the label of a burst is that of its frames
-    table.attrs['classes'] = list(SPECIES)
+    table = Predictions(table, list(SPECIES))
     assert fit_burst_temperature(table) == pytest.approx(temperature, rel=.15)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.foundations.predictions import decide
+from urbanrivers_camtraps.foundations.predictions import Predictions, decide, read_predictions
 from urbanrivers_camtraps.evaluation.blank_filter import (
     CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
     removed_at, accept_threshold, groups_needed, decision_counts)
@@ -24,7 +24,7 @@ def animals(units: int, seed: int, unit: str = 'location', mean_size: float = 6,
     code = np.repeat(np.arange(units), size)
     blank = 1/(1 + np.exp(-(MEAN + BETWEEN*effect[code] + WITHIN*generator.normal(size=len(code)))))
     table = pd.DataFrame({'media_id': np.arange(len(code)), f'{unit}_id': code, 'label': ANIMAL, 'scores': list(np.stack([1 - blank, blank], 1))})
-    table.attrs['classes'] = [ANIMAL, BLANK]
+    table = Predictions(table, [ANIMAL, BLANK])
     return table
 
 
@@ -52,7 +52,7 @@ def judged(locations: int = 320, seed: int = 0) -> pd.DataFrame:
     together = pd.concat([table, empty.assign(scores=list(np.stack([1 - blank, blank], 1)))], ignore_index=True)
     scores = np.stack(together.scores.to_list()).astype('float32')
     together = together.assign(scores=list(scores), score=scores.max(1), prediction=np.array([ANIMAL, BLANK])[scores.argmax(1)])
-    together.attrs['classes'] = [ANIMAL, BLANK]
+    together = Predictions(together, [ANIMAL, BLANK])
     return together
 
 
@@ -144,7 +144,7 @@ def test_ties_never_lose_more_than_allowed_in_any_precision(kind, digits):
         table = animals(700, seed, 'burst', mean_size=0, harder=0).drop_duplicates('burst_id')
         scores = np.stack(table.scores.to_list()).round(digits).astype(kind)
         table = table.assign(scores=list(scores), score=scores.max(1), prediction=ANIMAL)
-        table.attrs['classes'] = [ANIMAL, BLANK]
+        table = Predictions(table, [ANIMAL, BLANK])
         chosen = blank_filter(table)
         removed = (decide(table, chosen.threshold, None) == BLANK).sum()
         assert removed == chosen.lost == (scores[:, 1] >= chosen.threshold).sum() <= chosen.allowed == 2  # the last as others compare
@@ -154,7 +154,7 @@ def test_ties_never_lose_more_than_allowed_in_any_precision(kind, digits):
 
 def test_a_table_says_the_same_when_read_again(tmp_path):
     table = judged()
-    again = read_table(write_table(table, tmp_path/'predictions.parquet', **table.attrs))
+    again = read_predictions(write_table(table, tmp_path/'predictions.parquet'))
     assert blank_filter(again, unit='location') == blank_filter(table, unit='location')
     assert filter_curve(again).equals(filter_curve(table))
 
@@ -162,10 +162,10 @@ def test_a_table_says_the_same_when_read_again(tmp_path):
 def test_animals_sure_to_be_blank_leave_a_filter_that_removes_nothing():
     table = animals(299, seed=0)
     table = table.assign(scores=[np.array([0, 1], 'float32')]*len(table), prediction=BLANK, score=1.)
-    table.attrs['classes'] = [ANIMAL, BLANK]
+    table = Predictions(table, [ANIMAL, BLANK])
     chosen = blank_filter(table, unit='location')
     assert chosen.threshold > 1 and chosen.lost == 0 and 'which are none' in str(chosen)
-    assert (decide(table, chosen.threshold, None) == 'ask a volunteer').all()
+    assert (decide(table, chosen.threshold, None) == 'review').all()
 
 
 # --- what it may not be chosen on ---
@@ -216,7 +216,7 @@ def test_classes_and_curve_tell_the_same_story():
     by_class = lost_by_class(table, at.threshold).set_index('label')
     assert np.isclose(by_class.share[ANIMAL], at.animals_lost) and at.animals_lost <= .05
     assert np.isclose(by_class.share[HUMAN], at.people_lost)
-    ways = decision_counts(table, at.threshold, None).set_index('way')
+    ways = decision_counts(table, at.threshold, None).set_index('decision')
     assert np.isclose(ways.share[BLANK], at.removed_share) and ways.photographs.sum() == len(table)
     as_they_are = filter_curve(table, [at.threshold], share=None).removed_share[0]
     assert np.isclose(as_they_are, (decide(table, at.threshold, None) == BLANK).mean())

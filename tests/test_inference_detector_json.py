@@ -151,8 +151,7 @@ CLASSES = ['Branta canadensis', 'Trachemys scripta elegans', HUMAN, BLANK]
 
 def ours(folder: Path, count: int = 6):
     "Predict drawn photographs, with scores of real precision; one file is broken."
-    from urbanrivers_camtraps.foundations.predictions import top
-    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.foundations.predictions import Predictions, top
     from urbanrivers_camtraps.training.bundle_format import golden_photographs
     rng, drawn = np.random.default_rng(3), list(golden_photographs().values())
     scores = rng.dirichlet([.4]*len(CLASSES), count).astype('float32')
@@ -165,21 +164,22 @@ def ours(folder: Path, count: int = 6):
     broken.touch()
     best = [top(o, CLASSES, 1)[0] for o in scores]
     prediction, score = zip(*best)
-    table = pd.DataFrame({'path': list(map(str, paths)), 'prediction': prediction, 'score': score, 'scores': list(scores), 'way': 'sure'})
-    table.attrs = {'classes': CLASSES, 'common_names': {HUMAN: 'Somebody'}}
+    table = pd.DataFrame({'path': list(map(str, paths)), 'prediction': prediction, 'score': score, 'scores': list(scores), 'decision': 'accept'})
+    table.attrs = {'common_names': {HUMAN: 'Somebody'}}
     boxes = pd.DataFrame([(o, 0, 'animal', .25, .1, .2, .5, .7) for o in table.path[:3]] + [(table.path[0], 1, HUMAN, .9, 0, 0, 1, 1)],
                          columns=['path', 'detection', 'category', 'confidence', 'left', 'top', 'right', 'bottom'])
-    return Predictions(table, pd.DataFrame({'path': [str(broken)], 'error': ['is empty. Copy or download it again']})), boxes
+    skipped = pd.DataFrame({'id': [str(broken)], 'reason': ['is empty. Copy or download it again']})
+    return Predictions(table, CLASSES, skipped), boxes
 
 
 def assert_same(path: Path, predictions) -> None:
     "What was written is read back, to the six digits that are written."
     from urbanrivers_camtraps.inference.detector_json import read_detector_json
     found = read_detector_json(path)
-    assert found.predictions.path.tolist() == predictions.table.path.tolist()
-    assert found.predictions.prediction.tolist() == predictions.table.prediction.tolist()
-    assert np.abs(found.predictions.score - predictions.table.score).max() <= 1e-6
-    for scores, of_ours in zip(found.predictions.scores, predictions.table.scores): assert np.abs(np.array(scores) - np.sort(of_ours)[::-1]).max() <= 1e-6
+    assert found.predictions.path.tolist() == predictions.path.tolist()
+    assert found.predictions.prediction.tolist() == predictions.prediction.tolist()
+    assert np.abs(found.predictions.score - predictions.score).max() <= 1e-6
+    for scores, of_ours in zip(found.predictions.scores, predictions.scores): assert np.abs(np.array(scores) - np.sort(of_ours)[::-1]).max() <= 1e-6
     assert found.skipped.values.tolist() == predictions.skipped.values.tolist()
 
 
@@ -204,7 +204,7 @@ def test_round_trip(our_files, name):
     back = read_detector_json(folder/f'{name}.json').detections
     if 'boxes' not in name: assert back.empty
     else:
-        want = boxes.assign(at=boxes.path.map(predictions.table.path.tolist().index)).sort_values(['at', 'confidence'], ascending=[True, False])
+        want = boxes.assign(at=boxes.path.map(predictions.path.tolist().index)).sort_values(['at', 'confidence'], ascending=[True, False])
         assert back[['path', 'category', 'confidence']].values.tolist() == want[['path', 'category', 'confidence']].values.tolist()
         assert np.allclose(back[['left', 'top', 'right', 'bottom']], want[['left', 'top', 'right', 'bottom']], atol=2e-6)
 
@@ -215,19 +215,19 @@ def test_the_fields_tools_take_ours(our_files):
     folder, predictions, _ = our_files
     said = child('read', folder)
     for name in ('md', 'md_boxes'): assert said[name]['errors'] == said[name]['warnings'] == [], said[name]
-    people = sum(np.stack(predictions.table.scores)[:, :3].argmax(1) == CLASSES.index(HUMAN))  # rather than animals, if anything is there
-    assert said['md']['detection_category_id_to_count'] == {'1': len(predictions.table) - people, '2': people} and people
+    people = sum(np.stack(predictions.scores)[:, :3].argmax(1) == CLASSES.index(HUMAN))  # rather than animals, if anything is there
+    assert said['md']['detection_category_id_to_count'] == {'1': len(predictions) - people, '2': people} and people
     answers = {path: o['class'] for path, o in said['done'].items()}
-    assert answers.keys() == set(predictions.table.path) and answers[predictions.table.path[1]].split(';')[5] == 'scripta elegans'
-    assert said['left'] == predictions.skipped.path.tolist()  # SpeciesNet would run on the broken one alone
+    assert answers.keys() == set(predictions.path) and answers[predictions.path[1]].split(';')[5] == 'scripta elegans'
+    assert said['left'] == predictions.skipped.id.tolist()  # SpeciesNet would run on the broken one alone
     assert 'older output format' in said['old']
     converted = read_detector_json(folder/'converted.json').predictions.set_index('path').prediction  # by their converter, and back
-    assert converted[predictions.table.path].tolist() == predictions.table.prediction.tolist()
+    assert converted[predictions.path].tolist() == predictions.prediction.tolist()
     for name in ('md', 'md_boxes', 'speciesnet'):
         pages = {o.name: o.read_text(encoding='utf-8') for o in (folder/f'preview_{name}').glob('*.html')}
         assert len(list((folder/f'preview_{name}').rglob('*.jpg'))) >= 6, pages.keys()
         assert {'index.html', 'non_detections.html', 'class_canada_goose.html', 'class_red-eared_slider.html'} <= pages.keys()
-        assert predictions.table.path[0] in pages['class_canada_goose.html'] and predictions.table.path[3] in pages['non_detections.html']
+        assert predictions.path[0] in pages['class_canada_goose.html'] and predictions.path[3] in pages['non_detections.html']
 
 
 # --- broken files ---
@@ -376,11 +376,10 @@ def test_records_in_other_layouts():
 
 def made(classes: list[str], scores: np.ndarray):
     "Predictions of three photographs."
-    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.foundations.predictions import Predictions
     table = pd.DataFrame({'path': ['a.jpg', 'b.jpg', 'c.jpg'], 'prediction': np.array(classes, object)[scores.argmax(1)], 'score': scores.max(1),
-                          'scores': list(scores), 'way': 'ask a volunteer'})
-    table.attrs = {'classes': classes}
-    return Predictions(table, pd.DataFrame({'path': ['d.jpg'], 'error': ['is empty']}))
+                          'scores': list(scores), 'decision': 'review'})
+    return Predictions(table, classes, pd.DataFrame({'id': ['d.jpg'], 'reason': ['is empty']}))
 
 
 def test_scores_that_are_not_numbers_are_not_written(tmp_path):
@@ -402,10 +401,9 @@ def test_a_model_without_blank_is_sure_that_something_is_there(tmp_path):
 
 def test_no_photograph_at_all_can_be_written(tmp_path):
     from urbanrivers_camtraps.inference.detector_json import read_detector_json
-    from urbanrivers_camtraps.inference.predict import Predictions
     from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
     whole = made(['Procyon lotor', BLANK, HUMAN], np.eye(3, dtype='float32'))
-    nothing = Predictions(whole.table.iloc[:0], whole.skipped)
+    nothing = whole.iloc[:0]
     for write in (write_speciesnet, write_megadetector):
         assert repr(read_detector_json(write(nothing, tmp_path/'x.json'))) == '0 predictions, 0 detections, 1 skipped'
 
@@ -463,18 +461,17 @@ def test_a_full_disk_leaves_what_was_there(our_files, tmp_path):
     path = many(tmp_path/'many.json', 2_000)
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # bytes that any file may have
     (tmp_path/'out').mkdir()
-    predictions.table.to_pickle(tmp_path/'ours.pickle')
+    predictions.to_pickle(tmp_path/'ours.pickle')
     said = child('full', path, tmp_path/'out', tmp_path/'ours.pickle', preexec_fn=small)
     assert said == {o: 'OSError' for o in names} and list((tmp_path/'out').iterdir()) == []
 
 
 def full(path: Path, out: Path, pickled: Path) -> dict:
     "Write where nothing has room, and say which error came."
-    from urbanrivers_camtraps.inference.predict import Predictions
+    from urbanrivers_camtraps.foundations.predictions import Predictions
     from urbanrivers_camtraps.inference.detector_json import convert_detector_json
     from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
-    table = pd.read_pickle(pickled)
-    ours, said = Predictions(table, pd.DataFrame({'path': [], 'error': []})), {}
+    ours, said = Predictions(pd.read_pickle(pickled), skipped=pd.DataFrame({'id': [], 'reason': []})), {}
     for name, write in (('predictions.parquet', lambda: convert_detector_json(path, out/'tables')),
                         ('speciesnet.json', lambda: write_speciesnet(ours, out/'speciesnet.json')),
                         ('md.json', lambda: write_megadetector(ours, out/'md.json'))):

@@ -201,7 +201,7 @@ def test_bundle_answers_as_the_learner_did(demo, monkeypatch):
     from urbanrivers_camtraps.inference.predict import predict
     monkeypatch.chdir(demo[0].parent)
     for deployment, test in list(table[table.banner_how == 'found'].groupby('deployment'))[:3]:
-        answers = predict(bundle, test.path.head(4).tolist(), deployment=deployment, progress=False).table
+        answers = predict(bundle, test.path.head(4).tolist(), deployment=deployment, progress=False)
         assert np.abs(np.stack(answers.scores) - np.stack(test.scores.head(4))).max() < .02
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from urbanrivers_camtraps.foundations.predictions import Predictions, read_predictions
 from urbanrivers_camtraps.foundations.core import TableError
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.review.label_errors import ReviewError, combine_opinions, label_quality, likely_wrong, opinions_table
@@ -26,15 +27,13 @@ def out_of_fold(bursts: int = 40, seed: int = 0, sharp: float = 3., classes: lis
                           'burst_id': np.repeat([f'burst {o}' for o in range(bursts)], 3),
                           'deployment_id': np.repeat([f'place {o % 4}' for o in range(bursts)], 3),
                           'split': 'train', 'fold': 0, 'votes': 3, 'confidence': .95})
-    table.attrs['classes'] = list(classes)
+    table = Predictions(table, list(classes))
     return table
 
 
 def kept(table: pd.DataFrame, **columns) -> pd.DataFrame:
     "The table with other columns, its classes remembered."
-    changed = table.assign(**columns)
-    changed.attrs = table.attrs
-    return changed
+    return table.assign(**columns)
 
 
 # The held-out test set
@@ -117,7 +116,7 @@ def test_speciesnet_and_the_detector_tip_the_scales():
     "Where the model cannot tell, they can; a higher rank that holds the label does not speak against it."
     predictions = out_of_fold().drop(columns='burst_id')
     flat = kept(predictions, scores=[np.full(5, .2)]*len(predictions), score=.2, label='Branta canadensis')
-    flat.attrs = {'classes': CLASSES}
+    assert flat.classes == tuple(CLASSES)
     named = pd.DataFrame({'media_id': flat.media_id[:3], 'prediction': ['Anatidae', 'Castor canadensis', None], 'score': .9})
     seen = pd.DataFrame({'media_id': flat.media_id[3:5], 'category': ['animal', None], 'confidence': [.9, None], **BOX})
     opinions = opinions_table(flat, named, seen)
@@ -159,7 +158,6 @@ def test_columns_that_may_be_missing(lacks):
     "The queue goes on without them, or with nothing in them."
     predictions = out_of_fold()
     for table in (kept(predictions.drop(columns=lacks)), kept(predictions, **dict.fromkeys(lacks, None))):
-        table.attrs = predictions.attrs
         for order in ORDERS: assert len(review_queue(opinions_table(table), order)) == len(table)
         assert review_section(opinions_table(table))[2]
 
@@ -211,8 +209,8 @@ def test_the_opinions_survive_a_file(tmp_path):
     predictions = out_of_fold()
     seen = pd.DataFrame({'media_id': predictions.media_id[:4].tolist()*2, 'category': ['1', '2', '1', None]*2, 'confidence': .6, **BOX})
     opinions = opinions_table(predictions, detections=seen)
-    write_table(opinions, tmp_path/'opinions.parquet', **opinions.attrs)
-    again = read_table(tmp_path/'opinions.parquet')
+    write_table(opinions, tmp_path/'opinions.parquet')
+    again = read_predictions(tmp_path/'opinions.parquet')
     assert [len(o) for o in again.boxes[:4]] == [2, 2, 2, 0] and again.boxes[4:].isna().all() and again.detected[:4].tolist() == [.6, 0, .6, 0]
     pd.testing.assert_frame_equal(review_queue(again)[['media_id', 'order_score', 'reason']], review_queue(opinions)[['media_id', 'order_score', 'reason']])
 

@@ -58,10 +58,10 @@ def test_a_kill_costs_at_most_the_part_under_way(bundle_folder, card, tmp_path):
 
     found = read_season(predict_season(card, out, Job(str(bundle_folder)), watched, progress=False))
     assert len(asked) == 700 - len(kept) and not set(asked) & set(kept.path)
-    assert (len(found.table), len(found.skipped)) == (693, 7)
-    assert found.skipped.error.str.contains('damaged').all()
+    assert (len(found), len(found.skipped)) == (693, 7)
+    assert found.skipped.reason.str.contains('damaged').all()
     whole = read_season(predict_season(card, tmp_path/'whole.parquet', Job(str(bundle_folder)), progress=False))
-    pd.testing.assert_frame_equal(found.table, whole.table)  # as if nothing had happened, in the same order
+    pd.testing.assert_frame_equal(found, whole)  # as if nothing had happened, in the same order
     assert sorted(o.name for o in tmp_path.iterdir()) == ['season.parquet', 'whole.parquet']
 
 
@@ -71,7 +71,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(bundle_folder, card, tm
     with start(bundle_folder, card, out, preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), limit())) as run: said = run.stderr.read()
     assert run.returncode != 0 and 'File too large' in said
     assert not out.exists() and not [o for o in parts(out) if pq.read_table(o).num_rows != PART]
-    assert len(read_season(predict_season(card, out, Job(str(bundle_folder)), progress=False)).table) == 693
+    assert len(read_season(predict_season(card, out, Job(str(bundle_folder)), progress=False))) == 693
 
 
 def test_two_runs_do_not_mix(bundle_folder, card, tmp_path):

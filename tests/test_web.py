@@ -57,7 +57,7 @@ def decisive(bundle_folder, tmp_path_factory) -> Path:
     "The bundle with thresholds that let photographs go all three ways, and two deployments."
     folder = Path(shutil.copytree(bundle_folder, tmp_path_factory.mktemp('decisive')/'bundle'))
     description = json.loads((folder/'bundle.json').read_text())
-    description['thresholds'] = {'blank': .03, 'sure': .75}
+    description['thresholds'] = {'blank': .03, 'accept': .75}
     description['transforms']['deployment_trims'] = {'Prologis 01': [.3, .2], 'dock "<b>7': [0, 0]}
     (folder/'bundle.json').write_text(json.dumps(description))
     return folder
@@ -186,7 +186,7 @@ def test_one_photograph(page, card, known):
 
 def test_a_card_gets_the_table_that_predict_writes(page, card, known, tmp_path):
     found = predict(known, card, progress=False)
-    assert len(set(found.table.way)) == 3, 'the card should go all three ways'
+    assert len(set(found.decision)) == 3, 'the card should go all three ways'
     write_predictions(found, tmp_path/'python.csv')
     give(page, card, by='#folder')
     rows = table(page)
@@ -197,7 +197,7 @@ def test_a_card_gets_the_table_that_predict_writes(page, card, known, tmp_path):
         if row['error']:
             assert rows[path]['error'] and rows[path]['error'].split('(')[0] in row['error'].replace(', TIFF or BMP', ' or BMP'), path
             continue
-        assert [rows[path][o] for o in ('prediction', 'common_name', 'way')] == [row[o] for o in ('prediction', 'common_name', 'way')], path
+        assert [rows[path][o] for o in ('prediction', 'common_name', 'decision')] == [row[o] for o in ('prediction', 'common_name', 'decision')], path
         for column in ('score', *known.classes): assert abs(float(rows[path][column]) - float(row[column])) < SAME, (path, column)
     assert page.locator('img[onerror]').count() == 0
     assert page.locator('#ways div').first.inner_text().split() == [str(len(expected)), 'photographs']
@@ -244,16 +244,16 @@ def test_by_the_keyboard(page, card):
 def test_the_table_is_filtered_and_sorted(page, card, known):
     give(page, card, by='#folder')
     found = predict(known, card, progress=False)
-    page.get_by_label('Way').select_option('sure')
-    assert page.locator('#rows tr').count() == (found.table.way == 'sure').sum()
+    page.get_by_label('Decision').select_option('accept')
+    assert page.locator('#rows tr').count() == (found.decision == 'accept').sum()
     page.get_by_label('Way').select_option('')
-    label = found.table.prediction.iloc[0]
+    label = found.prediction.iloc[0]
     page.get_by_label('Class').select_option(label)
-    assert page.locator('#rows tr').count() == (found.table.prediction == label).sum()
+    assert page.locator('#rows tr').count() == (found.prediction == label).sum()
     page.get_by_label('Class').select_option('')
     page.get_by_role('button', name='Probability').click()
     shown = [float(o.removesuffix(' %')) for o in page.locator('#rows td:nth-child(4)').all_inner_texts() if o]
-    assert shown == sorted(shown, reverse=True) and len(shown) == len(found.table)
+    assert shown == sorted(shown, reverse=True) and len(shown) == len(found)
     page.locator('#rows .open', has_text='plain1').press('Enter')  # by the keyboard
     assert 'plain1.bmp' in page.locator('#answer figcaption').inner_text()
     page.get_by_role('button', name='Clear').click()

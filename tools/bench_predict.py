@@ -55,7 +55,7 @@ def main(
                 began = time.perf_counter()
                 found[name] = run()
                 seconds[name] += time.perf_counter() - began
-    one, other = (np.stack(found[o].table.scores) for o in ('ours', 'int8'))
+    one, other = (np.stack(found[o].scores) for o in ('ours', 'int8'))
     moved, count = np.abs(one - other).max(1).mean(), TURNS*EACH
     said = {'ours': "the bundle's `predict`", 'int8': f"`predict` with int8 and a decode to 512 px (scores move by {moved:.3f} on average)"}
     rivals = {'loop': 'a loop over `learn.predict`', 'test_dl': '`get_preds` on a `test_dl`'}

@@ -106,7 +106,7 @@ def season(bundle_folder: Path, paths: list[Path], folder: Path) -> dict:
         again = time.perf_counter() - again
         server.kill()
     found = read_season(out)
-    assert len(found.table) == LONG and not len(found.skipped)
+    assert len(found) == LONG and not len(found.skipped)
     return {'seconds': killed + seconds, 'peak': peak, 'again': again, 'kept': kept}
 
 

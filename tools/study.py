@@ -95,7 +95,7 @@ def keep_predictions(judged: pd.DataFrame, name: str) -> None:
     "Keep what the plots of the docs need: no photographs, no paths."
     columns = ['media_id', 'burst_id', 'label', 'prediction', 'score', 'scores', 'fold']
     small = judged[columns].assign(scores=[np.round(o, 4).astype('float32') for o in judged.scores], score=judged.score.round(4))
-    write_table(small, RESULTS/f'{name}.parquet', classes=judged.attrs['classes'])
+    write_table(small, RESULTS/f'{name}.parquet')
 
 
 def main(folder: str) -> None:

@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 from starlette.middleware import Middleware
 
-from ..foundations.predictions import top
+from ..foundations.predictions import Predictions, top
 from ..inference.bundle import Bundle, find_bundle, read_bundle
 from ..foundations.core import CamtrapsError, SettingError, folder_name
 from .rate_limit import RateLimit
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
-from ..inference.predict import Predictions, make_predictions, write_predictions
+from ..inference.predict import make_predictions, write_predictions
 from .visitor_reports import LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report
 from .rendering import CSS, answer_html, contact_sheet, note_html, summary_html, thumbnail
 from .uploads import UploadError, photographs_in

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..foundations.predictions import DECISIONS, top
+from ..foundations.predictions import DECISIONS, Predictions, top
 from ..inference.bundle import Bundle
 from ..foundations.core import NOT_ANIMALS
-from ..inference.predict import Predictions, make_predictions
+from ..inference.predict import make_predictions
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b55674
-#: Way → how it is called for CSS, in large, and in a sentence.
+#: Decision → how it is called for CSS, in large, and in a sentence.
 VERDICTS = {
     DECISIONS[0]: ('nobody', 'Nobody there', 'The score is above the one from which photographs were found to be empty.'),
     DECISIONS[1]: ('sure', 'Sure', 'The score is above the one from which answers were found to be right.'),
@@ -32,8 +32,8 @@ def verdict(
     scores: np.ndarray, # one score a class
 ) -> tuple[str, str, str]: # as in `VERDICTS`
     "Say how far an answer can be trusted."
-    way = make_predictions(bundle, [('', scores)]).table.way[0]
-    return VERDICTS[way if way != DECISIONS[2] or bundle.thresholds else None]
+    decision = make_predictions(bundle, [('', scores)]).decision[0]
+    return VERDICTS[decision if decision != DECISIONS[2] or bundle.thresholds else None]
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:
@@ -115,14 +115,14 @@ def table_html(
     predictions: Predictions, # of one visit
     most: int = 200, # rows that are shown
 ) -> str:
-    "Show file, answer, probability and way of each photograph, and which could not be read."
-    table, names = predictions.table, predictions.table.attrs['common_names']
-    known = [(o.path, names.get(o.prediction, o.prediction), f'{o.score:.1%}', o.way) for o in table.head(most).itertuples()]
-    rows = known + [(o.path, o.error, '', 'not read') for o in predictions.skipped.head(most - len(known)).itertuples()]
+    "Show file, answer, probability and decision of each photograph, and which could not be read."
+    names = predictions.attrs['common_names']
+    known = [(o.path, names.get(o.prediction, o.prediction), f'{o.score:.1%}', o.decision) for o in predictions.head(most).itertuples()]
+    rows = known + [(o.id, o.reason, '', 'not read') for o in predictions.skipped.head(most - len(known)).itertuples()]
     cells = ''.join(f'<tr>{"".join(f"<td>{html.escape(str(o))}</td>" for o in row)}</tr>' for row in rows)
-    more = len(table) + len(predictions.skipped) - len(rows)
+    more = len(predictions) + len(predictions.skipped) - len(rows)
     last = f'<p class="soft">… and {more:,} more in the CSV</p>' if more else ''
-    head = ''.join(f'<th scope="col">{o}</th>' for o in ('file', 'answer', 'probability', 'way'))
+    head = ''.join(f'<th scope="col">{o}</th>' for o in ('file', 'answer', 'probability', 'decision'))
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Answers"><table><tr>{head}</tr>{cells}</table></div>{last}'
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #ed2f89d9
@@ -130,11 +130,11 @@ def summary_html(
     bundle: Bundle, # that answered
     predictions: Predictions, # of one visit
 ) -> str:
-    "Say how many photographs show what and which way they go, then the table."
-    table = predictions.table
+    "Say how many photographs show what and what is decided, then the table."
+    table = predictions
     seen = ', '.join(f'{html.escape(bundle.common_names.get(o, o))} {n:,}' for o, n in table.prediction.value_counts().items())
-    ways = ', '.join(f'{VERDICTS[o][1].lower().replace("i am not sure: show it to", "for")} {n:,}' for o, n in table.way.value_counts().items())
-    said = f'<p class="soft">{ways if bundle.thresholds else VERDICTS[None][2]}</p>' if len(table) else ''
+    decisions = ', '.join(f'{VERDICTS[o][1].lower().replace("i am not sure: show it to", "for")} {n:,}' for o, n in table.decision.value_counts().items())
+    said = f'<p class="soft">{decisions if bundle.thresholds else VERDICTS[None][2]}</p>' if len(table) else ''
     skipped = f', {len(predictions.skipped):,} could not be read' if len(predictions.skipped) else ''
     what = f"{len(table):,} photograph{'s' if len(table) != 1 else ''} looked at{skipped}"
     return f'<div class="camtraps"><h2>{what}</h2><p>{seen}</p>{said}{table_html(predictions)}</div>'
@@ -142,7 +142,7 @@ def summary_html(
 # %% ../../nbs/9_apps/91_rendering.ipynb #eb4f4957
 #: Width and height of a thumbnail, and of its two lines of text.
 THUMBNAIL, TEXT_HEIGHT = (240, 180), 44
-#: Colour of the mark beside an answer, by the way it goes.
+#: Colour of the mark beside an answer, by its decision.
 MARKS = {DECISIONS[0]: '#8C8C8C', DECISIONS[1]: '#009E73', DECISIONS[2]: '#E69F00'}
 
 
@@ -168,15 +168,15 @@ def contact_sheet(
     columns: int = 6, # photographs side by side
 ) -> bytes: # a JPEG
     "Draw thumbnails in a grid, each with its name, answer and probability."
-    names, (width, height), gap = predictions.table.attrs['common_names'], THUMBNAIL, 12
+    names, (width, height), gap = predictions.attrs['common_names'], THUMBNAIL, 12
     columns, title, small = min(columns, max(len(thumbnails), 1)), ImageFont.load_default(17), ImageFont.load_default(13)
     lines = -(-len(thumbnails)//columns)
     sheet = Image.new('RGB', (gap + columns*(width + gap), gap + lines*(height + TEXT_HEIGHT + gap)), 'white')
     draw = ImageDraw.Draw(sheet)
-    for number, (one, row) in enumerate(zip(thumbnails, predictions.table.itertuples())):
+    for number, (one, row) in enumerate(zip(thumbnails, predictions.itertuples())):
         x, y = gap + number % columns*(width + gap), gap + number//columns*(height + TEXT_HEIGHT + gap)
         sheet.paste(one, (x + (width - one.width)//2, y + (height - one.height)//2))
-        draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row.way])
+        draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row.decision])
         share = f' {row.score:.0%}'
         name = _fitted(names.get(row.prediction, row.prediction), title, width - 14 - int(title.getlength(share)))
         draw.text((x + 12, y + height + 3), name + share, '#1B1B1B', title)

@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from ..foundations.predictions import DECISIONS, answer_scores, blank_scores, decide, is_removed
+from ..foundations.predictions import (
+
+    DECISIONS, Predictions, answer_scores, blank_scores, classes_of, decide, is_removed)
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.pages import Section, figure_html, table_html
@@ -150,7 +152,7 @@ class BlankFilter:
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #6a8a43ef
 def blank_filter(
-    predictions: pd.DataFrame, # photographs the model was not trained on: `label`, `scores`, `burst_id` or `location_id`; `.attrs['classes']`
+    predictions: pd.DataFrame, # photographs the model was not trained on: `label`, `scores`, `burst_id` or `location_id`
     recall: float = .99, # share of a unit's animal photographs to be kept, on average over units
     confidence: float = .95, # chance that the promise is kept
     unit: Unit = 'burst', # what may be taken for independent, and is promised for
@@ -197,7 +199,7 @@ def _steps(scores: np.ndarray, most: int = 500) -> np.ndarray:
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #21615022
 def filter_curve(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label`, `scores`
     thresholds: Iterable[float] | None = None, # by default those at which something changes
     share: float | None = RIVER, # of blanks among all photographs, for `removed_share`; None: as they are
 ) -> pd.DataFrame: # one row each: `threshold, blanks_removed, animals_lost, people_lost, removed_share, hours_per_1000`
@@ -213,7 +215,7 @@ def filter_curve(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #022bc320
 def removed_at(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label`, `scores`
     kept: Iterable[float] = (.99, .95), # shares of the animal photographs that are kept at least
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
 ) -> pd.DataFrame: # `kept`, and the columns of `filter_curve`
@@ -227,7 +229,7 @@ def removed_at(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #8f8b2b83
 def lost_by_class(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label`, `scores`
     threshold: float, # such as that of a `BlankFilter`
 ) -> pd.DataFrame: # one row a class but `blank`: `label, photographs, lost, share`, the largest share first
     "Count what is lost of each class."
@@ -242,7 +244,7 @@ LINES = 12
 
 
 def plot_filter(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label`, `scores`
     filter: BlankFilter | None = None, # marked where given
 ) -> plt.Figure:
     "Draw the share of blanks removed against the share of animal photographs lost with them, in all and class by class."
@@ -299,20 +301,20 @@ def accept_threshold(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #e0f3a7ef
 def decision_counts(
-    predictions: pd.DataFrame, # with `label, prediction, score, scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label, prediction, score, scores`
     blank: float | None, # as `decide` takes it
-    sure: float | None, # as `decide` takes it
+    accept: float | None, # as `decide` takes it
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
-) -> pd.DataFrame: # one row a way: `way, photographs` of this table, and `share, right` with blanks weighted
-    "Count the photographs on each way, and how many of them go it rightly."
-    way, weights = decide(predictions, blank, sure).to_numpy(), blank_share_weights(predictions, share).to_numpy()
+) -> pd.DataFrame: # one row a decision: `decision, photographs` of this table, and `share, right` with blanks weighted
+    "Count the photographs of each decision, and how many of them are decided rightly."
+    decision, weights = decide(predictions, blank, accept).to_numpy(), blank_share_weights(predictions, share).to_numpy()
     label = predictions.label.to_numpy()
     right = {DECISIONS[0]: label == BLANK, DECISIONS[1]: label == predictions.prediction.to_numpy()}
     rows = []
     for name in DECISIONS:
-        on = way == name
+        on = decision == name
         known = name in right and on.any()
-        rows.append({'way': name, 'photographs': on.sum(), 'share': weights[on].sum()/weights.sum(),
+        rows.append({'decision': name, 'photographs': on.sum(), 'share': weights[on].sum()/weights.sum(),
                      'right': np.average(right[name][on], weights=weights[on]) if known else np.nan})
     return pd.DataFrame(rows)
 
@@ -322,7 +324,7 @@ def _cannot(predictions: pd.DataFrame) -> str | None:
     kinds = _kinds(predictions)
     missing = [name for kind, name in (('blank', 'blank'), ('animal', 'animal')) if not kinds[kind].any()]
     if missing: return f'There are no {" and no ".join(missing)} photographs among them, so nothing can be said about a filter.'
-    return None if BLANK in predictions.attrs.get('classes', ()) else 'The model has no class blank, so it cannot filter.'
+    return None if BLANK in classes_of(predictions) else 'The model has no class blank, so it cannot filter.'
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #d9bc1d97
 def _promised(predictions: pd.DataFrame, recall: float, confidence: float, unit: Unit) -> tuple[BlankFilter | None, float | None, str]:
@@ -350,7 +352,7 @@ def _threshold_table(predictions: pd.DataFrame, chosen: BlankFilter | None) -> p
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #973082d6
 def filter_section(
-    predictions: pd.DataFrame, # with `label, prediction, score, scores`, the unit's column, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label, prediction, score, scores`, the unit's column
     evaluated_on: str, # which photographs these are
     recall: float = .99, # share of a unit's animal photographs to be kept
     confidence: float = .95, # chance that the promise is kept

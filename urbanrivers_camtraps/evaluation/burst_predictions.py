@@ -16,7 +16,7 @@ from .metrics import intervals
 from .statistics import group_codes, group_column
 from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.plotting import COLORS, plot_style
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #025f4d49
@@ -35,7 +35,7 @@ def _burst_labels(labels: pd.Series, code: np.ndarray) -> pd.Series:
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #c725bd97
 def pool_bursts(
-    predictions: pd.DataFrame, # with `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `scores`
     temperature: float = 1., # from `fit_burst_temperature`
     by: str = 'burst', # or the column of bursts; a frame without one stands alone
 ) -> pd.DataFrame: # one row a burst, in order of their first frames: `burst_id, photographs, prediction, score, scores`, and `label` where known
@@ -48,8 +48,9 @@ def pool_bursts(
     means = np.stack([np.bincount(code, column)/count for column in logs.T], 1) if len(code) else logs
     table = pd.DataFrame({'burst_id': predictions[group_column(by)].to_numpy()[order.index], 'photographs': count[order], 'scores': list(np.exp(means)[order])})
     if 'label' in predictions: table.insert(1, 'label', _burst_labels(predictions.label.reset_index(drop=True), code)[order].to_numpy())
-    table.attrs = {**predictions.attrs, 'classes': classes}
-    table = apply_temperature(table.assign(score=np.nan), temperature)
+    table = Predictions(table.assign(score=np.nan), classes, predictions.skipped)
+    table.attrs = predictions.attrs
+    table = apply_temperature(table, temperature)
     answers = [classes[o.argmax()] for o in table.scores]
     table.insert(table.columns.get_loc('photographs') + 1, 'prediction', answers)
     return table
@@ -68,7 +69,7 @@ def fit_burst_temperature(
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #fade312d
 def burst_predictions(
-    predictions: pd.DataFrame, # with `prediction, score, scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `prediction, score, scores`
     temperature: float = 1., # from `fit_burst_temperature`
     by: str = 'burst', # or the column of bursts; a frame without one keeps its answer
 ) -> pd.DataFrame: # the same rows: `prediction, score, scores` are the burst's now, `frame_prediction, frame_score` the frame's own

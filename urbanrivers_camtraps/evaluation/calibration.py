@@ -16,7 +16,7 @@ from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, read_predictions, score_matrix
 from .metrics import BLANK_SHARES, blank_share_weights
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #e6588b08
@@ -99,7 +99,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #9f7a7daf
 def apply_temperature(
-    predictions: pd.DataFrame, # with `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `scores`
     temperature: float, # above 1: less sure; below 1: surer
 ) -> pd.DataFrame: # the same rows with new `score` and `scores`
     "Divide the logarithms of the scores by the temperature, and scale again; the answers stay as they are."
@@ -120,7 +120,7 @@ def _slope(logs: np.ndarray, given: np.ndarray, temperature: float) -> float:
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #82458cc8
 def fit_temperature(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`; not trained on
+    predictions: pd.DataFrame, # with `label`, `scores`; not trained on
 ) -> float: # within `TEMPERATURES`; 1 where every label has the highest score, since nothing speaks against the scores then
     "Find the temperature that makes the labels likeliest; labels that the model does not know are left out."
     need_columns(predictions, ('label',), 'predictions')

@@ -16,7 +16,7 @@ from ..foundations.core import BLANK
 from ..foundations.names import common_name
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, classes_of, score_matrix
 from ..foundations.tables import need_columns
 from ..images.crops import CropError, usable_boxes, with_banners
 
@@ -70,16 +70,16 @@ def _others(crops: pd.DataFrame, answers: pd.Series) -> list[str]:
 
 # %% ../../nbs/5_evaluation/56_crop_comparison.ipynb #9109512e
 def frame_predictions(
-    crop_predictions: pd.DataFrame, # of the crops: with `frame_id, detection_confidence, prediction, score, scores`; the classes' order in `.attrs['classes']`
+    crop_predictions: pd.DataFrame, # of the crops: with `frame_id, detection_confidence, prediction, score, scores`
     frames: pd.DataFrame, # that the detector has looked at, with `media_id`; best with `banner_top, banner_bottom`
     detections: pd.DataFrame | None = None, # all boxes by `media_id`, to say how sure it is that a frame without a crop is blank
     without: pd.DataFrame | None = None, # predictions of whole frames by `media_id`, for those without a crop; None: they are blank
-) -> pd.DataFrame: # the frames with `prediction, score, scores, also, crops`; the classes' order in `.attrs['classes']`
+) -> pd.DataFrame: # the frames with `prediction, score, scores, also, crops`
     "Put the answer of each frame together from those of its crops."
     need_columns(crop_predictions, ('frame_id', 'detection_confidence', 'prediction', 'score', 'scores'), 'crops')
     if not need_columns(frames, ('media_id',), 'frames').media_id.is_unique: raise CropError('holds frames twice', 'frames', 'Drop the copies')
     crops = crop_predictions[crop_predictions.frame_id.isin(frames.media_id)]
-    named = [*crop_predictions.attrs.get('classes', ()), *([BLANK] if without is None else without.attrs.get('classes', ()))]
+    named = [*classes_of(crop_predictions), *([BLANK] if without is None else classes_of(without))]
     classes, frame = list(dict.fromkeys(named)), pd.Index(frames.media_id).get_indexer(crops.frame_id)
     scores, count = _evidence(crops, frame, len(frames), classes), np.bincount(frame, minlength=len(frames))
     none = frames[count == 0]
@@ -90,8 +90,7 @@ def frame_predictions(
     answers = pd.Series(np.array(classes, object)[scores.argmax(1)], frames.media_id)
     table = frames.assign(prediction=answers.to_numpy(), score=scores.max(1, initial=0), scores=list(scores.astype('float32')),
                           also=_others(crops, answers), crops=count)
-    table.attrs = {**frames.attrs, 'classes': classes}
-    return table
+    return Predictions(table, classes)
 
 # %% ../../nbs/5_evaluation/56_crop_comparison.ipynb #6a6718d6
 def plot_crop_recall(

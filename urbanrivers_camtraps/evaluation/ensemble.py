@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.core import NOT_ANIMALS, CamtrapsError
 from ..foundations.tables import need_columns
 from .comparison import compare_runs
@@ -98,7 +98,6 @@ def ensemble_comparison(
     tables = {'our model': predictions}
     for name, scores in (('SpeciesNet', np.exp(theirs)), ('both', _mixed(ours, theirs, weight))):
         tables[name] = predictions.assign(prediction=[classes[o] for o in scores.argmax(1)], score=scores.max(1, initial=0), scores=list(scores))
-        tables[name].attrs = predictions.attrs
     return tables
 
 # %% ../../nbs/5_evaluation/57_ensemble.ipynb #004a73d8

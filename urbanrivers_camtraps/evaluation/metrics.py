@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, classes_of, score_matrix
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.plotting import COLORS, plot_style
@@ -244,7 +244,7 @@ def plot_recall(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #9cc9655a
 def top_losses(
-    predictions: pd.DataFrame, # with `label`, `scores`, and the classes' order in `.attrs['classes']`
+    predictions: pd.DataFrame, # with `label`, `scores`
     count: int = 12, # photographs wanted
 ) -> pd.DataFrame: # the same columns with `label_score` and `loss`, the highest loss first
     "Choose the photographs whose label the model believed least; labels it does not know are left out (see `unknown_class_metrics`)."
@@ -287,11 +287,11 @@ def _answers(group: pd.DataFrame, accept_threshold: float) -> dict[str, object]:
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #936aa40c
 def unknown_class_metrics(
     predictions: pd.DataFrame, # with `label, prediction, score`
-    known: Iterable[str] | None = None, # classes that the model knows, () for none of these; by default those in `.attrs['classes']`
+    known: Iterable[str] | None = None, # classes that the model knows, () for none of these; by default those of the predictions
     accept_threshold: float = .9, # score from which an answer is taken without a volunteer
 ) -> pd.DataFrame: # one row a label that it does not know: `label, photographs, answers, score, accepted`
     "Say what the model does with classes that it never saw: every answer is wrong, so the fewer are `accepted` the better."
-    if known is None: known = predictions.attrs.get('classes')
+    if known is None: known = (classes_of(predictions) or None)
     if known is None: raise EvaluateError('it is not said which classes the model knows', 'predictions', 'Name them')
     unknown = need_columns(predictions, ('label', 'prediction', 'score'), 'predictions')
     unknown = unknown[~unknown.label.isin(list(known))]

@@ -78,7 +78,7 @@ def share_section(
 # %% ../../nbs/5_evaluation/59_report.ipynb #e023033d
 def unknown_class_section(
     predictions: pd.DataFrame, # of photographs whose `label` the model does not know, with `prediction, score`
-    known: Iterable[str] | None = None, # classes that the model knows; by default those in `.attrs['classes']`
+    known: Iterable[str] | None = None, # classes that the model knows; by default those of the predictions
     frames: pd.DataFrame | None = None, # photographs of several species: `labels, prediction, score`
     accept_threshold: float = .9, # score from which an answer is taken without a volunteer
 ) -> Section:

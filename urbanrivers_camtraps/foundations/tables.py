@@ -14,16 +14,22 @@ import pandas as pd
 from .core import TableError, atomic_path
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #387cbb0e
+def _own_settings(table: pd.DataFrame) -> dict[str, object]:
+    "Return what a table of a special kind carries, such as the classes of predictions, as JSON can hold it."
+    own = {name: getattr(table, name) for name in table._metadata}
+    return {name: o.values.tolist() if isinstance(o, pd.DataFrame) else o for name, o in own.items() if len(o)}
+
+
 def write_table(
-    table: pd.DataFrame, # any table of a room
+    table: pd.DataFrame, # any table
     path: str | Path, # a `.parquet` file
     **settings, # what made it; anything JSON can hold
 ) -> Path:
     "Write `table` with its `settings` as Parquet, whole or not at all."
     import pyarrow as pa, pyarrow.parquet as pq
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}),
-                                           b'camtraps': json.dumps(settings, sort_keys=True).encode()})
+    stored = json.dumps({**_own_settings(table), **settings}, sort_keys=True).encode()
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b'camtraps': stored})
     with atomic_path(path) as temporary: pq.write_table(arrow, temporary)
     return Path(path)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..foundations.predictions import Predictions, classes_of
 from ..evaluation.crop_comparison import frame_predictions
 from ..foundations.core import BLANK, in_order
 from ..images.crops import EDGES, CropError, crop_edges, cut_box, usable_boxes
@@ -22,7 +23,7 @@ from ..images.discover import find_photographs
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from .bundle import Bundle
 from .detector_json import DetectorResults, match_photographs
-from .predict import Predictions, make_predictions, printable_path
+from .predict import make_predictions, printable_path
 
 # %% ../../nbs/6_inference/68_crop_prediction.ipynb #0fa67ed9
 def _crop_scores(item: tuple, bundle: Bundle, trim: tuple[float, float], margin: float, square: bool, max_side: int | None) -> np.ndarray | str:
@@ -77,11 +78,11 @@ def _put_together(bundle: Bundle, crops: list[tuple], frames: pd.DataFrame, boxe
     "Make the table of frames of what was said of crops: path, confidence, scores."
     table = pd.DataFrame(crops, columns=['frame_id', 'detection_confidence', 'scores'])
     table = table.assign(prediction=[bundle.classes[o.argmax()] for o in table.scores], score=[o.max() for o in table.scores])
-    table.attrs['classes'] = list(bundle.classes)
+    table = Predictions(table, bundle.classes)
     if without is not None:
         without = without.rename(columns={'path': 'media_id'})
-        strange = set(without.attrs.get('classes', ())) - set(bundle.classes)
+        strange = set(classes_of(without)) - set(bundle.classes)
         if strange: raise CropError(f'knows classes that the bundle does not, such as {min(strange)}', 'without')
     put = frame_predictions(table, frames, boxes, without)
     made = make_predictions(bundle, zip(put.media_id, put.scores), sorted(skipped.items()))
-    return Predictions(made.table.assign(also=put['also'].to_numpy(), crops=put['crops'].to_numpy()), made.skipped)
+    return made.assign(also=put['also'].to_numpy(), crops=put['crops'].to_numpy())

@@ -26,11 +26,12 @@ from tqdm.auto import tqdm
 
 from .bundle import Bundle, read_bundle
 from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, lock_folder
+from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import read_table
 from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
 from ..images.discover import SUFFIXES, find_photographs
-from .predict import Predictions, need_whole_frame_model, make_predictions, printable_path, write_predictions
+from .predict import need_whole_frame_model, make_predictions, printable_path, write_predictions
 from .write_detector_json import write_megadetector, write_speciesnet
 from ..votes.http import web_session
 
@@ -176,7 +177,7 @@ PART = 250
 def _part(answers: list[Answer], bundle: Bundle) -> pd.DataFrame:
     "Make the rows of answers."
     scored = [number for number, o in enumerate(answers) if o.error is None]
-    table = make_predictions(bundle, ((printable_path(answers[o].source), answers[o].scores) for o in scored)).table.set_axis(scored)
+    table = make_predictions(bundle, ((printable_path(answers[o].source), answers[o].scores) for o in scored)).set_axis(scored)
     rows = {'path': [printable_path(o.source) for o in answers], 'error': [o.error for o in answers], 'again': [o.again for o in answers]}
     return pd.DataFrame(rows | {'clock': pd.Series([o.clock for o in answers], dtype='datetime64[us]')}).join(table.drop(columns='path'))
 
@@ -185,7 +186,7 @@ def _schema() -> object:
     "Say what columns a part has."
     import pyarrow as pa
     return pa.schema([('path', pa.string()), ('prediction', pa.string()), ('score', pa.float32()), ('scores', pa.list_(pa.float32())),
-                      ('way', pa.string()), ('clock', pa.timestamp('us')), ('error', pa.string()), ('again', pa.bool_())])
+                      ('decision', pa.string()), ('clock', pa.timestamp('us')), ('error', pa.string()), ('again', pa.bool_())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
 def _write_part(answers: list[Answer], bundle: Bundle, path: Path) -> None:
@@ -297,11 +298,11 @@ def read_season(
     path: str | Path, # written by `predict_season`
 ) -> Predictions:
     "Read a season's table as `predict` would have given it."
-    table = read_table(path, ('path', 'prediction', 'error'))
-    failed, attrs = table.error.notna(), table.attrs
+    table = read_predictions(path, ('path', 'prediction', 'error'))
+    failed = table.error.notna()
+    skipped = pd.DataFrame({'id': table.path[failed], 'reason': table.error[failed]}).reset_index(drop=True)
     answered = table[~failed].drop(columns=['clock', 'error', 'again']).reset_index(drop=True)
-    answered.attrs = attrs
-    return Predictions(answered, table.loc[failed, ['path', 'error']].reset_index(drop=True))
+    return Predictions(answered, table.classes, skipped)
 
 # %% ../../nbs/6_inference/65_season.ipynb #4df9ef35
 #: Formats that a season's table can be turned into.

@@ -15,10 +15,9 @@ import pandas as pd
 
 from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path
 from ..foundations.names import common_name
-from ..foundations.predictions import score_matrix, top
+from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.tables import need_columns
 from .detector_records import RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError
-from .predict import Predictions
 from ..votes.taxonomy import taxon_name, write_taxon
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #94f08aa7
@@ -82,7 +81,7 @@ def _boxes(
     "Group boxes by photograph; raise `DetectorJsonError` if one belongs to a photograph that was not predicted."
     if detections is None: return {}
     need_columns(detections, ('path', 'category', 'confidence', 'left', 'top', 'right', 'bottom'), 'detections')
-    unknown = detections.path[~detections.path.isin(predictions.table.path)]
+    unknown = detections.path[~detections.path.isin(predictions.path)]
     if len(unknown):
         raise DetectorJsonError(f'are of photographs that were not predicted ({unknown.iloc[0]})', 'detections',
                                 'Match the paths first (`match_photographs`)')
@@ -104,8 +103,8 @@ def _rounded(
     count: int = 5, # classes a photograph
 ) -> Iterator[tuple]: # path, prediction, score, the best (class, score)
     "Yield each photograph's prediction and its best classes, the predicted one first."
-    scores, classes = score_matrix(predictions.table)
-    for row, row_scores in zip(predictions.table.itertuples(), scores):
+    scores, classes = score_matrix(predictions)
+    for row, row_scores in zip(predictions.itertuples(), scores):
         best = [(name, round(score, 6)) for name, score in top(row_scores, classes, count)]
         yield row.path, row.prediction, round(float(row.score), 6), best
 
@@ -126,7 +125,7 @@ def _write_records(path: str | Path, head: dict, key: str, records: Iterable[dic
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #c684ccc7
 def _speciesnet_records(predictions: Predictions, boxes: dict, schema: str, version: str) -> Iterator[dict]:
     "Return SpeciesNet's records, those of skipped photographs last; raise before the first if a class has no label."
-    labels = {o: _speciesnet_label(o) for o in predictions.table.attrs['classes']}
+    labels = {o: _speciesnet_label(o) for o in predictions.classes}
     return _yield_speciesnet(predictions, boxes, labels, schema, version)
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #1d783470
@@ -138,7 +137,7 @@ def _yield_speciesnet(predictions: Predictions, boxes: dict, labels: dict, schem
         ranked = {'classes': [labels[o] for o, _ in best], 'scores': [o for _, o in best]}
         record = _speciesnet_record(labels[prediction], score, ranked, found, schema)
         yield {'filepath': path, **record, 'model_version': version}
-    for path, error in zip(predictions.skipped.path, predictions.skipped.error):
+    for path, error in zip(predictions.skipped.id, predictions.skipped.reason):
         yield {'filepath': path, 'failures': ['CLASSIFIER'], 'error': error, 'model_version': version}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #bb5533cf
@@ -162,7 +161,7 @@ def _whole_frame(best: list[tuple], blank: float | None) -> dict:
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #6eb61a39
 def _megadetector_head(predictions: Predictions, model_version: str, detector: str) -> dict:
     "Return what stands before MegaDetector's records."
-    common, classes = predictions.table.attrs.get('common_names', {}), predictions.table.attrs['classes']
+    common, classes = predictions.attrs.get('common_names', {}), predictions.classes
     numbers = {name: str(number) for number, name in enumerate(classes)}
     names = {number: common.get(name) or common_name(name) for name, number in numbers.items()}
     labels = {number: _speciesnet_label(name) for name, number in numbers.items()}
@@ -173,12 +172,12 @@ def _megadetector_head(predictions: Predictions, model_version: str, detector: s
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #5f440bb0
 def _megadetector_records(predictions: Predictions, boxes: dict) -> Iterator[dict]:
     "Yield MegaDetector's records, those of skipped photographs last."
-    scores, classes = score_matrix(predictions.table)
+    scores, classes = score_matrix(predictions)
     numbers = {name: str(number) for number, name in enumerate(classes)}
     blank = scores[:, classes.index(BLANK)] if BLANK in classes else [None]*len(scores)
     for (path, _, _, best), empty in zip(_rounded(predictions), blank):
         ranked = [[numbers[name], score] for name, score in best]
         found = boxes.get(path) or [_whole_frame(best, empty)]
         yield {'file': path, 'detections': [{**o, 'classifications': ranked} for o in found]}
-    for path, error in zip(predictions.skipped.path, predictions.skipped.error):
+    for path, error in zip(predictions.skipped.id, predictions.skipped.reason):
         yield {'file': path, 'failure': error, 'detections': None}

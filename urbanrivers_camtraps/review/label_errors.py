@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
 from ..inference.detector_records import DETECTOR_CATEGORIES
 from ..votes.taxonomy import RANKS, taxon_of
@@ -47,8 +47,7 @@ def opinions_table(
     _check_apart(opinions, photographs)
     opinions = _with_detections(_with_speciesnet(opinions, speciesnet), detections)
     opinions = opinions.assign(agreement=_agreements(opinions)).reset_index(drop=True)
-    opinions.attrs = {'classes': classes}
-    return opinions
+    return Predictions(opinions, classes)
 
 # %% ../../nbs/7_review/70_label_errors.ipynb #aca11c9d
 def compatible(
@@ -277,6 +276,6 @@ def _cleanlab(name: str) -> ModuleType:
 # %% ../../nbs/7_review/70_label_errors.ipynb #d152dbeb
 def _label_codes(opinions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     "Return the rows whose label the model knows, and their labels as numbers."
-    code = pd.Index(opinions.attrs['classes']).get_indexer(opinions.label)
+    code = pd.Index(opinions.classes).get_indexer(opinions.label)
     rows = np.flatnonzero(code >= 0)
     return rows, code[rows]

@@ -43,7 +43,6 @@ def review_queue(
     rows = _in_turn(orders) if order == 'both' else orders[order]
     rows = rows.head(len(rows) if limit is None else limit)
     rows = rows.assign(reason=pd.Series(_reasons(rows, opinions), rows.index, dtype=object)).reset_index(drop=True)
-    rows.attrs = opinions.attrs
     return rows
 
 # %% ../../nbs/7_review/71_queue.ipynb #b2fff5c0
@@ -209,7 +208,7 @@ def _reasons(rows: pd.DataFrame, opinions: pd.DataFrame) -> Iterator[str]:
     deployment = opinions.get('deployment_id', pd.Series(None, opinions.index, dtype=object))
     places = deployment[opinions.label.notna()].value_counts()
     for row in rows.itertuples():
-        if row.order == 'informative': yield _informative_reason(row, opinions.attrs['classes'], counts, places)
+        if row.order == 'informative': yield _informative_reason(row, opinions.classes, counts, places)
         else:
             labels = dict(bursts.get(getattr(row, 'burst_id', None), {}))
             if row.label in labels: labels[row.label] -= 1  # its own

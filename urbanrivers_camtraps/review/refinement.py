@@ -18,7 +18,7 @@ from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
 from ..evaluation.metrics import top_losses
 from ..evaluation.statistics import group_codes, bootstrap_interval
-from ..foundations.predictions import score_matrix
+from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.plotting import COLORS, plot_style
 from .label_errors import likely_wrong, opinions_table
 from .queue import review_queue
@@ -85,7 +85,7 @@ def head_out_of_fold(
 def _with_scores(rows: pd.DataFrame, scores: np.ndarray, classes: list[str]) -> pd.DataFrame:
     "Add the columns of a table of predictions."
     table = rows.assign(prediction=np.array(classes, object)[scores.argmax(1)], score=scores.max(1), scores=list(scores))
-    table.attrs['classes'] = classes
+    table = Predictions(table, classes)
     return table
 
 # %% ../../nbs/7_review/73_refinement.ipynb #6e1fb6ad
@@ -99,7 +99,7 @@ def second_round(
     wrong = photographs.media_id.isin(first.media_id[likely_wrong(opinions_table(first))]).to_numpy()
     again = head_out_of_fold(photographs, taken, recipe, wrong)
     scores = np.sqrt(score_matrix(first)[0]*score_matrix(again)[0])
-    return _with_scores(first, scores/scores.sum(1, keepdims=True), first.attrs['classes'])
+    return _with_scores(first, scores/scores.sum(1, keepdims=True), first.classes)
 
 # %% ../../nbs/7_review/73_refinement.ipynb #0d251732
 #: Orders to look at photographs in: the queue's three, its first after a second round, plain loss and chance.
@@ -242,7 +242,7 @@ def label_once(
     start = _start(photographs, share, seed)
     pool = photographs.split.isin(['train', 'valid']).to_numpy() & photographs.fold.notna().to_numpy() & ~start
     labelled = head_out_of_fold(photographs[start], taken[start], recipe)
-    classes = labelled.attrs['classes']
+    classes = labelled.classes
     head = fit_head(taken[start], pd.Index(classes).get_indexer(photographs.label[start]), len(classes), recipe.C)
     open_rows = _with_scores(photographs[pool].drop(columns=['label', 'fold', 'split']), head_scores(taken[pool], *head), classes)
     orders = {'no new labels': [], 'chance': open_rows.media_id.sample(frac=1, random_state=seed), 'highest entropy': _entropy_order(open_rows),

@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
+from ..foundations.predictions import Predictions
 from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns, read_table
-from ..inference.predict import Predictions
+
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #988a806f
 class DeploymentsError(CamtrapsError):
@@ -278,7 +279,7 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 def season_photographs(
     season: str | Path | Iterable[str | Path], # written by `predict_season`; several, where cameras with banners of their own have one each
     deployments: pd.DataFrame, # from `read_deployments`
-) -> Predictions: # `.table` has `media_id, timestamp, deployment_id, deployment, location_id, location, latitude, longitude` and the predictions
+) -> Predictions: # with `media_id, timestamp, deployment_id, deployment, location_id, location, latitude, longitude`; what cannot be placed is `.skipped`
     "Say where and when each photograph was taken; raise `DeploymentsError` where not one can be placed."
     table = _read_seasons(season)
     candidates = _candidates(table, deployments)
@@ -292,8 +293,8 @@ def season_photographs(
     if (why != '').all(): raise DeploymentsError(f"no photograph can be placed: {table.path[0]} {why[0]}. Folders of deployments: "
                                                  f"{', '.join(_folders(deployments).unique()[:5])}", todo='Check `folder` or `deployment_id`')
     kept = placed[why[placed.index] == ''].drop(columns=['clock', 'rest']).reset_index(drop=True)
-    kept.attrs = table.attrs
-    return Predictions(kept, table.assign(error=why).loc[why != '', ['path', 'error']].reset_index(drop=True))
+    skipped = pd.DataFrame({'id': table.path, 'reason': why})[why != ''].reset_index(drop=True)
+    return Predictions(kept, table.attrs.get('classes', ()), skipped)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #87ead40b
 def with_ends(

@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from ..foundations.predictions import Predictions, read_predictions
 from ..dataset.splits import split_hash
 from ..foundations.core import TableError, atomic_path
 from ..foundations.tables import need_columns, read_table, write_table
@@ -245,7 +246,7 @@ def learner_predictions(
     photographs: pd.DataFrame, # with `path`
     final: bool = False, # open the test set
     cache: str | Path | None = None, # a folder of features, used where the body is frozen
-) -> pd.DataFrame: # the same rows with `prediction, score, scores`; the classes' order in `.attrs['classes']`
+) -> pd.DataFrame: # the same rows with `prediction, score, scores`
     "Predict photographs with a Learner, as the prediction tables of every other room."
     check_open(photographs, final)
     classes, seen = list(learner.dls.vocab), frame_views(photographs, learner.recipe)
@@ -254,8 +255,7 @@ def learner_predictions(
     logits = sum(logits)/len(logits)
     scores = (logits/learner.temperature).softmax(1).numpy()
     table = photographs.assign(prediction=[classes[o] for o in scores.argmax(1)], score=scores.max(1, initial=0), scores=list(scores))
-    table.attrs['classes'] = classes
-    return table
+    return Predictions(table, classes)
 
 # %% ../../nbs/4_training/44_probe.ipynb #43b9f28f
 def _fold_key(photographs: pd.DataFrame, recipe: Recipe, fit: Callable) -> str:
@@ -279,17 +279,16 @@ def out_of_fold(
     for fold in sorted(rows.fold.unique()):
         table = rows.assign(split=np.where(rows.fold == fold, 'valid', 'train'))
         path = Path(folder)/f'fold_{fold}_{_fold_key(table, recipe, fit)}.parquet' if folder else None
-        if path and path.exists(): predictions = read_table(path)
+        if path and path.exists(): predictions = read_predictions(path)
         else:
             predictions = learner_predictions(fit(table, recipe, **settings), table[table.split == 'valid'], cache=settings.get('cache'))
             if path: write_table(predictions, path, **predictions.attrs)
         tables.append(predictions)
-    classes = tables[0].attrs['classes']
+    classes = tables[0].classes
     together = pd.concat([o.set_axis(rows.index[rows.fold == o.fold.iloc[0]]) for o in tables]).loc[rows.index]
     if 'split' in photographs: together['split'] = rows.split
     else: together = together.drop(columns='split')
-    together.attrs['classes'] = classes
-    return together
+    return Predictions(together, classes)
 
 # %% ../../nbs/4_training/44_probe.ipynb #3d1dea2c
 def open_views(photographs: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -303,8 +302,7 @@ def _head_predictions(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, 
     classes, targets = np.unique(rows.label.to_numpy(str)[train], return_inverse=True)
     scores = head_scores(taken[held], *fit_head(taken[train], targets, len(classes), recipe.C))
     table = rows[held].assign(prediction=classes[scores.argmax(1)], score=scores.max(1), scores=list(scores))
-    table.attrs['classes'] = classes.tolist()
-    return table
+    return Predictions(table, classes.tolist())
 
 # %% ../../nbs/4_training/44_probe.ipynb #8c31406d
 def unknown_classes(

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import fx, nn
 
+from ..foundations.predictions import Predictions
 from ..foundations.core import atomic_folder, in_order
 from ..foundations.tables import need_columns
 from ..images.photograph import open_photograph
@@ -204,7 +205,7 @@ def classify(
     photographs: pd.DataFrame, # with `path`, best of the cameras' own files
     folder: str | Path | None = None, # of the model; by default the setting SPECIESNET_DIR
     sha256: str | None = None, # that the network's file must have; by default the setting SPECIESNET_SHA256, or the folder's pins
-) -> pd.DataFrame: # the same rows with `prediction, score, scores`; the names' order in `.attrs['classes']`
+) -> pd.DataFrame: # the same rows with `prediction, score, scores`
     "Ask version B about whole frames, in our names."
     model, network = find_model(folder), load_network(folder, sha256)
     names = [taxon_name(o) or o for o in read_labels(model)]
@@ -215,5 +216,5 @@ def classify(
     joined = np.zeros((len(scores), len(classes)), 'float32')
     for name, column in zip(names, scores.T): joined[:, classes.index(name)] += column
     table = photographs.assign(prediction=[classes[o] for o in joined.argmax(1)], score=joined.max(1, initial=0), scores=list(joined))
-    table.attrs['classes'] = classes
+    table = Predictions(table, classes)
     return table

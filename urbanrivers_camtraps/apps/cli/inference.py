@@ -63,9 +63,9 @@ def predict_photographs(
         results = detector_json.read_detector_json(boxes)
         predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim, max_side=max_side)
     else: predictions = predicting.predict(loaded, photographs, trim, max_side=max_side)
-    if out: typer.echo(f'{len(predictions.table):,} photographs: {seasons.FORMATS[kind.value](predictions, out)}')
-    else: _print_predictions(predictions.table, loaded.common_names)
-    for skipped in predictions.skipped.itertuples(): typer.echo(f'skipped: {skipped.path}: {skipped.error}', err=True)
+    if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out)}')
+    else: _print_predictions(predictions, loaded.common_names)
+    for skipped in predictions.skipped.itertuples(): typer.echo(f'skipped: {skipped.id}: {skipped.reason}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #0e19e90a
@@ -101,7 +101,7 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: object, en
     if table != out:
         seasons.write_season(table, out, kind.value)
         table.unlink()
-    typer.echo(f'{len(season.table):,} photographs: {out}')
+    typer.echo(f'{len(season):,} photographs: {out}')
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
     if table == out: next_step(f'survey --season {out} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
     return status

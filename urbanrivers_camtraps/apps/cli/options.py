@@ -19,7 +19,7 @@ from ...foundations.core import CamtrapsError, atomic_path
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW', 'SURVEY',
            'APPS', 'app', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order', 'Format', 'Engine',
-           'People', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'DATASET_COLUMNS', 'pd',
+           'People', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores', 'DATASET_COLUMNS', 'pd',
            'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step', 'results_for',
            'boxes_with_empty']
 
@@ -116,6 +116,10 @@ Boxes = Annotated[Path, typer.Option(help='JSON file of MegaDetector or SpeciesN
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #7a4788c0
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
+scores = LazyModule('urbanrivers_camtraps.foundations.predictions')
+
+#: Tables that hold the scores of all classes.
+_PREDICTIONS = ('out_of_fold.parquet', 'out_of_fold_whole.parquet', 'predictions.parquet')
 
 #: The command that writes each table.
 _WRITTEN_BY = {'observations.parquet': 'fetch', 'labels.parquet': 'clean', 'photographs.parquet': 'images', 'dataset.parquet': 'dataset',
@@ -132,7 +136,7 @@ def read_own_table(
     "Read a table of the data folder; raise `CamtrapsError` naming the command that writes it if it is not there."
     if not path.is_file() and path.name in _WRITTEN_BY:
         raise CamtrapsError('there is no such table', path, f'Run `camtraps {_WRITTEN_BY[path.name]}` first')
-    return tables.read_table(path, columns)
+    return (scores.read_predictions if path.name in _PREDICTIONS else tables.read_table)(path, columns)
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #1d701800
 def list_skipped(

@@ -49,7 +49,7 @@ def review(
         next_step('clean', 'use the reviews')
 
     queue = queues.review_queue(opinions, order.value, limit)
-    review_server.run_review_server(queue, data/'reviews.sqlite', judged.attrs['classes'], open_ones, reviewers, port, ready)
+    review_server.run_review_server(queue, data/'reviews.sqlite', judged.classes, open_ones, reviewers, port, ready)
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #e23d8643
 def _other_opinions(photographs: pd.DataFrame, speciesnet: Path | None, boxes: Path | None) -> tuple:

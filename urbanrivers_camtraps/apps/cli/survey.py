@@ -121,7 +121,7 @@ class _Seen(NamedTuple):
     events: pd.DataFrame
     deployments: pd.DataFrame
     votes: pd.DataFrame | None = None # by volunteers
-    skipped: pd.DataFrame | None = None # `path, error`
+    skipped: pd.DataFrame | None = None # `id, reason`
     notes: tuple[str, ...] = () # what it rests on
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
@@ -143,7 +143,7 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     if places is None:
         raise CamtrapsError('does not say where the cameras were', season[0], 'Add --deployments with a table of them')
     placed = deployment_tables.season_photographs(season, places)
-    shared = burst_answers.burst_predictions(bursts.add_bursts(placed.table))
+    shared = burst_answers.burst_predictions(bursts.add_bursts(placed))
     for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
         typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with nothing seen', err=True)
     notes = _rests_on(shared, placed.skipped)
@@ -153,10 +153,10 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c381e88f
 def _rests_on(shared: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
     "Return the sentences that say what a season's rates rest on."
-    to_review = (shared.way == 'ask a volunteer').sum()
+    to_review = (shared.decision == 'review').sum()
     notes = (f'All labels are predictions of a model, on {len(shared):,} photographs; it would ask a volunteer about {to_review:,} of them.',)
     if skipped.empty: return notes
-    reasons = skipped.error.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
+    reasons = skipped.reason.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
     return (*notes, f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in reasons.items())}.")
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f06d3fef

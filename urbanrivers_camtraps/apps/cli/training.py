@@ -189,9 +189,9 @@ def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
     if 'burst_id' not in valid: return thresholds
     try: thresholds['blank'] = float(blank_filter.blank_filter(valid).threshold)
     except blank_filter.FilterError as error: typer.echo(f'no photograph will be called blank without review: {error}')
-    try: sure = blank_filter.accept_threshold(valid)
-    except blank_filter.FilterError: sure = None
-    return thresholds if sure is None else {**thresholds, 'sure': float(sure)}
+    try: accept = blank_filter.accept_threshold(valid)
+    except blank_filter.FilterError: accept = None
+    return thresholds if accept is None else {**thresholds, 'accept': float(accept)}
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #025b413f
 def _add_small_model(folder: Path, precision: str, photographs: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id)
 const SPACE = document.documentElement.dataset.space
 const ENDING = /\.(jpe?g|png|webp|tiff?|bmp)$/i, PAGE = 100, BARS = 5
-const WORDS = { blank: 'nobody there', sure: 'sure', 'ask a volunteer': 'not sure: show it to a volunteer' }
+const WORDS = { blank: 'nobody there', accept: 'sure', review: 'not sure: show it to a volunteer' }
 const GUESS = 'a guess: trust was not measured'
 const bundle = fetch('bundle.json').then(answer => answer.ok ? answer.json() : Promise.reject(new Error('bundle.json is missing')))
 let measured = true // whether scores were found that can be trusted; only words depend on it
@@ -11,8 +11,8 @@ bundle.then(o => { measured = Object.keys(o.thresholds ?? {}).length > 0 }, () =
 let records = [], queue = [], done = 0, running = false, stopped = 0, shown = null, first = 0, order = { key: null, up: true }, drawing = null
 const urls = new Set()
 
-function inWords (way) {
-  return way === 'ask a volunteer' && !measured ? GUESS : WORDS[way]
+function inWords (decision) {
+  return decision === 'review' && !measured ? GUESS : WORDS[decision]
 }
 
 function make(tag, text, attributes = {}) {
@@ -68,8 +68,9 @@ function decided(scores, description) {
   let best = 0
   scores.forEach((score, o) => { if (score > scores[best]) best = o })
   const blank = classes.indexOf('blank')
-  if (blank >= 0 && 'blank' in thresholds && scores[blank] >= thresholds.blank) return { best, way: 'blank' }
-  return { best, way: classes[best] !== 'blank' && 'sure' in thresholds && scores[best] >= thresholds.sure ? 'sure' : 'ask a volunteer' }
+  if (blank >= 0 && 'blank' in thresholds && scores[blank] >= thresholds.blank) return { best, decision: 'blank' }
+  const accepted = classes[best] !== 'blank' && 'accept' in thresholds && scores[best] >= thresholds.accept
+  return { best, decision: accepted ? 'accept' : 'review' }
 }
 
 async function answerHere(record) {
@@ -79,9 +80,9 @@ async function answerHere(record) {
   if (answer.error?.startsWith('cannot be looked at')) { worker.terminate(); await startWorker() }  // its memory may be spoilt
   if (answer.error) return record.error = answer.error
   const { classes, common_names: names } = description
-  const { best, way } = decided(answer.scores, description)
+  const { best, decision } = decided(answer.scores, description)
   const sorted = [...answer.scores.keys()].sort((a, b) => answer.scores[b] - answer.scores[a] || a - b)
-  Object.assign(record, { prediction: classes[best], common: names[classes[best]] ?? classes[best], score: answer.scores[best], way,
+  Object.assign(record, { prediction: classes[best], common: names[classes[best]] ?? classes[best], score: answer.scores[best], decision,
                           scores: answer.scores, bars: sorted.slice(0, BARS).map(o => [names[classes[o]] ?? classes[o], answer.scores[o]]) })
 }
 
@@ -97,7 +98,7 @@ async function answerBySpace(record) {
     if (!prediction) throw new Error('The Space answered in a way that this page does not know')
     const bars = (top3 ?? []).map(line => /^(.*): ([\d.]+)$/s.exec(line)).filter(Boolean).map(o => [o[1], Number(o[2])])
     Object.assign(record, { prediction: prediction.class ?? prediction.common_name, common: prediction.common_name,
-                            score: prediction.probability, way: '', scores: null, bars })
+                            score: prediction.probability, decision: '', scores: null, bars })
   } catch (error) {
     client = null
     record.error = spaceError(error)
@@ -228,9 +229,9 @@ function address(blob) {
   return url
 }
 
-function wayMark({ way, error }) {
-  if (error) return make('span', 'cannot be used', { class: 'way broken' })
-  return way ? make('span', inWords(way), { class: `way ${way.split(' ')[0]}` }) : make('span', 'said by the Space', { class: 'way blank' })
+function decisionMark({ decision, error }) {
+  if (error) return make('span', 'cannot be used', { class: 'decision broken' })
+  return decision ? make('span', inWords(decision), { class: `decision ${decision}` }) : make('span', 'said by the Space', { class: 'decision blank' })
 }
 
 let large
@@ -244,7 +245,7 @@ function show(record) {
   image.src = large
   figure.append(image, make('figcaption', record.path))
   const why = /^[a-z]/.test(record.error) ? `This photograph ${record.error}.` : `${record.error}.`
-  if (record.error) said.append(make('h2', 'No answer'), wayMark(record), make('p', why))
+  if (record.error) said.append(make('h2', 'No answer'), decisionMark(record), make('p', why))
   else said.append(...answered(record))
   $('answer').replaceChildren(figure, said)
   $('answer').hidden = false
@@ -260,14 +261,14 @@ function answered(record) {
     bars.append(row)
   }
   const latin = record.prediction === record.common || record.prediction === 'blank' ? '' : record.prediction
-  return [make('h2', record.common), make('p', latin, { class: 'latin' }), wayMark(record), bars]
+  return [make('h2', record.common), make('p', latin, { class: 'latin' }), decisionMark(record), bars]
 }
 
 function drawSoon() { drawing ??= setTimeout(draw, 250) }
 
 const chosenRows = () => {
-  const label = $('by-class').value, way = $('by-way').value
-  const rows = records.filter(o => (o.prediction || o.error) && (!label || o.prediction === label) && (!way || (o.error ? 'broken' : o.way) === way))
+  const label = $('by-class').value, decision = $('by-decision').value
+  const rows = records.filter(o => (o.prediction || o.error) && (!label || o.prediction === label) && (!decision || (o.error ? 'broken' : o.decision) === decision))
   const { key, up } = order
   if (!key) return rows
   const side = up ? 1 : -1
@@ -282,8 +283,8 @@ function draw() {
   if (finished.length < 2) return
   const classes = [...new Map(finished.filter(o => o.prediction).map(o => [o.prediction, o.common]))]
   options($('by-class'), 'all', classes.sort((a, b) => a[1] < b[1] ? -1 : 1))
-  const ways = Object.keys(WORDS).filter(way => finished.some(o => o.way === way)).map(way => [way, inWords(way)])
-  options($('by-way'), 'all', finished.some(o => o.error) ? [...ways, ['broken', 'cannot be used']] : ways)
+  const decisions = Object.keys(WORDS).filter(decision => finished.some(o => o.decision === decision)).map(decision => [decision, inWords(decision)])
+  options($('by-decision'), 'all', finished.some(o => o.error) ? [...decisions, ['broken', 'cannot be used']] : decisions)
   counts(finished)
   const rows = chosenRows()
   first = Math.max(0, Math.min(first, Math.floor((rows.length - 1) / PAGE) * PAGE))
@@ -306,8 +307,8 @@ function options(select, all, pairs) {
 }
 
 function counts(finished) {
-  const kinds = [['photographs', () => true], [WORDS.blank, o => o.way === 'blank'], ['sure', o => o.way === 'sure'],
-                 ['for a volunteer', o => o.way === 'ask a volunteer'], ['cannot be used', o => o.error]]
+  const kinds = [['photographs', () => true], [WORDS.blank, o => o.decision === 'blank'], ['sure', o => o.decision === 'accept'],
+                 ['for a volunteer', o => o.decision === 'review'], ['cannot be used', o => o.error]]
   $('ways').replaceChildren(...kinds.map(([name, is]) => [name, finished.filter(is).length]).filter(([, count]) => count).map(([name, count]) => {
     const box = make('div')
     box.append(make('b', count), make('span', name))
@@ -336,7 +337,7 @@ function tableRow(record) {
     cell([record.common, ...latin])
     cell(percent(record.score))
   }
-  cell(wayMark(record), 'wayed')
+  cell(decisionMark(record), 'wayed')
   return row
 }
 
@@ -353,9 +354,9 @@ const quoted = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"`
 async function csv() {
   const { classes } = await bundle
   const finished = records.filter(o => o.prediction || o.error)
-  const rows = [['path', 'prediction', 'common_name', 'score', 'way', ...classes, 'error']]
+  const rows = [['path', 'prediction', 'common_name', 'score', 'decision', ...classes, 'error']]
   for (const o of finished.filter(o => !o.error)) {
-    rows.push([o.path, o.prediction, o.common, figure(o.score), o.way, ...classes.map((_, c) => o.scores ? figure(o.scores[c]) : ''), ''])
+    rows.push([o.path, o.prediction, o.common, figure(o.score), o.decision, ...classes.map((_, c) => o.scores ? figure(o.scores[c]) : ''), ''])
   }
   for (const o of finished.filter(o => o.error)) rows.push([o.path, '', '', '', '', ...classes.map(() => ''), o.error])
   return rows.map(row => row.map(quoted).join(',') + '\n').join('')
@@ -415,7 +416,7 @@ $('clear').addEventListener('click', clear)
 $('check')?.addEventListener('click', check)
 $('earlier').addEventListener('click', () => { first -= PAGE; draw() })
 $('later').addEventListener('click', () => { first += PAGE; draw() })
-for (const id of ['by-class', 'by-way']) $(id).addEventListener('change', () => { first = 0; draw() })
+for (const id of ['by-class', 'by-decision']) $(id).addEventListener('change', () => { first = 0; draw() })
 for (const th of document.querySelectorAll('th[data-key]')) {
   th.firstElementChild.addEventListener('click', () => {
     order = { key: th.dataset.key, up: order.key === th.dataset.key ? !order.up : th.dataset.key !== 'score' }
