@@ -54,7 +54,7 @@ _EXTRAS = {
               'evaluation.audit': ('audit', 'plot_audit'),
               'review.label_errors': ('opinions_table', 'likely_wrong'),
               'review.queue': ('review_queue',)},
-    'survey': {'survey.report': ('write_survey',),
+    'survey': {'survey.report': ('Survey',),
                'survey.before_after': ('before_after', 'plot_effect'),
                'survey.rates': ('rates',),
                'survey.simulation': ('simulate_survey',)}}

@@ -14,8 +14,8 @@ from .options import SURVEY, Data, LazyModule, People, app, list_skipped, next_s
 from ...foundations.core import CamtrapsError, atomic_path
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'bursts', 'camtrap_dp', 'changes', 'deployment_tables', 'event_tables', 'rate_tables',
-           'reports', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'survey', 'package']
+__all__ = ['pd', 'burst_answers', 'bursts', 'camtrap_dp', 'changes', 'deployment_tables', 'event_tables', 'reports', 'tables',
+           'Season', 'Deployments', 'EventGap', 'TimeZone', 'survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -25,7 +25,6 @@ camtrap_dp = LazyModule('urbanrivers_camtraps.survey.camtrap_dp', extra='package
 changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
-rate_tables = LazyModule('urbanrivers_camtraps.survey.rates', extra='survey')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
@@ -63,27 +62,31 @@ def survey(
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv."""
     if events and season: raise CamtrapsError('cannot be used together', '--events and --season', 'Choose one of them')
     seen = _given_events(events, deployments, time_zone) if events else _seen(season, deployments, event_gap, time_zone, data)
-    found, places = seen.events, seen.deployments
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
-    effort = {'outages': _read_any(outages), 'time_zone': time_zone, 'photographs': all_photographs}
+    whole = reports.Survey(seen.events, seen.deployments, _read_any(outages), time_zone, all_photographs)
     comparison = {'arms': _read_any(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     out = out or data/'survey.html'
     conditions = f'{event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
-    reports.write_survey(out, found, places, **effort, **comparison, notes=(*seen.notes, *(() if events else (conditions,))))
-    with atomic_path(out.with_name('rates.csv')) as path: rate_tables.rates(found, places, **effort).to_csv(path, index=False)
-    typer.echo(f'{len(found):,} events: {out}')
+    whole.report(out, **comparison, notes=(*seen.notes, *(() if events else (conditions,))))
+    with atomic_path(out.with_name('rates.csv')) as path: whole.rates().to_csv(path, index=False)
+    typer.echo(f'{len(seen.events):,} events: {out}')
+    _name_time_zone(time_zone)
     out.with_name('effects.csv').unlink(missing_ok=True)
-    if arms and changed: _write_effects(found, places, comparison, effort, out.with_name('effects.csv'))
-    outside = rate_tables.events_outside(found, places, **effort)
+    if arms and changed: _write_effects(whole, comparison, out.with_name('effects.csv'))
     unplaced = _list_unplaced(seen, out.with_name('photographs_skipped.csv'))
-    return list_skipped(outside.rename(columns={'reason': 'error'}), out.with_name('events_outside.csv')) or unplaced
+    return list_skipped(whole.skipped, out.with_name('events_skipped.csv')) or unplaced
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
-def _write_effects(found: pd.DataFrame, places: pd.DataFrame, comparison: dict, effort: dict, path: Path) -> None:
+def _write_effects(whole: object, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
     "Write what changed at the impact locations as CSV, and show the first line."
-    effects = changes.effects(found, places, comparison['arms'], comparison['changed'], missed=comparison['missed'], **effort)
+    effects = whole.effects(**comparison)
     with atomic_path(path) as temporary: changes.effects_table(effects).to_csv(temporary, index=False)
     typer.echo(str(effects[0]))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #4b0f48c8
+def _name_time_zone(time_zone: str) -> None:
+    "Print the time zone if it may have been taken without a thought."
+    if time_zone == _TIME_ZONE: typer.echo(f'times are those of {time_zone}: --time-zone sets another time zone')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #ab1059c0
 def _read_any(path: Path | None) -> pd.DataFrame | None:
@@ -195,6 +198,7 @@ def package(
     camtrap_dp.write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
     typer.echo(f'data package: {out}, without the photographs themselves')
+    _name_time_zone(time_zone)
     if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
     missing = camtrap_dp.left_out(seen.photographs, places, people.value, seen.votes).rename(columns={'reason': 'error'})
     withheld = missing.error.str.contains('people')
