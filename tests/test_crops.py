@@ -9,8 +9,8 @@ from PIL import Image
 
 from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
-from urbanrivers_camtraps.foundations.core import HUMAN
-from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, plot_crops, write_crops
+from urbanrivers_camtraps.foundations.core import HUMAN, CamtrapsError
+from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, crop_edges, plot_crops, write_crops
 from urbanrivers_camtraps.inference.crop_prediction import predict_crops
 from urbanrivers_camtraps.evaluation.crop_comparison import frame_predictions
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
@@ -257,3 +257,113 @@ def test_a_copy_smaller_than_the_table_says_gives_crops_that_open(tmp_path):
     boxes = detected(('a', 'animal', .9, .5, .4, .52, 320/750))
     crops, _ = write_crops(crop_boxes(pd.DataFrame([row | {'path': str(tmp_path/'small'/'a.jpg')}]), boxes), tmp_path/'crops', progress=False)
     assert open_photograph(crops.path[0]).size == (16, 16)  # 8 of its pixels
+
+
+def frame_of(**columns) -> pd.DataFrame:
+    "A frame of 1,000×500 pixels."
+    return pd.DataFrame([{'media_id': 'a', 'path': 'a.jpg', 'width': 1000, 'height': 500, 'banner_top': .1, 'banner_bottom': .2,
+                          'label': 'Branta canadensis', 'confidence': .99, **columns}])
+
+
+def cut(*boxes: tuple, frame: pd.DataFrame | None = None, category: str = 'animal', confidence: float = .9, **settings) -> pd.DataFrame:
+    "The crops of boxes in one frame."
+    rows = [('a', number, category, confidence, *box) for number, box in enumerate(boxes)]
+    detections = pd.DataFrame(rows, columns=['media_id', 'detection', 'category', 'confidence', *EDGES])
+    return crop_boxes(frame_of() if frame is None else frame, detections, **settings)
+
+
+@pytest.mark.parametrize('box, settings, edges', [
+    ((0, .4, .1, .6), {}, [0, .38, .12, .62]),  # moved inwards at the left,
+    ((.95, .7, 1.05, .88), {}, [.94, .68, 1, .8]),  # at the right and above the banner, 50 × 50 pixels of it in the scene
+    ((.4, .05, .6, .3), {'margin': 0, 'square': False}, [.4, .1, .6, .3]),  # the banner ends the box
+    ((.5, .5, .502, .504), {}, [.485, .47, .517, .534]),  # 2 × 2 pixels become 32 × 32
+    ((0, .5, 1, .505), {'square': False, 'margin': 0}, [0, .3775, 1, .6275])])  # 1,000 × 2.5 pixels: 125 high
+def test_where_a_box_is_cut(box, settings, edges):
+    assert cut(box, **settings)[EDGES].iloc[0].tolist() == pytest.approx(edges)
+
+
+def test_a_crop_keeps_its_frames_columns():
+    crop = cut((.4, .4, .5, .6)).iloc[0]
+    assert (crop.media_id, crop.frame_id, crop.confidence, crop.detection_confidence, crop.label) == ('a_0', 'a', .99, .9, 'Branta canadensis')
+    assert list(cut()) == list(cut((.4, .4, .5, .6)))  # no box, the same columns
+
+
+def test_which_boxes_count():
+    assert cut((.4, 0, .6, .09), (.4, .85, .5, .99), (.1, .05, .2, .14)).empty  # in the banner
+    assert cut((.4, .4, .4, .6), (.5, .6, .6, .5), (np.nan, .1, .2, .3), (-.4, .2, -.1, .5)).empty  # no boxes at all
+    assert len(cut((.4, .4, .6, .6), (.41, .4, .6, .6), (.5, .4, .7, .6))) == 2  # the second is the first again
+    assert len(cut(*[(.1*o, .2, .1*o + .05, .6) for o in range(8)])) == 5
+    assert [len(cut((.4, .4, .6, .6), confidence=o)) for o in (.19, .2)] == [0, 1]
+
+
+def test_tables_that_cannot_be_used():
+    box = pd.DataFrame([('a', 0, 'animal', .9, .4, .4, .6, .6)], columns=['media_id', 'detection', 'category', 'confidence', *EDGES])
+    with pytest.raises(CropError, match='twice'): crop_boxes(pd.concat([frame_of()]*2), box)
+    with pytest.raises(CamtrapsError, match='lacks category'): crop_boxes(frame_of(), box.drop(columns='category'))
+    with pytest.raises(CamtrapsError, match='lacks media_id'): crop_boxes(frame_of(), box.rename(columns={'media_id': 'path'}))
+    bare = frame_of().drop(columns=['banner_top', 'banner_bottom', 'label'])
+    whole = crop_boxes(bare, box.assign(left=0, top=0, right=1, bottom=1))
+    assert whole[EDGES].iloc[0].tolist() == pytest.approx([0, .05, 1, .95]) and 'for_training' not in whole
+
+
+@pytest.mark.parametrize('label, category, crop, trains', [
+    ('blank', 'animal', 'blank', True), ('blank', 'vehicle', 'blank', True), ('blank', 'human', 'human', False),
+    ('Branta canadensis', 'human', 'human', False), ('Branta canadensis', 'vehicle', 'Branta canadensis', False),
+    ('human', 'human', 'human', True), ('human', 'animal', 'human', False), ('vehicle', 'vehicle', 'vehicle', True)])
+def test_labels_and_what_is_learned_from(label, category, crop, trains):
+    row = cut((.4, .4, .6, .6), frame=frame_of(label=label), category=category).iloc[0]
+    assert (row.label, bool(row.for_training)) == (crop, trains)
+
+
+@pytest.mark.parametrize('square', [True, False])
+def test_whatever_box_it_is_within_its_crop_and_the_crop_within_the_scene(square):
+    generator = np.random.default_rng(0)
+    size, banners = generator.integers(100, 4000, (3000, 2)).astype(float), generator.uniform(0, .12, (3000, 2))
+    across, down = generator.random((3000, 2)), banners[:, 0, None] + (1 - banners.sum(1))[:, None]*generator.random((3000, 2))
+    edges = np.sort(np.stack([across, down], 2), 1).reshape(3000, 4)
+    around = crop_edges(edges, size, banners, generator.uniform(0, .3), square)
+    assert (around[:, :2] <= edges[:, :2] + 1e-9).all() and (around[:, 2:] >= edges[:, 2:] - 1e-9).all()
+    assert (around[:, [1, 3]] >= banners[:, :1]).all() and (around[:, [1, 3]] <= 1 - banners[:, 1:]).all()
+    assert (around[:, [0, 2]] >= 0).all() and (around <= 1).all()
+    scene = size*np.stack([np.ones(3000), 1 - banners.sum(1)], 1)
+    assert ((around[:, 2:] - around[:, :2])*size >= np.minimum(32, scene) - 1e-6).all()
+
+
+def test_damaged_missing_and_relabelled_crops_are_made_anew(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 6)
+    crops, folder = crop_boxes(frames, boxes), tmp_path/'crops'
+    written, _ = write_crops(crops, folder, progress=False)
+    damaged = Path(written.path[0])
+    good = damaged.read_bytes()
+    assert b'\xff\xfe\x00\x42' in good and Image.open(damaged).info['comment'] != b'0'*64
+    damaged.write_bytes(good[:-300] + bytes(300))
+    Path(written.path[1]).unlink()
+    stray = folder/'Anas_acuta'/damaged.name  # from before it was labelled otherwise
+    stray.parent.mkdir()
+    stray.write_bytes(good)
+    (stray.parent/'mine.jpg').write_bytes(good)
+    again, _ = write_crops(crops, folder, progress=False)
+    pd.testing.assert_frame_equal(again, written)
+    assert (damaged.read_bytes(), stray.exists(), (stray.parent/'mine.jpg').exists()) == (good, False, True)
+
+
+def test_frames_that_cannot_be_read_are_listed(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 4)
+    crops = crop_boxes(frames, boxes)
+    gone = crops.assign(path=crops.path.where(crops.frame_id != crops.frame_id[0], 'nowhere.jpg'))
+    written, skipped = write_crops(gone, tmp_path/'crops', progress=False)
+    assert skipped.id.tolist() == ['nowhere.jpg'] and len(written) == (crops.frame_id != crops.frame_id[0]).sum()
+    broken = tmp_path/'broken.jpg'
+    broken.write_bytes(Path(crops.path[0]).read_bytes()[:3000])
+    _, skipped = write_crops(crops.head(1).assign(path=str(broken)), tmp_path/'other', progress=False)
+    assert 'damaged' in skipped.reason[0] and not list((tmp_path/'other').rglob('*.jpg'))
+
+
+def test_ids_that_are_paths_and_empty_tables(tmp_path):
+    frames, boxes = noisy(tmp_path/'frames', 2)
+    crops, folder = crop_boxes(frames, boxes), tmp_path/'crops'
+    odd, _ = write_crops(crops.head(2).assign(media_id=['Branta_canadensis/IMG 1.JPG_0', '../../IMG_1.JPG_0']), folder, progress=False)
+    assert [Path(o).parent.parent for o in odd.path] == [folder]*2
+    empty, _ = write_crops(crops.head(0), folder, progress=False)
+    assert list(empty) == list(odd)
+    with pytest.raises(CamtrapsError, match='lacks label'): write_crops(crops.drop(columns='label'), folder)

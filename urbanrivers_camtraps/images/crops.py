@@ -37,7 +37,7 @@ EDGES = ['left', 'top', 'right', 'bottom']
 
 
 def crop_boxes(
-    photographs: pd.DataFrame, # `media_id, path, width, height`; better with `banner_top, banner_bottom, label` and its split
+    photographs: pd.DataFrame, # `media_id, path, width, height`; better with banners, `label` and split
     detections: pd.DataFrame, # one row a box: `media_id, detection, category, confidence, left, top, right, bottom`
     margin: float = .1, # on each side, as a share of the box
     confidence: float = .2, # from which a box counts
@@ -46,9 +46,9 @@ def crop_boxes(
 ) -> pd.DataFrame: # one row a crop: its frame's columns, and those below
     """List the crops to be cut out.
 
-    Each row adds to its frame's columns `frame_id, category, detection_confidence, for_training` (if there are labels) and the crop's
-    `left, top, right, bottom`; `media_id` becomes `<frame_id>_<detection>`. Raises `CropError` if the edges are not shares of the frame
-    or a photograph comes twice, and `TableError` if a column is missing."""
+    Each row adds `frame_id, category, detection_confidence`, the crop's `left, top, right, bottom` and, if there are
+    labels, `for_training` to its frame's columns. `media_id` becomes `<frame_id>_<detection>`. Raises `CropError` if
+    the edges are not shares of the frame or a photograph comes twice, and `TableError` if a column is missing."""
     frames = with_banners(need_columns(photographs, ('media_id', 'path', 'width', 'height'), 'photographs'))
     if not frames.media_id.is_unique: raise CropError('holds photographs twice', 'photographs', 'Drop the copies')
     boxes = usable_boxes(frames, detections, confidence, limit)
@@ -71,7 +71,7 @@ def write_crops(
     max_side: int = 512, # longest side of the crops in pixels
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
-) -> tuple[pd.DataFrame, pd.DataFrame]: # the crops that stand there, without banners and with `frame_path`; and skipped: `id, reason`
+) -> tuple[pd.DataFrame, pd.DataFrame]: # the crops, without banners and with `frame_path`; skipped: `id, reason`
     """Cut out what is missing, and list the photographs that cannot be read.
 
     Raises `CropError` if the disk is full, `LockedError` if another run writes into the folder."""
@@ -117,9 +117,12 @@ def usable_boxes(
     confidence: float = .2, # from which a box counts
     limit: int = 5, # boxes of a frame, those of the highest confidence
 ) -> pd.DataFrame: # `media_id, frame` (its row number), `detection, category, confidence, left, top, right, bottom`
-    "List the boxes that crops are made of, frame by frame, the highest confidence first. Raise `CropError` if edges are not shares."
+    """List the boxes that crops are made of, frame by frame, the highest confidence first.
+
+    Raises `CropError` if the edges are not shares of the frame."""
     numbered = frames[['media_id', 'banner_top', 'banner_bottom']].assign(frame=range(len(frames)))
-    boxes = _checked(detections)[['media_id', 'detection', 'category', 'confidence', *EDGES]].merge(numbered, on='media_id')
+    boxes = _checked(detections)[['media_id', 'detection', 'category', 'confidence', *EDGES]]
+    boxes = boxes.merge(numbered, on='media_id')
     high, low = boxes.banner_top, 1 - boxes.banner_bottom
     boxes = boxes.assign(top=boxes.top.clip(high), bottom=boxes.bottom.clip(upper=low))
     boxes = boxes[((boxes.top + boxes.bottom)/2).between(high, low) & (boxes.confidence >= confidence)]
@@ -132,7 +135,8 @@ def _checked(detections: pd.DataFrame) -> pd.DataFrame:
     "Return the boxes that can be cut out; raise `CropError` if their edges are not shares of the frame."
     need_columns(detections, ('media_id', 'detection', 'category', 'confidence', *EDGES), 'detections')
     if detections[EDGES].abs().gt(1.5).any(axis=None):
-        raise CropError('edges are no shares of the frame, from 0 to 1', 'detections', 'Divide pixels by its width and height')
+        todo = 'Divide pixels by its width and height'
+        raise CropError('edges are no shares of the frame, from 0 to 1', 'detections', todo)
     boxes = detections.assign(**{o: detections[o].clip(0, 1) for o in EDGES}).dropna(subset=['confidence', *EDGES])
     return boxes[(boxes.left < boxes.right) & (boxes.top < boxes.bottom)]
 
@@ -142,7 +146,7 @@ _SAME = .8
 
 
 def _repeated(frame: np.ndarray, edges: np.ndarray) -> np.ndarray: # of bool
-    "Return which boxes are much like one before them in their frame; frames lie together, the highest confidence first."
+    "Return which boxes are much like one before them in their frame; the rows of a frame lie together."
     repeated = np.zeros(len(frame), bool)
     for step in range(1, len(frame)):
         same = frame[step:] == frame[:-step]
@@ -230,8 +234,8 @@ def _is_whole(path: Path, source: str) -> bool:
     return _COMMENT in jpeg and _sealed(jpeg, source) == jpeg
 
 # %% ../../nbs/2_images/27_crops.ipynb #f44d7e40
-def _cut_frame(rows: pd.DataFrame, max_side: int) -> list[tuple[Path, bytes]] | str: # files to be written, or why there are none
-    "Cut the crops of one photograph that do not stand there yet."
+def _cut_frame(rows: pd.DataFrame, max_side: int) -> list[tuple[Path, bytes]] | str:
+    "Cut the crops of one photograph that do not stand there yet; return files to be written, or why there are none."
     try: size = os.stat(rows.path.iloc[0]).st_size
     except OSError as error: return f'cannot be read ({error.strerror})'
     sha256 = rows.sha256.iloc[0] if 'sha256' in rows else ''
@@ -254,7 +258,7 @@ def _jpeg(crop: Image.Image, source: str) -> bytes:
 
 # %% ../../nbs/2_images/27_crops.ipynb #b7115c02
 def _write_all(crops: pd.DataFrame, folder: Path, max_side: int, workers: int, progress: bool) -> list[tuple[str, str]]:
-    "Cut out and write crops, and remove what stands under another label; return path and reason of each unreadable photograph."
+    "Write crops, and remove what stands under another label; return path and reason of each unreadable photograph."
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(folder):
@@ -272,7 +276,8 @@ def _write_frames(crops: pd.DataFrame, max_side: int, workers: int, progress: bo
     "Cut out and write crops, photograph by photograph."
     groups, skipped = list(crops.groupby('path', sort=False)), []
     results = in_order(lambda group: _cut_frame(group[1], max_side), groups, workers)
-    for (path, _), files in tqdm(zip(groups, results), total=len(groups), desc='crops', unit=' photographs', disable=not progress):
+    bar = tqdm(zip(groups, results), total=len(groups), desc='crops', unit=' photographs', disable=not progress)
+    for (path, _), files in bar:
         if isinstance(files, str): skipped.append((path, files))
         else:
             for target, jpeg in files:

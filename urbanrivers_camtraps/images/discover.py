@@ -39,7 +39,7 @@ def find_photographs(
 ) -> list[Path]: # each photograph once
     """List the photographs of files, folders and patterns: source by source, those of one source sorted by path.
 
-    A file that is named by itself is taken whatever its ending. Raises `PhotographError` if a source holds no photograph."""
+    A file that is named by itself is taken whatever its ending. Raises `PhotographError` if a source holds none."""
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
     found = {}
     for source in sources: found.update(dict.fromkeys(_photographs_of(source)))

@@ -47,8 +47,8 @@ def fetch_photograph(
 ) -> bytes: # the file as the host has it
     """Fetch one photograph.
 
-    Raises `HostError` if the host fails, `DamagedError` if the answer is cut off, `ServerError` if the host refuses, and `PhotographError`
-    if the answer is too large. No error contains the query or a password of the address."""
+    Raises `HostError` if the host fails, `DamagedError` if the answer is cut off, `ServerError` if it refuses, and
+    `PhotographError` if the answer is too large. No error contains the query or a password of the address."""
     where = re.sub('//[^/@]*@', '//', re.split('[?#]', url)[0])
     timeout = patience.connect_timeout, patience.read_timeout
     try:

@@ -29,13 +29,14 @@ BOX = {'motion_left': 0., 'motion_top': 0., 'motion_right': 1., 'motion_bottom':
 
 
 def add_motion(
-    photographs: pd.DataFrame, # with `path, deployment_id, timestamp`; `banner_top` and `banner_bottom` are cut off if it has them
+    photographs: pd.DataFrame, # with `path, deployment_id, timestamp`; banners are cut off if it has them
     neighbours: int = 14, # photographs before and after that make the background, at most
     window: str | pd.Timedelta = '1h', # how far away in time they may be
 ) -> pd.DataFrame: # the same rows with `motion_left, motion_top, motion_right, motion_bottom`
     """Find the place of each photograph that differs most from the photographs before and after it.
 
-    The box is missing if a photograph has fewer than two neighbours, or no time or deployment. Raises `TableError` if a column is missing."""
+    The box is missing if a photograph has fewer than two neighbours, or no time or deployment. Raises `TableError` if a
+    column is missing."""
     need_columns(photographs, ('path', 'deployment_id', 'timestamp'), 'photographs')
     columns = ['path', 'deployment_id', 'timestamp', 'banner_top', 'banner_bottom']
     rows = photographs.reset_index(drop=True).reindex(columns=columns)
@@ -102,7 +103,8 @@ def _nearest(seconds: np.ndarray, position: int, count: int, window: float) -> n
     near = np.arange(max(0, position - count), min(len(seconds), position + count + 1))
     apart = np.abs(seconds[near] - seconds[position])
     order = np.lexsort((np.abs(near - position), apart))
-    return np.array([o for o in near[order] if o != position and abs(seconds[o] - seconds[position]) <= window][:count], int)
+    near = [o for o in near[order] if o != position and abs(seconds[o] - seconds[position]) <= window]
+    return np.array(near[:count], int)
 
 # %% ../../nbs/2_images/26_motion.ipynb #fb03f44c
 def _box(difference: np.ndarray) -> tuple[float, ...]:

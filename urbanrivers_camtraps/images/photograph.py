@@ -25,7 +25,7 @@ BYTES_LIMIT = 100_000_000
 PIXEL_LIMIT = 120_000_000
 #: The same for all but plain JPEG, which are held in the memory several times while they are decoded.
 COSTLY_PIXEL_LIMIT = 50_000_000
-#: Scans of a progressive JPEG. It has about ten, and each takes as long as the photograph is large, even with a few bytes in it.
+#: Scans of a progressive JPEG. It has about ten, and each takes its time even with a few bytes in it.
 SCAN_LIMIT = 30
 #: Pixels of the shorter side below which nothing can be seen.
 SHORTEST_SIDE = 16
@@ -113,7 +113,8 @@ def _check_size(image: Image.Image, where: object) -> None:
     width, height = image.size
     limit = COSTLY_PIXEL_LIMIT if _is_costly(image) else PIXEL_LIMIT
     if width*height > limit:
-        raise PhotographError(f'has {width}×{height} pixels, more than {limit//10**6} million', where, 'Shrink it first')
+        what = f'has {width}×{height} pixels, more than {limit//10**6} million'
+        raise PhotographError(what, where, 'Shrink it first')
     if max(width, height) > NARROWEST*min(width, height):
         raise PhotographError(f'has {width}×{height} pixels: too narrow for a photograph', where)
     if min(width, height) < SHORTEST_SIDE:
@@ -184,7 +185,8 @@ def read_clock(
 ) -> datetime | None: # without a time zone; None if the file does not say
     "Read when a JPEG was taken by the camera's clock."
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=('JPEG',)) as image: exif = image.getexif()
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=('JPEG',)) as image: exif = image.getexif()
         tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
     except (Image.DecompressionBombError, *_BROKEN): return None
     for text in (str(tags.get(o, '')).strip('\0 ') for o in _CLOCK_TAGS):
