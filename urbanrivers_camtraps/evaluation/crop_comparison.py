@@ -132,7 +132,7 @@ def crop_section(
     "Make the section of the report that sets whole frame against crop; raise `EvaluateError` where they are not of the same photographs."
     comparison, none = compare_runs(whole, crops, groups), crops[crops.crops == 0]
     lost = (~none.label.isin([BLANK])).sum()
-    text = (f'Evaluated on: {evaluated_on}. One run is the whole frame, the other puts a frame together from the crops of its boxes. {comparison} '
+    text = (f'Evaluated on: {evaluated_on}. The baseline is the whole frame, the new run puts a frame together from the crops of its boxes. {comparison} '
             f'The detector gave {len(none):,} of {len(crops):,} photographs no box; {lost:,} of those are not blank.')
     classes = whole.groupby('label').size().rename('photographs').to_frame()
     for name, table in (('whole frame', whole), ('crops', crops)):
