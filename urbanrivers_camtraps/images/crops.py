@@ -124,8 +124,8 @@ def usable_boxes(
     boxes = _checked(detections)[['media_id', 'detection', 'category', 'confidence', *EDGES]]
     boxes = boxes.merge(numbered, on='media_id')
     high, low = boxes.banner_top, 1 - boxes.banner_bottom
-    boxes = boxes.assign(top=boxes.top.clip(high), bottom=boxes.bottom.clip(upper=low))
-    boxes = boxes[((boxes.top + boxes.bottom)/2).between(high, low) & (boxes.confidence >= confidence)]
+    in_scene = ((boxes.top + boxes.bottom)/2).between(high, low) & (boxes.confidence >= confidence)
+    boxes = boxes.assign(top=boxes.top.clip(high), bottom=boxes.bottom.clip(upper=low))[in_scene]
     boxes = boxes.sort_values(['frame', 'confidence'], ascending=[True, False], kind='stable')
     boxes = boxes[~_repeated(boxes.frame.to_numpy(), boxes[EDGES].to_numpy())]
     return boxes.groupby('frame').head(limit).reset_index(drop=True)

@@ -39,7 +39,7 @@ def _looked_at(frames: pd.DataFrame, results: DetectorResults | pd.DataFrame) ->
     "Match boxes to photographs, and say which photographs the detector did not look at."
     def joined(table: pd.DataFrame) -> pd.DataFrame: return match_photographs(frames, table) if len(table) else table.assign(media_id='')
     if not isinstance(results, DetectorResults): return joined(results), {}
-    known = set(joined(results.predictions).media_id) - set(joined(results.skipped).media_id)
+    known = set(joined(results.predictions).media_id) - set(joined(results.skipped.rename(columns={'id': 'path'})).media_id)
     return joined(results.detections), {o: 'the detector failed on it, or did not look at it. Let it look again' for o in frames.media_id if o not in known}
 
 # %% ../../nbs/6_inference/68_crop_prediction.ipynb #521b18a9
