@@ -84,7 +84,7 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
 @pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Choose one of them'), (('--events', 'season.parquet'), 'Add --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
                                                (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is no season'),
-                                               (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--event-gap', '30'), 'it has no unit'),
+                                               (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--event-gap', '30'), 'has no unit'),
                                                (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
 def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
     (survey/'elsewhere.csv').write_text('deployment_id\nwolf-point\nbubbly-creek\n')

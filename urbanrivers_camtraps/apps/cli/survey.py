@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from .options import SURVEY, Data, LazyModule, People, app, list_skipped, next_step, read_own_table
-from ...foundations.core import CamtrapsError, atomic_path
+from ...foundations.core import CamtrapsError, atomic_path, read_duration
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'bursts', 'camtrap_dp', 'changes', 'deployment_tables', 'event_tables', 'reports', 'tables',
@@ -66,7 +66,7 @@ def survey(
     whole = reports.Survey(seen.events, seen.deployments, _read_any(outages), time_zone, all_photographs)
     comparison = {'arms': _read_any(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     out = out or data/'survey.html'
-    conditions = f'{event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
+    conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     whole.report(out, **comparison, notes=(*seen.notes, *(() if events else (conditions,))))
     with atomic_path(out.with_name('rates.csv')) as path: whole.rates().to_csv(path, index=False)
     typer.echo(f'{len(seen.events):,} events: {out}')
@@ -131,6 +131,7 @@ class _Seen(NamedTuple):
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str, data: Path) -> _Seen:
     "Read what the model saw in a season, or what the volunteers saw."
     deployment_tables.check_zones([time_zone], '--time-zone')
+    read_duration(event_gap, '--event-gap')
     places = deployment_tables.read_deployments(deployments, time_zone) if deployments else None
     if season: return _seen_by_model(season, places, event_gap)
     if not (data/'labels.parquet').is_file():

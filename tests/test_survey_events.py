@@ -1,0 +1,113 @@
+"""Events agree with a slow reading of their definition, on tables of every kind."""
+import numpy as np
+import pandas as pd
+import pytest
+
+from urbanrivers_camtraps.foundations.core import BLANK, SettingError, TableError
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.events import EVENT_COLUMNS, EventsError, make_events, skipped_photographs
+
+SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK, None], object)
+
+
+def drawn(seed: int, count: int = 120) -> pd.DataFrame:
+    "Draw photographs of four cameras at two places and one that is not known, some without time, label or camera."
+    generator = np.random.default_rng(seed)
+    camera = generator.integers(0, 5, count)
+    when = pd.Timestamp('2025-06-01', tz='UTC') + pd.to_timedelta(generator.integers(0, 3000, count), 'min')
+    table = pd.DataFrame({'media_id': [f'm{o}' for o in range(count)], 'timestamp': pd.Series(when).mask(generator.random(count) < .05),
+                          'label': SPECIES[generator.integers(0, 4, count)],
+                          'deployment_id': np.array(['a', 'b', 'c', 'd', None], object)[camera], 'count': generator.integers(1, 6, count),
+                          'location_id': np.array(['x', 'x', 'y', None, None], object)[camera]})
+    return table.assign(location=table.location_id)
+
+
+def slowly(photographs: pd.DataFrame, minutes: int) -> set[frozenset]:
+    "Join photographs of one label at one place pair by pair, as long as no time between two is longer."
+    rows = photographs[photographs.label.notna() & (photographs.label != BLANK) & photographs.timestamp.notna() & photographs.deployment_id.notna()]
+    events = []
+    for row in rows.sort_values('timestamp').itertuples():
+        place = row.location_id or row.deployment_id
+        for event in events:
+            if event['key'] == (place, row.label) and (row.timestamp - event['last']).total_seconds() <= 60*minutes:
+                event['media'].append(row.media_id)
+                event['last'] = row.timestamp
+                break
+        else: events.append({'key': (place, row.label), 'last': row.timestamp, 'media': [row.media_id]})
+    return {frozenset(o['media']) for o in events}
+
+
+@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('minutes', [1, 30, 600])
+def test_events_are_what_their_definition_says(seed, minutes):
+    photographs = drawn(seed)
+    events = make_events(photographs, f'{minutes}min')
+    assert {frozenset(o) for o in events.media_ids} == slowly(photographs, minutes)
+    assert events.event_id.is_unique and (events.start <= events.end).all()
+    media = photographs.set_index('media_id')
+    for event in events.itertuples():
+        own = media.loc[event.media_ids]
+        assert (event.count, event.photographs, event.start, event.end) == (own['count'].max(), len(own), own.timestamp.min(), own.timestamp.max())
+    listed = skipped_photographs(photographs)
+    assert len(listed) + events.photographs.sum() + (photographs.label == BLANK).sum() == len(photographs)  # nothing is lost in silence
+    assert events.attrs['skipped'] == listed.reason.value_counts().to_dict()
+
+
+def test_deployments_are_those_of_the_photographs():
+    photographs = drawn(0)
+    table = make_deployments(photographs).set_index('deployment_id')
+    known = photographs.dropna(subset='deployment_id').groupby('deployment_id').timestamp
+    assert (table.start == known.min()).all() and (table.end == known.max()).all() and len(table) == 4
+
+
+def minutes_after(*minutes: int) -> pd.DatetimeIndex: return pd.Timestamp('2024-05-01 12:00', tz='UTC') + pd.to_timedelta(list(minutes), 'min')
+
+
+#: A turtle at two cameras of one place, a goose, and what makes no event.
+SEEN = pd.DataFrame({'media_id': list('abcdefghi'), 'timestamp': minutes_after(0, 29, 58, 89, 10, 5, 0, 0, 0),
+                     'deployment_id': ['one']*5 + ['two', 'one', None, 'one'], 'location_id': ['river']*7 + [None, 'river'],
+                     'location': ['River']*7 + [None, 'River'], 'label': ['turtle']*4 + ['goose', 'turtle', BLANK, 'turtle', None],
+                     'count': [1, 2, 1, 1, 3, 5, None, 1, None]})
+SEEN.loc[6, 'timestamp'] = pd.NaT  # a blank without a time
+
+
+def test_the_order_of_rows_and_copies_of_a_photograph_do_not_matter():
+    events = make_events(SEEN)
+    assert make_events(SEEN.sample(frac=1, random_state=0)).to_dict('records') == events.to_dict('records')
+    assert make_events(pd.concat([SEEN, SEEN])).photographs.tolist() == events.photographs.tolist()
+    assert [len(make_events(SEEN, o)) for o in ('30min', '31min')] == [3, 2] and len(make_events(SEEN, '1s', by='deployment')) == 6
+
+
+def test_a_photograph_of_two_species_is_in_two_events():
+    both = pd.concat([SEEN, SEEN.iloc[[0]].assign(label='heron')], ignore_index=True)
+    assert sorted(make_events(both).label) == ['goose', 'heron', 'turtle', 'turtle']
+
+
+def test_counts_and_locations_may_be_missing():
+    assert make_events(SEEN.drop(columns=['count', 'location_id', 'location']))['count'].isna().all()
+    unplaced = SEEN.assign(**{o: SEEN[o].mask(SEEN.media_id == 'd') for o in ('location_id', 'location')})
+    assert make_events(unplaced).to_dict('records') == make_events(SEEN).to_dict('records')  # its deployment knows
+    alone = make_events(SEEN.assign(location_id=None))
+    assert alone.media_ids.tolist() == make_events(SEEN, by='deployment').media_ids.tolist()
+
+
+def test_without_a_usable_photograph_there_is_no_event():
+    for rows in (SEEN.head(0), SEEN[SEEN.label == BLANK]):
+        events = make_events(rows)
+        assert events.empty and list(events) == list(EVENT_COLUMNS)
+
+
+def test_events_are_read_back_as_they_were_written(tmp_path):
+    events = make_events(SEEN)
+    back = read_table(write_table(events, tmp_path/'events.parquet', **events.attrs))
+    assert [list(o) for o in back.media_ids] == events.media_ids.tolist() and back.attrs == events.attrs
+    assert back.drop(columns='media_ids').astype(str).to_dict() == events.drop(columns='media_ids').astype(str).to_dict()
+
+
+@pytest.mark.parametrize('options, error, says', [
+    ({'event_gap': '0s'}, EventsError, 'joins nothing'), ({'event_gap': 30}, SettingError, 'event_gap'), ({'event_gap': '30'}, SettingError, 'no unit'),
+    ({'event_gap': 'half an hour'}, SettingError, 'event_gap'), ({'by': 'burst'}, EventsError, 'location or deployment'),
+    ({'label': 'prediction'}, TableError, 'lacks prediction')])
+def test_what_joins_nothing_is_refused(options, error, says):
+    with pytest.raises(error, match=says): make_events(SEEN, **options)
