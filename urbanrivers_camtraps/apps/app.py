@@ -49,7 +49,7 @@ def _one_line(
     error: CamtrapsError, # of a photograph or an upload
 ) -> str:
     "Say what is wrong and what to do, without the path on the server."
-    return '. '.join(filter(None, [error.what, error.todo]))
+    return error.reason
 
 # %% ../../nbs/9_apps/94_app.ipynb #2265b1f5
 def _opened(

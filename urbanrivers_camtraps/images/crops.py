@@ -245,7 +245,7 @@ def _cut_frame(rows: pd.DataFrame, max_side: int) -> list[tuple[Path, bytes]] | 
         source = f'{_CUT_VERSION} {sha256} {size} {max_side} {[round(o, 6) for o in edges]}'
         if _is_whole(row.target, source): continue
         try: photograph = photograph or open_photograph(row.path)
-        except PhotographError as error: return '. '.join(filter(None, [error.what, error.todo]))
+        except PhotographError as error: return error.reason
         files.append((row.target, _jpeg(cut_box(photograph, edges, max_side), source)))
     return files
 

@@ -30,7 +30,7 @@ def _crop_scores(item: tuple, bundle: Bundle, trim: tuple[float, float], margin:
     "Score the boxes (n × 4) of a photograph: n × classes; or say why it cannot be used."
     path, edges = item
     try: photograph = open_photograph(path, max_side)
-    except PhotographError as error: return '. '.join(filter(None, [error.what, error.todo]))
+    except PhotographError as error: return error.reason
     around = crop_edges(edges, np.full((len(edges), 2), photograph.size, float), np.full((len(edges), 2), trim, float), margin, square)
     return np.array([bundle(cut_box(photograph, o, STORED_SIDE), (0., 0.)) for o in around]).reshape(-1, len(bundle.classes))
 

@@ -49,7 +49,7 @@ def score_or_error(
 ) -> np.ndarray | str: # the scores, or why there are none; the path stands in a column of its own
     "Score one photograph, or say why it cannot be."
     try: return score_photograph(bundle, source, trim, max_side)
-    except PhotographError as error: return '. '.join(filter(None, [error.what, error.todo]))
+    except PhotographError as error: return error.reason
 
 # %% ../../nbs/6_inference/61_predict.ipynb #a8ca3952
 def need_whole_frame_model(
