@@ -10,7 +10,7 @@ import requests
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.survey.camtrap_dp import validate_camtrap_dp
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.review.server import Answers
+from urbanrivers_camtraps.review.reviews import Reviews
 from speciesnet_stand_in import write_opinions
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
@@ -150,9 +150,9 @@ def test_reviews_become_votes(demo, second_opinion):
     labels = read_table(second_opinion/'labels.parquet').set_index('media_id').label
     judged = read_table(second_opinion/'out_of_fold.parquet')
     chosen = judged[judged.label == 'Anas platyrhynchos'].media_id.iloc[0]
-    answers = Answers(second_opinion/'reviews.sqlite')
-    answers.answer('1', chosen, 'Branta canadensis', 'somebody')
-    answers.close()
+    reviews = Reviews(second_opinion/'reviews.sqlite')
+    reviews.add('1', chosen, 'Branta canadensis', 'somebody')
+    reviews.close()
     done = camtraps('clean', '--data', second_opinion, folder=demo[0].parent)
     assert done.returncode == 0, done.stderr
     after = read_table(second_opinion/'labels.parquet').set_index('media_id').label

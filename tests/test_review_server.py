@@ -1,4 +1,5 @@
-"""The review page as people sit at it: by keyboard in Chromium, with browsers, servers, connections and disks that fail."""
+"""The review page as people use it: by keyboard in Chromium, with browsers, servers, connections and disks that fail."""
+import io
 import os
 import re
 import resource
@@ -19,8 +20,9 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
 
 from test_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN
-from urbanrivers_camtraps.review.server import CANNOT_TELL, Answers, class_keys, read_reviews, serve_reviews
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
+from urbanrivers_camtraps.review.reviews import CANNOT_TELL, Reviews, read_reviews
+from urbanrivers_camtraps.review.server import _Assignments, class_keys, serve_reviews
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'Chelydra serpentina', 'Procyon lotor', BLANK]
 COUNT = 500
@@ -58,9 +60,82 @@ def post(address: str, path: str, **body) -> requests.Response:
 
 def stored(database: Path) -> pd.DataFrame:
     "Read every row of the file, also what was taken back."
-    answers = Answers(database)
-    try: return pd.read_sql('SELECT * FROM answers ORDER BY id', answers._db)
-    finally: answers.close()
+    reviews = Reviews(database)
+    try: return pd.read_sql('SELECT * FROM reviews ORDER BY id', reviews._db)
+    finally: reviews.close()
+
+
+# ── requests that are odd ───────────────────────────────────────────────────────────────────────────────────────────
+def test_requests_that_are_wrong_change_nothing(queue, tmp_path):
+    database, answer = tmp_path/'reviews.sqlite', dict(token='another-token-of-one', reviewer='Otter', media_id='m002', label='blank')
+    with serve_reviews(queue.head(3), database, ['Branta canadensis']) as address:
+        for header in ({}, {'Origin': 'http://elsewhere.example'}, {'Origin': 'null'}):
+            assert requests.post(address + 'answer', json=answer, headers=header, timeout=30).status_code == 403
+        for wrong in ({'token': 'short'}, {'reviewer': '  '}, {'reviewer': 'x'*41}, {'label': '\ud800'}, {'label': 'unknown'}, {'label': ''}, {'media_id': 7}):
+            assert post(address, 'answer', **answer | wrong).status_code == 400, wrong
+        assert post(address, 'answer', **answer | {'label': 'x'*2_000_000}).status_code == 413
+        assert len(read_reviews(database)) == 0
+        for _ in range(2): assert post(address, 'answer', **answer | {'label': 'Chelydra Serpentina '}).status_code == 200
+        assert read_reviews(database).label.tolist() == ['Chelydra serpentina']
+        read = requests.get(address + 'read', params={'typed': 'canada geese'}, timeout=30)
+        assert read.json() == {'label': 'Branta canadensis', 'name': 'Canada Goose', 'known': True}
+        small = requests.get(address + 'photograph', params={'of': 'm000', 'small': 1}, timeout=30)
+        assert max(Image.open(io.BytesIO(small.content)).size) == 240
+        for _ in range(2): assert post(address, 'undo', token='undo-token-of-twenty', reviewer='Otter').json()['item']['media_id'] == 'm002'
+        assert post(address, 'undo', token='undo-token-of-twenty-1', reviewer='Otter').json()['item'] is None
+        assert len(read_reviews(database)) == 0
+        with serve_reviews(queue, database, []) as other: assert other.split('/')[3] == address.split('/')[3]  # the same secret
+        port = int(address.split(':')[2].split('/')[0])
+        with pytest.raises(CamtrapsError, match='cannot be opened'): serve_reviews(queue, database, [], port=port).__enter__()
+
+
+def test_a_photograph_of_which_nothing_is_known(queue, tmp_path):
+    with serve_reviews(queue[['media_id', 'path']].head(1), tmp_path/'reviews.sqlite', []) as address:
+        items = post(address, 'next', reviewer='Heron', page='name-of-one-page', have=[], passed=[]).json()['items']
+    assert items[0]['burst'] == [{'media_id': 'm000', 'time': ''}] and items[0]['boxes'] == [] and not any(o['label'] for o in items[0]['opinions'])
+
+
+def test_a_burst_of_which_nothing_else_is_known(queue, tmp_path):
+    with serve_reviews(queue.head(1).assign(burst_id='none'), tmp_path/'reviews.sqlite', [], queue) as address:
+        items = post(address, 'next', reviewer='Heron', page='name-of-one-page', have=[], passed=[]).json()['items']
+    assert [o['media_id'] for o in items[0]['burst']] == ['m000']
+
+
+def test_classes_beyond_the_keyboard_have_no_key():
+    many = class_keys([f'Species number{o}' for o in range(40)])
+    keys = [o['key'] for o in many if o['key']]
+    assert (len(keys), len(set(keys)), set(keys) & set('bmszu'), len(many)) == (30, 30, set(), 45)
+
+
+def test_who_gets_which_photograph(queue, tmp_path):
+    "One reviewer a photograph: what a page holds stays with it for five minutes."
+    few, now = queue.head(6).assign(label=BLANK), [0.]
+    one = _Assignments(few, Reviews(tmp_path/'one.sqlite'), 1, minutes=5, clock=lambda: now[0])
+    assert one.take('Heron', 'p', [], []) == (['m000', 'm001', 'm002', 'm003'], 0)
+    assert one.take('Otter', 'p', [], []) == (['m004', 'm005'], 4)
+    assert one.take('Heron', 'another page', [], []) == ([], 6)
+    assert one.take('Heron', 'p', [], [], 2) == (['m000', 'm001'], 2)  # opened again: the same
+    one.reviews.add('a', 'm000', 'Castor canadensis', 'Heron')
+    one.reviews.add('b', 'm001', BLANK, 'Heron')
+    one.reviews.add('c', 'm005', CANNOT_TELL, 'Heron')  # assigned to another: no matter
+    assert [one.progress(o) for o in ('Heron', 'Mink')] == [{'done': 3, 'total': 6, 'changed': 1}]*2
+    assert one.take('Heron', 'p', ['m002'], ['m002']) == (['m003'], 1)
+    now[0] += 299
+    assert one.take('Mink', 'p', [], []) == ([], 3)
+    now[0] += 2
+    assert one.take('Mink', 'p', [], ['m002', 'gone']) == (['m003', 'm004', 'm002'], 0)  # assignments ran out; passed ones come last
+    assert one.take('Heron', 'p', ['m002'], []) == ([], 2)  # still held in the page: its own
+
+
+def test_two_reviewers_a_photograph(queue, tmp_path):
+    two = _Assignments(queue.head(6).assign(label=BLANK), Reviews(tmp_path/'two.sqlite'), 2)
+    for token, media_id, reviewer in (('a', 'm000', 'Heron'), ('b', 'm001', 'Heron'), ('c', 'm001', 'Otter')): two.reviews.add(token, media_id, BLANK, reviewer)
+    assert [two.progress(o)['done'] for o in ('Heron', 'Otter', 'Mink')] == [2, 1, 1]
+    assert two.take('Otter', 'p', [], [], 2) == (['m000', 'm002'], 0)
+    assert two.take('Mink', 'p', [], [], 2) == (['m002', 'm003'], 1)  # m000 needs one more, and Otter has it
+    assert two.take('Heron', 'p', [], [], 2) == (['m003', 'm004'], 1)
+    two.reviews.undo('d', 'Heron')
+    assert two.progress('Heron')['done'] == 1
 
 
 # ── servers that are killed, disks that are full ────────────────────────────────────────────────────────────────────
@@ -107,7 +182,7 @@ def test_a_full_disk_is_said_and_heals(queue, tmp_path):
         full = post(address, 'answer', **body)
         assert full.status_code == 507 and 'Is the disk full' in full.json()['message'] and str(tmp_path) not in full.text
         assert post(address, 'undo', token='token-of-an-undo', reviewer='Heron').status_code == 507
-        assert post(address, 'next', reviewer='Heron', seat='seat-of-one-page', have=[], passed=[]).json()['progress']['done'] == 1
+        assert post(address, 'next', reviewer='Heron', page='name-of-one-page', have=[], passed=[]).json()['progress']['done'] == 1
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert post(address, 'answer', **body).ok
     assert read_reviews(tmp_path/'reviews.sqlite').media_id.tolist() == ['m000', 'm001']
@@ -147,8 +222,8 @@ def watched(page):
 
 
 @contextmanager
-def sitting(browser, address: str, alias: str = 'Heron', **settings):
-    "Somebody at the page, with a browser profile of their own; afterwards nothing went wrong in it and nobody else was asked."
+def reviewing(browser, address: str, alias: str = 'Heron', **settings):
+    "Somebody who reviews, with a browser profile of their own; afterwards nothing went wrong in it and nobody else was asked."
     context = browser.new_context(**{'viewport': {'width': 1280, 'height': 900}, **settings})
     page = watched(context.new_page())
     page.goto(address)
@@ -162,12 +237,12 @@ def sitting(browser, address: str, alias: str = 'Heron', **settings):
 
 def see(page, media_id: str) -> None:
     "Wait until a photograph can be answered."
-    page.locator(f'#desk[data-state=ready][data-media={media_id}]').wait_for()
+    page.locator(f'#review[data-state=ready][data-media={media_id}]').wait_for()
 
 
 def seen(page) -> str:
     "Wait until any photograph can be answered, and say which."
-    return page.locator('#desk[data-state=ready]').get_attribute('data-media')
+    return page.locator('#review[data-state=ready]').get_attribute('data-media')
 
 
 def done(page, text: str) -> None:
@@ -242,7 +317,7 @@ def test_500_by_keyboard_and_the_browser_killed_half_way(playwright, queue, tmp_
 @needs_browser
 def test_two_at_once_undo_and_skip(browser, queue, tmp_path):
     database, few = tmp_path/'reviews.sqlite', queue.head(12)
-    with serve_reviews(few, database, CLASSES) as address, sitting(browser, address) as heron, sitting(browser, address, 'Otter') as otter:
+    with serve_reviews(few, database, CLASSES) as address, reviewing(browser, address) as heron, reviewing(browser, address, 'Otter') as otter:
         see(heron, 'm000')
         see(otter, 'm004')  # the first four wait in the other's page
         heron.keyboard.press('2')
@@ -254,10 +329,10 @@ def test_two_at_once_undo_and_skip(browser, queue, tmp_path):
         heron.keyboard.press('s')
         see(heron, 'm001')
         for page in (heron, otter) * 20:
-            if page.locator('#desk').is_visible():
+            if page.locator('#review').is_visible():
                 seen(page)
                 page.keyboard.press('Enter')
-                page.locator('#desk:not([data-state=saving]):not([data-state=loading])').wait_for(state='attached')
+                page.locator('#review:not([data-state=saving]):not([data-state=loading])').wait_for(state='attached')
         done(heron, '^12 of 12')
         expect(otter.locator('#end-title')).to_have_text('Nothing is left to review')
     rows = read_reviews(database)
@@ -270,9 +345,9 @@ def test_two_at_once_undo_and_skip(browser, queue, tmp_path):
 
 @needs_browser
 def test_the_last_ones_are_with_another(browser, queue, tmp_path):
-    with serve_reviews(queue.head(2), tmp_path/'reviews.sqlite', CLASSES) as address, sitting(browser, address) as heron:
+    with serve_reviews(queue.head(2), tmp_path/'reviews.sqlite', CLASSES) as address, reviewing(browser, address) as heron:
         see(heron, 'm000')
-        with sitting(browser, address, 'Otter') as otter:
+        with reviewing(browser, address, 'Otter') as otter:
             expect(otter.locator('#end-text')).to_contain_text('2 photographs are with other reviewers')
             heron.keyboard.press('1')
             see(heron, 'm001')
@@ -287,7 +362,7 @@ def test_the_last_ones_are_with_another(browser, queue, tmp_path):
 
 @needs_browser
 def test_what_the_page_shows_and_mouse_and_touch(browser, queue, tmp_path):
-    with serve_reviews(queue.head(6), tmp_path/'reviews.sqlite', CLASSES) as address, sitting(browser, address, '<b>Heron</b>') as page:
+    with serve_reviews(queue.head(6), tmp_path/'reviews.sqlite', CLASSES) as address, reviewing(browser, address, '<b>Heron</b>') as page:
         see(page, 'm000')
         assert page.get_by_role('button', name='Volunteers').inner_text().splitlines() == ['Volunteers', 'Mallard', '3 votes, 81 % sure', 'Enter']
         assert '63.2 % sure' in page.get_by_role('button', name='Model').inner_text()
@@ -376,7 +451,7 @@ def test_fits_a_phone_and_the_dark(browser, queue, tmp_path):
              'review-phone': {'viewport': {'width': 375, 'height': 812}, 'has_touch': True, 'is_mobile': True}}
     with serve_reviews(queue.tail(24), tmp_path/'reviews.sqlite', CLASSES) as address:
         for name, settings in views.items():
-            with sitting(browser, address, name, **settings) as page:
+            with reviewing(browser, address, name, **settings) as page:
                 seen(page)
                 page.screenshot(path=SCREENSHOTS/f'{name}.png', full_page=True)
                 wide = page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')

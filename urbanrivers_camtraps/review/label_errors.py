@@ -6,7 +6,7 @@
 __all__ = ['ReviewError', 'opinions_table', 'compatible', 'refuse_test_photographs', 'Weights', 'combine_opinions',
            'label_quality', 'likely_wrong']
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #ddf13552
+# %% ../../nbs/7_review/70_label_errors.ipynb #9061d596
 import importlib, warnings
 from dataclasses import dataclass
 from functools import cache
@@ -21,18 +21,18 @@ from ..foundations.tables import need_columns
 from ..inference.detector_records import DETECTOR_CATEGORIES
 from ..votes.taxonomy import RANKS, taxon_of
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #ada067aa
+# %% ../../nbs/7_review/70_label_errors.ipynb #7628b3ae
 class ReviewError(CamtrapsError):
     "The photographs cannot be reviewed."
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #24118056
+# %% ../../nbs/7_review/70_label_errors.ipynb #fad8b489
 def opinions_table(
-    predictions: pd.DataFrame, # from `out_of_fold`: `media_id, label, prediction, score, scores, split, fold`
+    predictions: Predictions, # from `out_of_fold`: `media_id, label, prediction, score, scores, split, fold`
     speciesnet: pd.DataFrame | None = None, # `media_id, prediction, score`: our names, of any rank
     detections: pd.DataFrame | None = None, # `media_id, category, confidence, left, top, right, bottom`
-    unlabelled: pd.DataFrame | None = None, # photographs without a label: `media_id, prediction, score, scores`
+    unlabelled: Predictions | None = None, # of photographs without a label: `media_id, prediction, score, scores`
     photographs: pd.DataFrame | None = None, # the whole data set: `media_id, split`, and `burst_id` if known
-) -> pd.DataFrame: # one row a photograph, with `speciesnet, speciesnet_score, detected, boxes, agreement`
+) -> Predictions: # one row a photograph, with `speciesnet, speciesnet_score, detected, boxes, agreement`
     """Lay the opinions on each photograph side by side.
 
     `detected` is the best confidence of an animal, `boxes` a list of dicts with edges as fractions of the photograph,
@@ -46,10 +46,9 @@ def opinions_table(
         raise ReviewError(f'lists a photograph twice: {twice}', 'opinions')
     _check_apart(opinions, photographs)
     opinions = _with_detections(_with_speciesnet(opinions, speciesnet), detections)
-    opinions = opinions.assign(agreement=_agreements(opinions)).reset_index(drop=True)
-    return Predictions(opinions, classes)
+    return Predictions(opinions.assign(agreement=_agreements(opinions)).reset_index(drop=True), classes)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #aca11c9d
+# %% ../../nbs/7_review/70_label_errors.ipynb #c3a4b237
 def compatible(
     name: str, # a class name, of any rank
     another: str, # another class name
@@ -60,7 +59,7 @@ def compatible(
     if ranks is None or other_ranks is None: return False
     return all(a == b for a, b in zip(ranks, other_ranks) if a and b)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #68d00420
+# %% ../../nbs/7_review/70_label_errors.ipynb #c4fd3e2c
 def refuse_test_photographs(
     table: pd.DataFrame, # with `media_id, split`
     where: str, # name of the table in the error
@@ -72,7 +71,7 @@ def refuse_test_photographs(
                       'come nearer to the model, so refinement would be judged by itself', where,
                       "Leave the rows with split 'test' out")
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #adbb3720
+# %% ../../nbs/7_review/70_label_errors.ipynb #ccd5bf16
 @dataclass(frozen=True)
 class Weights:
     "How much each opinion counts beside the model's, in log odds."
@@ -83,9 +82,9 @@ class Weights:
     detector: float = .5 # of the detector's log confidence
     confidence: float = .1 # of the log odds of the volunteers' confidence
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #b73d0121
+# %% ../../nbs/7_review/70_label_errors.ipynb #4ac375fe
 def combine_opinions(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
     weights: Weights = Weights(), # how much each opinion counts
 ) -> np.ndarray: # photographs × classes, rows sum to 1
     """Return the probability of each class after all opinions on a photograph.
@@ -97,9 +96,9 @@ def combine_opinions(
     shares = np.exp(evidence - evidence.max(1, keepdims=True))
     return shares/shares.sum(1, keepdims=True)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #9c88256e
+# %% ../../nbs/7_review/70_label_errors.ipynb #54d8c6f1
 def label_quality(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
 ) -> np.ndarray: # one a photograph, 0 to 1; missing if there is no label that the model knows
     """Return how far each label can be believed.
 
@@ -110,9 +109,9 @@ def label_quality(
     else: quality[rows] = _cleanlab('rank').get_label_quality_scores(labels, shares[rows], method='self_confidence')
     return quality
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #5541cc1a
+# %% ../../nbs/7_review/70_label_errors.ipynb #eed72584
 def likely_wrong(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
 ) -> np.ndarray: # of bool, one a photograph
     "Mark the labels that cleanlab counts as wrong (`prune_by_noise_rate`), among the classes that are used as labels."
     wrong, (rows, labels) = np.zeros(len(opinions), bool), _label_codes(opinions)
@@ -124,7 +123,7 @@ def likely_wrong(
         wrong[rows] = _cleanlab('filter').find_label_issues(labels, shares, filter_by='prune_by_noise_rate', n_jobs=1)
     return wrong
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #7cf5964b
+# %% ../../nbs/7_review/70_label_errors.ipynb #d799eaa8
 def _labelled_opinions(predictions: pd.DataFrame) -> pd.DataFrame:
     "Return the predictions; raise `ReviewError` if some are not out of fold, or are of the test set."
     columns = ('media_id', 'label', 'prediction', 'score', 'scores', 'split', 'fold')
@@ -133,7 +132,7 @@ def _labelled_opinions(predictions: pd.DataFrame) -> pd.DataFrame:
     raise ReviewError(f'not out of fold: {rows.fold.isna().sum()} photographs, whose labels the model may just repeat',
                       'predictions', 'Use `out_of_fold`')
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #280eff23
+# %% ../../nbs/7_review/70_label_errors.ipynb #29294912
 def _check_apart(table: pd.DataFrame, photographs: pd.DataFrame | None) -> None:
     "Raise `ReviewError` if a photograph, or another one of its burst, is in the test set of `photographs`."
     if photographs is None: return
@@ -144,7 +143,7 @@ def _check_apart(table: pd.DataFrame, photographs: pd.DataFrame | None) -> None:
     raise ReviewError(f'{inside.sum()} photographs are in the held-out test set or in a burst of it, so refinement '
                       'would be judged by itself', 'opinions', 'Leave them out')
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #d2831638
+# %% ../../nbs/7_review/70_label_errors.ipynb #bece1088
 def _with_unlabelled(opinions: pd.DataFrame, unlabelled: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     "Append the photographs without a label; raise `ReviewError` if they were predicted with other classes."
     rows = need_columns(unlabelled, ('media_id', 'prediction', 'score', 'scores'), 'unlabelled')
@@ -153,7 +152,7 @@ def _with_unlabelled(opinions: pd.DataFrame, unlabelled: pd.DataFrame, classes: 
     if 'split' in rows: refuse_test_photographs(rows, 'unlabelled')
     return pd.concat([opinions, rows.assign(label=None, split='none', fold=pd.NA)], ignore_index=True)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #578e3274
+# %% ../../nbs/7_review/70_label_errors.ipynb #386e0734
 def _with_speciesnet(opinions: pd.DataFrame, speciesnet: pd.DataFrame | None) -> pd.DataFrame:
     "Add SpeciesNet's name and score."
     if speciesnet is None: speciesnet = pd.DataFrame({'media_id': [], 'prediction': [], 'score': []})
@@ -162,7 +161,7 @@ def _with_speciesnet(opinions: pd.DataFrame, speciesnet: pd.DataFrame | None) ->
     return opinions.assign(speciesnet=opinions.media_id.map(named.prediction).astype(object),
                            speciesnet_score=opinions.media_id.map(named.score).astype(float))
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #68049328
+# %% ../../nbs/7_review/70_label_errors.ipynb #0a93d46a
 _BOX_COLUMNS = ('category', 'confidence', 'left', 'top', 'right', 'bottom')
 
 
@@ -178,14 +177,14 @@ def _with_detections(opinions: pd.DataFrame, detections: pd.DataFrame | None) ->
     return opinions.assign(detected=opinions.media_id.map(detected).astype(float),
                            boxes=opinions.media_id.map(boxes).astype(object))
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #7a51c1c9
+# %% ../../nbs/7_review/70_label_errors.ipynb #e3568165
 @cache
 def _ranks(name: str) -> tuple[str | None, ...] | None:
     "Return a name at each rank; None if it is not an animal, or its ranks are not known."
     taxon = None if name in NOT_ANIMALS else taxon_of(name)
     return taxon and tuple(taxon.at(o) for o in RANKS)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #b72274d6
+# %% ../../nbs/7_review/70_label_errors.ipynb #0eb44efe
 def _agreement(label: str | None, model: str, speciesnet: str | None) -> str:
     "Describe in words who disagrees with whom."
     def agree(*names: str | None) -> bool: return None not in names and compatible(*names)
@@ -197,7 +196,7 @@ def _agreement(label: str | None, model: str, speciesnet: str | None) -> str:
     if speciesnet_agrees: return 'model against volunteers'
     return 'model and SpeciesNet against volunteers' if agree(model, speciesnet) else 'all differ'
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #65d61a21
+# %% ../../nbs/7_review/70_label_errors.ipynb #c34906bb
 def _agreements(opinions: pd.DataFrame) -> list[str]:
     "Compare the opinions of each photograph; each combination once."
     columns = [opinions[o].astype(object) for o in ('label', 'prediction', 'speciesnet')]
@@ -205,7 +204,7 @@ def _agreements(opinions: pd.DataFrame) -> list[str]:
     words = {o: _agreement(*o) for o in set(rows)}
     return [words[o] for o in rows]
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #2c5f30a9
+# %% ../../nbs/7_review/70_label_errors.ipynb #62760995
 def _evidence(opinions: pd.DataFrame, scores: np.ndarray, classes: list[str], weights: Weights) -> np.ndarray:
     "Add up the log opinions on each photograph: photographs × classes."
     logs, burst = np.log(scores.astype(float).clip(1e-6)), _burst_codes(opinions)
@@ -219,7 +218,7 @@ def _evidence(opinions: pd.DataFrame, scores: np.ndarray, classes: list[str], we
                  + weights.detector*_detector_opinion(opinions, classes))
     return evidence + weights.confidence*_confidence_shift(opinions)[:, None]*given
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #91e7bbfc
+# %% ../../nbs/7_review/70_label_errors.ipynb #1ae4643e
 def _burst_codes(opinions: pd.DataFrame) -> np.ndarray:
     "Number the bursts; a photograph whose burst is not known, or that has no label, is on its own."
     burst = opinions.burst_id if 'burst_id' in opinions else pd.Series(None, opinions.index, dtype=object)
@@ -228,14 +227,14 @@ def _burst_codes(opinions: pd.DataFrame) -> np.ndarray:
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
     return codes
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #a7587817
+# %% ../../nbs/7_review/70_label_errors.ipynb #27c6f8d7
 def _sums_of_others(values: np.ndarray, burst: np.ndarray) -> np.ndarray:
     "Sum the rows of the other photographs in each one's burst."
     sums = np.zeros((burst.max(initial=-1) + 1, values.shape[1]))
     np.add.at(sums, burst, values)
     return sums[burst] - values
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #da4397b3
+# %% ../../nbs/7_review/70_label_errors.ipynb #45d91674
 def _speciesnet_opinion(opinions: pd.DataFrame, classes: list[str]) -> np.ndarray:
     "Return SpeciesNet's log opinion: its score for the classes that its name may mean, the rest for all."
     codes, names = pd.factorize(opinions.speciesnet)
@@ -245,7 +244,7 @@ def _speciesnet_opinion(opinions: pd.DataFrame, classes: list[str]) -> np.ndarra
     opinion = np.log(meant[codes]*score + (1 - score)/len(classes))
     return np.where(codes[:, None] >= 0, opinion, 0.)
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #0d490b0b
+# %% ../../nbs/7_review/70_label_errors.ipynb #55b2a704
 def _detector_opinion(opinions: pd.DataFrame, classes: list[str]) -> np.ndarray:
     "Return the detector's log opinion: the best confidence of each category, and for `blank` 1 − the best of all."
     categories = [o if o in NOT_ANIMALS else 'animal' for o in classes]
@@ -258,7 +257,7 @@ def _detector_opinion(opinions: pd.DataFrame, classes: list[str]) -> np.ndarray:
         opinion[row] = np.log(np.clip([best[o] for o in categories], .05, .95))
     return opinion
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #1dbae829
+# %% ../../nbs/7_review/70_label_errors.ipynb #4e5720b0
 def _confidence_shift(opinions: pd.DataFrame) -> np.ndarray:
     "Return the log odds of each label's confidence minus their mean; 0 if the confidence is not known."
     if 'confidence' not in opinions: return np.zeros(len(opinions))
@@ -266,14 +265,14 @@ def _confidence_shift(opinions: pd.DataFrame) -> np.ndarray:
     odds = np.log(sure/(1 - sure))
     return (odds - odds.mean()).fillna(0.).to_numpy()
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #fa173d6e
+# %% ../../nbs/7_review/70_label_errors.ipynb #a6447b75
 def _cleanlab(name: str) -> ModuleType:
     "Import a module of cleanlab; raise `ReviewError` if it is not installed."
     try: return importlib.import_module(f'cleanlab.{name}')
     except ModuleNotFoundError as error:
         raise ReviewError('is not installed', 'cleanlab', "Run `pip install 'urbanrivers_camtraps[votes]'`") from error
 
-# %% ../../nbs/7_review/70_label_errors.ipynb #d152dbeb
+# %% ../../nbs/7_review/70_label_errors.ipynb #e08ac42d
 def _label_codes(opinions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     "Return the rows whose label the model knows, and their labels as numbers."
     code = pd.Index(opinions.classes).get_indexer(opinions.label)

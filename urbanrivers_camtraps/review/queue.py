@@ -6,7 +6,7 @@
 __all__ = ['Order', 'HIDE_FROM', 'review_queue', 'informativeness', 'agreement_table', 'review_metrics', 'review_section',
            'write_review_report']
 
-# %% ../../nbs/7_review/71_queue.ipynb #ee41b781
+# %% ../../nbs/7_review/71_queue.ipynb #376975a5
 import base64, io
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,20 +19,20 @@ import pandas as pd
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, atomic_path
 from ..foundations.names import common_name
 from ..foundations.pages import Section, html_page, table_html
-from ..foundations.predictions import score_matrix, top
+from ..foundations.predictions import Predictions, score_matrix, top
 from ..images.photograph import open_photograph
 from .label_errors import (
     ReviewError, compatible, label_quality, likely_wrong, refuse_test_photographs)
 
-# %% ../../nbs/7_review/71_queue.ipynb #35db1a15
+# %% ../../nbs/7_review/71_queue.ipynb #a53bc618
 Order = Literal['label_error', 'informative', 'both']
 
 
 def review_queue(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
     order: Order = 'both', # `label_error`, `informative`, or the two in turn
     limit: int | None = None, # rows wanted; all by default
-) -> pd.DataFrame: # rows of `opinions` in order, with `order`, `order_score` (0 to 1) and `reason` (a sentence)
+) -> Predictions: # rows of `opinions` in order, with `order`, `order_score` (0 to 1) and `reason` (a sentence)
     """Order the photographs to look at again, each once, and say why.
 
     With `both` the two orders take turns. Equal scores are ordered by `media_id`, so the queue does not depend on the
@@ -42,12 +42,11 @@ def review_queue(
     orders = _orders(refuse_test_photographs(opinions, 'opinions'))
     rows = _in_turn(orders) if order == 'both' else orders[order]
     rows = rows.head(len(rows) if limit is None else limit)
-    rows = rows.assign(reason=pd.Series(_reasons(rows, opinions), rows.index, dtype=object)).reset_index(drop=True)
-    return rows
+    return rows.assign(reason=pd.Series(_reasons(rows, opinions), rows.index, dtype=object)).reset_index(drop=True)
 
-# %% ../../nbs/7_review/71_queue.ipynb #b2fff5c0
+# %% ../../nbs/7_review/71_queue.ipynb #93aa04a7
 def informativeness(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
 ) -> np.ndarray: # one a photograph, 0 to 1
     """Return how much a model would learn from each photograph: uncertain · (1 + rare + new) / 3.
 
@@ -58,9 +57,9 @@ def informativeness(
     second, best = np.partition(scores, -2, axis=1)[:, -2:].T
     return (1 - best + second)*(1 + _rarity(opinions, scores, classes) + _newness(opinions))/3
 
-# %% ../../nbs/7_review/71_queue.ipynb #157d908c
+# %% ../../nbs/7_review/71_queue.ipynb #572bf8fc
 def agreement_table(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
 ) -> pd.DataFrame: # volunteers, model and SpeciesNet against each other, as 'agreeing of compared'
     "Count how often each two agree, of the photographs that both name; a higher rank that includes the name agrees."
     columns = {'volunteers': 'label', 'model': 'prediction', 'SpeciesNet': 'speciesnet'}
@@ -68,17 +67,17 @@ def agreement_table(
     table = {who: [_agreeing(opinions, column, o) for o in columns.values()] for who, column in columns.items()}
     return pd.DataFrame({'': list(columns), **table})
 
-# %% ../../nbs/7_review/71_queue.ipynb #c54d5878
+# %% ../../nbs/7_review/71_queue.ipynb #53147d24
 def review_metrics(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
 ) -> dict[str, int]: # `photographs, all_agree, likely_wrong`
     "Count the photographs, those that all agree on, and the labels that are likely wrong."
     return {'photographs': len(opinions), 'all_agree': int((opinions.agreement == 'all agree').sum()),
             'likely_wrong': int(likely_wrong(opinions).sum())}
 
-# %% ../../nbs/7_review/71_queue.ipynb #0059f168
+# %% ../../nbs/7_review/71_queue.ipynb #b72bf883
 def review_section(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
     limit: int = 12, # photographs shown
 ) -> Section:
     "Return the report's section about who disagrees with whom, and what to look at again."
@@ -89,9 +88,9 @@ def review_section(
     body = table_html(agreement_table(opinions)) + '<h3>Who disagrees with whom</h3>' + table_html(agreement)
     return 'What to look at again', text, body + '<h3>The first of the queue</h3>' + _queue_html(opinions, limit)
 
-# %% ../../nbs/7_review/71_queue.ipynb #c8ec6af5
+# %% ../../nbs/7_review/71_queue.ipynb #db2ff842
 def write_review_report(
-    opinions: pd.DataFrame, # from `opinions_table`
+    opinions: Predictions, # from `opinions_table`
     path: str | Path, # an `.html` file
     limit: int = 12, # photographs shown
 ) -> Path:
@@ -102,20 +101,20 @@ def write_review_report(
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
     return Path(path)
 
-# %% ../../nbs/7_review/71_queue.ipynb #7a0bb6f8
+# %% ../../nbs/7_review/71_queue.ipynb #5819b091
 def _rarity(opinions: pd.DataFrame, scores: np.ndarray, classes: list[str]) -> np.ndarray:
     "Return how rare each photograph's class is, as the scores have it; 1 for the rarest."
     counts = opinions.label.value_counts().reindex(classes).fillna(0).clip(lower=1).to_numpy(float)
     return scores @ np.sqrt(counts.min()/counts)
 
-# %% ../../nbs/7_review/71_queue.ipynb #a96ecaab
+# %% ../../nbs/7_review/71_queue.ipynb #50883975
 def _newness(opinions: pd.DataFrame) -> np.ndarray:
     "Return how new each photograph's place is: 1 if nothing is labelled there yet; 0 if the place is not known."
     if 'deployment_id' not in opinions: return np.zeros(len(opinions))
     labelled = opinions.label.notna().groupby(opinions.deployment_id).transform('sum')
     return (1/np.sqrt(1 + labelled)).fillna(0.).to_numpy(float)
 
-# %% ../../nbs/7_review/71_queue.ipynb #02637805
+# %% ../../nbs/7_review/71_queue.ipynb #c7881c08
 def _ordered(opinions: pd.DataFrame, score: np.ndarray, one_per_burst: bool) -> pd.DataFrame:
     "Order the rows that have a score, the highest first; perhaps one of each burst before the second of any."
     rows = opinions.assign(order_score=score)[~np.isnan(score)]
@@ -124,7 +123,7 @@ def _ordered(opinions: pd.DataFrame, score: np.ndarray, one_per_burst: bool) -> 
     turn = rows.groupby(rows.burst_id.fillna(rows.media_id)).cumcount()
     return rows.iloc[np.argsort(turn.to_numpy(), kind='stable')]
 
-# %% ../../nbs/7_review/71_queue.ipynb #d4c3064f
+# %% ../../nbs/7_review/71_queue.ipynb #51121c05
 def _orders(opinions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     "Return both orders."
     candidates = opinions.label.isna() if opinions.label.isna().any() else opinions.label.notna()
@@ -133,18 +132,18 @@ def _orders(opinions: pd.DataFrame) -> dict[str, pd.DataFrame]:
               'informative': _ordered(opinions, informative, True)}
     return {name: rows.assign(order=name) for name, rows in orders.items()}
 
-# %% ../../nbs/7_review/71_queue.ipynb #640fda39
+# %% ../../nbs/7_review/71_queue.ipynb #c9cb56cd
 def _in_turn(orders: dict[str, pd.DataFrame]) -> pd.DataFrame:
     "Take one photograph of each order in turn, each photograph once."
     turns = pd.concat([o.assign(turn=range(len(o))) for o in orders.values()]).sort_values('turn', kind='stable')
     return turns.drop_duplicates('media_id').drop(columns='turn')
 
-# %% ../../nbs/7_review/71_queue.ipynb #fe7befc3
+# %% ../../nbs/7_review/71_queue.ipynb #39c885d8
 def _has(row: tuple, name: str) -> bool:
     "Return whether a row has the column, and a value in it."
     return pd.notna(getattr(row, name, None))
 
-# %% ../../nbs/7_review/71_queue.ipynb #0f6a664b
+# %% ../../nbs/7_review/71_queue.ipynb #a0504f32
 def _sibling_reason(row: tuple, labels: dict[str, int]) -> str | None:
     "Describe how the burst's other photographs are labelled; None if there are none."
     count = sum(labels.values())
@@ -155,7 +154,7 @@ def _sibling_reason(row: tuple, labels: dict[str, int]) -> str | None:
     share = 'both' if times == count == 2 else 'all' if times == count else f'{times} of the {count}'
     return f'{share} other photographs of its burst are {labelled}'
 
-# %% ../../nbs/7_review/71_queue.ipynb #bcb70bea
+# %% ../../nbs/7_review/71_queue.ipynb #5927c129
 def _volunteers_and_model(row: tuple) -> str:
     "Describe the label and the model's prediction."
     votes = f" ({row.votes:g} vote{'s'*(row.votes != 1)})" if _has(row, 'votes') else ''
@@ -163,7 +162,7 @@ def _volunteers_and_model(row: tuple) -> str:
     if row.label == row.prediction: return f'Volunteers{votes} and the model ({row.score:.2f}) say {label}'
     return f'Volunteers say {label}{votes}, the model {model} ({row.score:.2f})'
 
-# %% ../../nbs/7_review/71_queue.ipynb #48907232
+# %% ../../nbs/7_review/71_queue.ipynb #644f31c9
 def _error_reason(row: tuple, labels: dict[str, int]) -> str:
     "Return the sentence that says why a label may be wrong."
     parts = [_volunteers_and_model(row), _sibling_reason(row, labels)]
@@ -176,7 +175,7 @@ def _error_reason(row: tuple, labels: dict[str, int]) -> str:
     if _has(row, 'confidence') and row.confidence < .9: parts.append(f"the label's confidence is {row.confidence:.2f}")
     return '; '.join(o for o in parts if o) + '.'
 
-# %% ../../nbs/7_review/71_queue.ipynb #797209fa
+# %% ../../nbs/7_review/71_queue.ipynb #92a57620
 def _informative_reason(row: tuple, classes: list[str], counts: pd.Series, places: pd.Series) -> str:
     "Return the sentence that says why a model would learn from a photograph."
     (first, sure), *second = top(row.scores, classes, 2)
@@ -191,7 +190,7 @@ def _informative_reason(row: tuple, classes: list[str], counts: pd.Series, place
         parts.append(f'its deployment has only {here:g}' + ' labelled photographs'*(len(parts) == 1))
     return '; '.join(parts) + '.'
 
-# %% ../../nbs/7_review/71_queue.ipynb #43592639
+# %% ../../nbs/7_review/71_queue.ipynb #3124f575
 def _burst_label_counts(
     rows: pd.DataFrame, # of the queue
     opinions: pd.DataFrame, # all of them
@@ -201,7 +200,7 @@ def _burst_label_counts(
     bursts = opinions.label[opinions.burst_id.isin(rows.burst_id)].groupby(opinions.burst_id)
     return {burst: labels.value_counts().to_dict() for burst, labels in bursts}
 
-# %% ../../nbs/7_review/71_queue.ipynb #7bc2351b
+# %% ../../nbs/7_review/71_queue.ipynb #f3cb7308
 def _reasons(rows: pd.DataFrame, opinions: pd.DataFrame) -> Iterator[str]:
     "Yield the reason for each row of the queue."
     bursts, counts = _burst_label_counts(rows, opinions), opinions.label.value_counts()
@@ -214,14 +213,14 @@ def _reasons(rows: pd.DataFrame, opinions: pd.DataFrame) -> Iterator[str]:
             if row.label in labels: labels[row.label] -= 1  # its own
             yield _error_reason(row, labels)
 
-# %% ../../nbs/7_review/71_queue.ipynb #e55ebf4d
+# %% ../../nbs/7_review/71_queue.ipynb #8ca25896
 def _agreeing(opinions: pd.DataFrame, column: str, other: str) -> str:
     "Count the photographs on which two agree: 'agreeing of compared', and nothing for one with itself."
     if column == other: return ''
     pairs = opinions[[column, other]].dropna().value_counts()
     return f'{sum(count for pair, count in pairs.items() if compatible(*pair)):,} of {pairs.sum():,}'
 
-# %% ../../nbs/7_review/71_queue.ipynb #a9f5a060
+# %% ../../nbs/7_review/71_queue.ipynb #1f898919
 #: Confidence from which a box of a person hides a photograph; five times as much of the model's score does.
 HIDE_FROM = .05
 
@@ -237,7 +236,7 @@ def _with_people(opinions: pd.DataFrame) -> pd.Series:
     if 'burst_id' not in opinions: return people
     return people.groupby(opinions.burst_id.fillna(opinions.media_id)).transform('any')
 
-# %% ../../nbs/7_review/71_queue.ipynb #f34cd38c
+# %% ../../nbs/7_review/71_queue.ipynb #cbb18014
 def _thumbnail(path: object) -> str | None:
     "Return a small JPEG in base64; None if there is no file."
     if not isinstance(path, (str, Path)) or not Path(path).is_file(): return None
@@ -245,7 +244,7 @@ def _thumbnail(path: object) -> str | None:
     photograph.save(buffer, 'JPEG', quality=75)
     return base64.b64encode(buffer.getvalue()).decode()
 
-# %% ../../nbs/7_review/71_queue.ipynb #144ef50f
+# %% ../../nbs/7_review/71_queue.ipynb #771e0045
 _PAGE_ROWS = """<div class="scroll"><table>
 <thead><tr><th>Photograph</th><th style="text-align:left">Why</th><th>Score</th></tr></thead><tbody>
 {% for o in rows %}<tr><td>{% if o.picture %}
@@ -255,7 +254,7 @@ _PAGE_ROWS = """<div class="scroll"><table>
 <td>{{ o.score }}</td></tr>
 {% endfor %}</tbody></table></div>"""
 
-# %% ../../nbs/7_review/71_queue.ipynb #d0049b66
+# %% ../../nbs/7_review/71_queue.ipynb #e6b08672
 def _queue_html(opinions: pd.DataFrame, limit: int) -> str:
     "Return the first of the queue as an HTML table with small pictures."
     hidden = set(opinions.media_id[_with_people(opinions)])

@@ -17,13 +17,13 @@ from .options import (
 from ...foundations.core import CamtrapsError, atomic_path, setting
 
 # %% auto #0
-__all__ = ['api', 'documents', 'cleaning', 'review_server', 'tables', 'fetch', 'clean_votes']
+__all__ = ['api', 'documents', 'cleaning', 'review_store', 'tables', 'fetch', 'clean_votes']
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #4c6a78ba
 api = LazyModule('urbanrivers_camtraps.votes.api')
 documents = LazyModule('urbanrivers_camtraps.votes.documents')
 cleaning = LazyModule('urbanrivers_camtraps.votes.cleaning')
-review_server = LazyModule('urbanrivers_camtraps.review.server')
+review_store = LazyModule('urbanrivers_camtraps.review.reviews')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #7ce42c82
@@ -123,6 +123,6 @@ def _votes_and_reviews(data: Path, june_2025: bool) -> tuple[pd.DataFrame, pd.Da
     votes = tables.read_table(data/'votes.parquet') if (data/'votes.parquet').exists() else None
     reviewed = data/'reviews.sqlite'
     if june_2025 or not reviewed.exists(): return observations, votes
-    reviews = review_server.read_reviews(reviewed)
+    reviews = review_store.read_reviews(reviewed)
     typer.echo(f'{reviews.media_id.nunique():,} photographs take their label from their reviews, not from their votes: {reviewed}')
-    return review_server.add_reviews(observations, reviews, votes)
+    return review_store.add_reviews(observations, reviews, votes)

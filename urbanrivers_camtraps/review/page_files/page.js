@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id)
 const PREFIX = `camtraps ${location.pathname} `, AHEAD = 4, WAIT = 4000
 const BOXES = ['left', 'top', 'right', 'bottom']
-let items = [], passed, reviewer, desk, looking = null, boxes = true, refilling = null
+let items = [], passed, reviewer, settings, looking = null, boxes = true, refilling = null
 const answered = new Set(), preloaded = new Map(), keys = new Map()
 
 function make(tag, text, attributes = {}) {
@@ -18,8 +18,8 @@ function withKey(button, key) {
   return button
 }
 
-const state = value => value ? $('desk').dataset.state = value : $('desk').dataset.state
-const say = text => { $('said').textContent = text }
+const state = value => value ? $('review').dataset.state = value : $('review').dataset.state
+const say = text => { $('status').textContent = text }
 
 function trouble(text) {
   $('trouble').hidden = !text
@@ -39,8 +39,8 @@ function forget(name) {
   try { localStorage.removeItem(PREFIX + name) } catch { /* it was never kept */ }
 }
 
-const seat = kept('seat') ?? crypto.randomUUID()
-keep('seat', seat)
+const page = kept('page') ?? crypto.randomUUID()
+keep('page', page)
 
 // ── talking to the server ───────────────────────────────────────────────────────────────────────────────────────────
 // What the server cannot store or does not hear is sent again, with the same token, until it says ok: never lost, never twice.
@@ -78,7 +78,7 @@ function count(progress) {
 async function refill() {
   while (refilling) await refilling
   const asker = reviewer
-  refilling = post('next', { reviewer, seat, have: items.map(o => o.media_id), passed })
+  refilling = post('next', { reviewer, page, have: items.map(o => o.media_id), passed })
   let said
   try { said = await refilling } finally { refilling = null }
   if (asker !== reviewer) return refill()
@@ -119,7 +119,7 @@ async function onward() {
 // Say that there is nothing to do; whether to ask again, because others hold the rest.
 function ended({ waiting, progress }) {
   state(waiting ? 'waiting' : 'done')
-  $('desk').hidden = true
+  $('review').hidden = true
   $('end').hidden = false
   $('end-title').textContent = waiting ? 'Others are looking at the last ones' : 'Nothing is left to review'
   $('end-text').textContent = waiting
@@ -130,9 +130,9 @@ function ended({ waiting, progress }) {
 
 function show() {
   const item = items[0]
-  $('desk').hidden = false
+  $('review').hidden = false
   $('end').hidden = true
-  $('desk').dataset.media = item.media_id
+  $('review').dataset.media = item.media_id
   $('other').hidden = true
   $('reason').textContent = item.reason
   $('opinions').replaceChildren(...item.opinions.map(opinion))
@@ -280,7 +280,7 @@ async function takeOther() {
 
 // ── keys, buttons, alias ────────────────────────────────────────────────────────────────────────────────────────────
 function act(label) {
-  if (state() === 'ready') label === null ? openOther() : answer(label, desk.classes.find(o => o.label === label)?.name)
+  if (state() === 'ready') label === null ? openOther() : answer(label, settings.classes.find(o => o.label === label)?.name)
 }
 
 function onKey(event) {
@@ -302,12 +302,12 @@ function opinionOf(place) {
 }
 
 function bindKeys() {
-  for (const { label, key } of desk.classes) if (key) keys.set(key, () => act(label))
+  for (const { label, key } of settings.classes) if (key) keys.set(key, () => act(label))
   const commands = { Enter: () => opinionOf(0), m: () => opinionOf(1), z: () => opinionOf(2), u: undo, s: skip, b: toggleBoxes,
                      ArrowLeft: () => state() === 'ready' && step(-1), ArrowRight: () => state() === 'ready' && step(1), '?': () => $('keys').showModal() }
   for (const [key, act] of Object.entries(commands)) keys.set(key, act)
   const words = [['Enter', 'the volunteers are right'], ['m', 'the model is right'], ['z', 'SpeciesNet is right'],
-                 ...desk.classes.filter(o => o.key).map(o => [o.key, o.name]), ['u', 'undo'], ['s', 'skip: it comes again at the end'],
+                 ...settings.classes.filter(o => o.key).map(o => [o.key, o.name]), ['u', 'undo'], ['s', 'skip: it comes again at the end'],
                  ['b', 'boxes on or off'], ['← →', 'look along the burst']]
   $('key-list').append(...words.flatMap(([key, text]) => [withKey(make('dt'), key), make('dd', text)]))
 }
@@ -345,12 +345,12 @@ async function changeAlias() {
 }
 
 async function begin() {
-  desk = await (await fetch('desk')).json()
+  settings = await (await fetch('settings')).json()
   reviewer = kept('reviewer')
   passed = kept('passed') ?? []
   bindKeys()
-  $('classes').append(...desk.classes.map(classButton))
-  $('names').append(...desk.names.map(o => make('option', undefined, { value: o })))
+  $('classes').append(...settings.classes.map(classButton))
+  $('names').append(...settings.names.map(o => make('option', undefined, { value: o })))
   for (const [id, act] of Object.entries({ undo, 'undo-last': undo, skip, toggle: toggleBoxes, who: changeAlias, help: () => $('keys').showModal(),
                                            leave: () => { $('other').hidden = true } })) $(id).addEventListener('click', act)
   $('typed').addEventListener('input', () => hear().catch(error => trouble(error.message)))
