@@ -29,7 +29,7 @@ class Limits:
     bytes_in_all: int = 2_000_000_000 # of all of them, unpacked
     ratio: int = 200 # unpacked size over packed size
 
-# %% ../../nbs/9_apps/90_uploads.ipynb #c271dc30
+# %% ../../nbs/9_apps/90_uploads.ipynb #17ea7ff1
 class UploadError(CamtrapsError):
     "A file, or a whole upload, is refused."
 
@@ -133,7 +133,7 @@ class _Spent:
 _BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError,
            OverflowError)
 
-# %% ../../nbs/9_apps/90_uploads.ipynb #d2f58989
+# %% ../../nbs/9_apps/90_uploads.ipynb #50a3f700
 class _Piecewise(io.BufferedReader):
     "A file that refuses to be read in pieces larger than `largest`."
     largest = None # bytes; None for no limit
