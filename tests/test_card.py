@@ -11,7 +11,7 @@ from urbanrivers_camtraps.apps.main import run
 
 #: Where each photograph lies, and what the camera's clock said: two visits at Prologis, one at Goose Island, whose clock was an hour ahead, and one too early.
 TAKEN = {'Prologis/DCIM/100MEDIA/IMG_0001.JPG': '2025:06:02 05:30:00', 'Prologis/DCIM/100MEDIA/IMG_0002.JPG': '2025:06:02 05:30:01',
-         'Prologis/DCIM/100MEDIA/IMG_0003.JPG': '2025:06:02 05:45:00', 'Prologis/DCIM/100MEDIA/IMG_0004.JPG': '2025:06:02 06:15:00',
+         'Prologis/DCIM/100MEDIA/IMG_0003.JPG': '2025:06:02 05:45:00', 'Prologis/DCIM/100MEDIA/IMG_0004.JPG': '2025:06:02 06:15:01',
          'goose-06/IMG_0001.JPG': '2025:06:03 13:00:00', 'goose-06/IMG_0002.JPG': '2025:05:01 12:00:00'}
 
 DEPLOYMENTS = """deployment_id,location,latitude,longitude,start,end,folder,clock_ahead
@@ -47,7 +47,7 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
     assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED
     rates = pd.read_csv(tmp_path/'rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
-    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}  # 05:30 to 05:45 is one visit, half an hour later begins another
+    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}  # 05:30 to 05:45 is one visit, more than half an hour later begins another
     assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10, 'Wolf Point': 5}
     skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
     assert {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values} == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
@@ -83,7 +83,7 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
 
 @pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Choose one of them'), (('--events', 'season.parquet'), 'Add --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
-                                               (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is no season'),
+                                               (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is not a season'),
                                                (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--event-gap', '30'), 'has no unit'),
                                                (('--season', 'season.parquet', '--deployments', 'wrong.csv'), 'ends before it starts')])
 def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):

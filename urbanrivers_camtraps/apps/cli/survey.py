@@ -194,7 +194,7 @@ def package(
 ) -> int | None:
     "Write labels or predictions, and events, as a Camtrap DP 1.0.2 data package, and validate it."
     seen = _seen(season, deployments, event_gap, time_zone, data)
-    places = deployment_tables.with_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
+    places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model, 'description': ' '.join(seen.notes)}
     camtrap_dp.write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
