@@ -25,13 +25,14 @@ def numbers() -> dict[str, tuple[int, int]]:
 
 
 NUMBERS = numbers()
-TREES = {o: ast.parse((ROOT/PACKAGE/o.replace('.', '/')).with_suffix('.py').read_text(encoding='utf-8')) for o in NUMBERS}
+PATHS = {o: ROOT/PACKAGE/f"{o.replace('.', '/')}.py" for o in NUMBERS}
+TREES = {o: ast.parse(path.read_text(encoding='utf-8')) for o, path in PATHS.items()}
 
 
 def imports(module: str) -> Iterator[tuple[str, str, bool]]:
-    "Yield what a module imports: the module with its full name, the name taken from it, and whether inside a function."
-    inside = {id(node) for function in ast.walk(TREES[module]) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-              for node in ast.walk(function)}
+    "Yield what a module imports: the other module's full name, the name taken from it, and whether in a function."
+    functions = [o for o in ast.walk(TREES[module]) if isinstance(o, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import): yield from ((o.name, '', id(node) in inside) for o in node.names)
         if not isinstance(node, ast.ImportFrom): continue
