@@ -1,4 +1,4 @@
-"""From votes to photographs at the real site's size: killed at random moments, and with faulty answers."""
+"""From votes to photographs at the real server's size: killed at random moments, and with faulty answers."""
 import filecmp, random, subprocess, sys, time
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def june():
     return make_sandbox('june-2025', width=160, height=120)
 
 
-def start(site: str, data: Path) -> subprocess.Popen:
-    "Start the three verbs that bring the data, one after the other; a shell gives the exit status of the last."
-    fetch = f'{CAMTRAPS} fetch --server {site} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
+def start(server: str, data: Path) -> subprocess.Popen:
+    "Start the three commands that bring the data, one after the other; a shell gives the exit status of the last."
+    fetch = f'{CAMTRAPS} fetch --server {server} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
     clean = f'{CAMTRAPS} clean --method agreement --data {data}'  # fewer photographs than the default keeps
     return subprocess.Popen(['sh', '-c', f'{fetch} && {clean} && exec {CAMTRAPS} images --data {data}'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -35,9 +35,9 @@ def progress(data: Path) -> int:
     except FileNotFoundError: return progress(data)  # a folder went while it was read
 
 
-def killed(site: str, data: Path, more: int, after: float) -> int:
+def killed(server: str, data: Path, more: int, after: float) -> int:
     "Start a run, kill it `after` seconds from when `more` files have come or gone, and say how many photographs it left."
-    process, before, deadline = start(site, data), progress(data), time.monotonic() + 120
+    process, before, deadline = start(server, data), progress(data), time.monotonic() + 120
     while abs(progress(data) - before) < more and process.poll() is None and time.monotonic() < deadline: time.sleep(.01)
     try: process.wait(after)
     except subprocess.TimeoutExpired: subprocess.run(['kill', '-KILL', '--', f'-{process.pid}'], check=True)
@@ -52,21 +52,21 @@ def images_of(data: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope='module')
 def undisturbed(june, tmp_path_factory):
-    "The address of the site and the folder of a run that nothing disturbed."
+    "The address of the server and the folder of a run that nothing disturbed."
     data = tmp_path_factory.mktemp('undisturbed')
-    with serve_sandbox(june, Faults(row_delay=.1, photograph_delay=.02)) as site:
-        assert start(site, data).wait(600) == 0
-        yield site, data
+    with serve_sandbox(june, Faults(row_delay=.1, photograph_delay=.02)) as server:
+        assert start(server, data).wait(600) == 0
+        yield server, data
 
 
 def test_killed_ten_times_the_same_bytes(undisturbed, tmp_path):
-    site, whole = undisturbed
+    server, whole = undisturbed
     moments = random.Random(3)
     more = [0, 3, 40, 8, 100, 30, 5, 150, 60, 25]  # some in the fetch, some in the download
-    left = [killed(site, tmp_path, o, moments.uniform(0, .5)) for o in more]
+    left = [killed(server, tmp_path, o, moments.uniform(0, .5)) for o in more]
     assert left == sorted(left) and 0 < left[-1] < len(list(whole.glob('images/*/*.jpg'))), left
     assert left[0] == 0 and len(set(left)) > 3, left
-    assert start(site, tmp_path).wait(600) == 0
+    assert start(server, tmp_path).wait(600) == 0
     for name in TABLES[:-1]: assert filecmp.cmp(whole/name, tmp_path/name, shallow=False), name
     photographs = [read_table(o/'photographs.parquet') for o in (whole, tmp_path)]
     for table, data in zip(photographs, (whole, tmp_path)): table['path'] = table.path.str.removeprefix(str(data))
@@ -76,7 +76,7 @@ def test_killed_ten_times_the_same_bytes(undisturbed, tmp_path):
 
 def test_faulty_answers_leave_it_short_only_of_what_is_listed(june, undisturbed, tmp_path):
     _, whole = undisturbed
-    with serve_sandbox(june, FAULTY) as site: status = start(site, tmp_path).wait(600)
+    with serve_sandbox(june, FAULTY) as server: status = start(server, tmp_path).wait(600)
     there, here = (read_table(o/'observations.parquet').drop(columns='url') for o in (whole, tmp_path))
     pd.testing.assert_frame_equal(here, there)
     labels, photographs = read_table(tmp_path/'labels.parquet'), read_table(tmp_path/'photographs.parquet')
