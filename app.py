@@ -19,7 +19,8 @@ from starlette.middleware import Middleware
 
 from urbanrivers_camtraps.foundations.predictions import Predictions, top
 from urbanrivers_camtraps.inference.bundle import Bundle, find_bundle, read_bundle
-from urbanrivers_camtraps.foundations.core import CamtrapsError, SettingError, folder_name
+from urbanrivers_camtraps.foundations.core import CamtrapsError, SettingError
+from urbanrivers_camtraps.foundations.names import folder_name
 from urbanrivers_camtraps.apps.rate_limit import RateLimit
 from urbanrivers_camtraps.images.photograph import STORED_SIDE, PhotographError, open_photograph
 from urbanrivers_camtraps.inference.predict import make_predictions, write_predictions

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from urbanrivers_camtraps.foundations.privacy import shows_people
 from urbanrivers_camtraps.survey.camtrap_dp import (
-    COLUMNS, TABLES, CamtrapDPError, left_out, read_camtrap_dp, shows_people, validate_camtrap_dp, write_camtrap_dp)
+    COLUMNS, TABLES, CamtrapDPError, left_out, read_camtrap_dp, validate_camtrap_dp, write_camtrap_dp)
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.deployments import make_deployments
 from urbanrivers_camtraps.survey.events import make_events

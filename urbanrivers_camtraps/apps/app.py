@@ -19,7 +19,8 @@ from starlette.middleware import Middleware
 
 from ..foundations.predictions import Predictions, top
 from ..inference.bundle import Bundle, find_bundle, read_bundle
-from ..foundations.core import CamtrapsError, SettingError, folder_name
+from ..foundations.core import CamtrapsError, SettingError
+from ..foundations.names import folder_name
 from .rate_limit import RateLimit
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from ..inference.predict import make_predictions, write_predictions

@@ -24,7 +24,9 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..foundations import core
 from ..inference.bundle import Bundle, read_bundle
-from ..foundations.core import HUMAN, CamtrapsError, SettingError, atomic_folder, class_name, setting
+from ..foundations.core import CamtrapsError, SettingError, atomic_folder, setting
+from ..foundations.names import class_name
+from ..foundations.privacy import names_people
 
 # %% ../../nbs/9_apps/95_hub.ipynb #c0dfff82
 class PublishError(CamtrapsError):
@@ -73,7 +75,7 @@ def _check_published(folder: Path, bundle_folder: Path) -> None:
         data = path.read_bytes()
         found = paths.search(data) or _is_text(data) and _ADDRESS.search(data)
         if found: raise PublishError(f'names {found[0].decode()}, which is nobody else\'s business', name, 'Write the bundle again without it')
-        if {'examples', 'golden'} & set(Path(name).parts[:-1]) and class_name(path.stem) == HUMAN:
+        if {'examples', 'golden'} & set(Path(name).parts[:-1]) and names_people(path.stem):
             raise PublishError('shows a person and cannot be published', name, 'Write the bundle again without it')
 
 # %% ../../nbs/9_apps/95_hub.ipynb #8e73ca47

@@ -21,13 +21,14 @@ from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
 from .cli.votes import clean_votes, fetch
-from ..foundations.core import HUMAN, VEHICLE, CamtrapsError
+from ..foundations.core import CamtrapsError
 
 # %% auto #0
-__all__ = ['practice', 'training_modules', 'Images', 'Manifest', 'sandbox', 'demo', 'run', 'main']
+__all__ = ['practice', 'privacy', 'training_modules', 'Images', 'Manifest', 'sandbox', 'demo', 'run', 'main']
 
 # %% ../../nbs/9_apps/98_main.ipynb #786f4592
 practice = LazyModule('urbanrivers_camtraps.foundations.sandbox')
+privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 training_modules = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 
 # %% ../../nbs/9_apps/98_main.ipynb #587fd280
@@ -78,7 +79,7 @@ def demo(
     _run_steps(steps)
     typer.echo('\n— predict')
     test = read_own_table(out/'predictions.parquet')
-    predict_photographs(test.path[~test.label.isin([HUMAN, VEHICLE])].head(5).tolist(), out/'bundle')
+    predict_photographs(test.path[~privacy.shows_people(test)].head(5).tolist(), out/'bundle')
     typer.echo(f'\nLook at {out/"report.html"}. Try it: `camtraps app --bundle {out/"bundle"}`')
 
 # %% ../../nbs/9_apps/98_main.ipynb #3b1a11df

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 
 from ..images import photograph
 from ..inference.bundle import Bundle, read_bundle
-from ..foundations.core import CamtrapsError, atomic_folder, class_name
+from ..foundations.core import CamtrapsError, atomic_folder
+from ..foundations.names import class_name
 from ..foundations.pages import page_style
 
 # %% ../../nbs/9_apps/96_web.ipynb #1218d73d

@@ -14,11 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import HUMAN, VEHICLE, TableError, atomic_path
+from ..foundations.core import HUMAN, TableError, atomic_path
 from ..foundations.names import common_name
 from ..foundations.pages import Section, html_page, plot_section, table_html
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns, read_table
+from ..foundations.privacy import shows_people
 from ..images.banners import plot_banners
 from ..images.photograph import open_photograph
 from ..votes.cleaning import plot_class_counts, plot_funnel
@@ -275,8 +276,8 @@ def _spread(photographs: pd.DataFrame, count: int) -> pd.DataFrame:
 
 # %% ../../nbs/3_dataset/33_card.ipynb #64cf77fc
 def _without_people(rows: pd.DataFrame) -> pd.DataFrame:
-    "Leave out people and vehicles."
-    return rows[~rows.label.isin([HUMAN, VEHICLE])]
+    "Leave out what may show people or vehicles."
+    return rows[~shows_people(rows)]
 
 # %% ../../nbs/3_dataset/33_card.ipynb #64cf77fd
 def _plot_hours(ax: plt.Axes, hours: pd.Series, label: str) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .bursts import DatasetError, SplitBy, group_ids
-from ..foundations.core import class_name
-from ..foundations.names import common_name
+from ..foundations.names import class_name, common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from ..images.discover import photographs_below

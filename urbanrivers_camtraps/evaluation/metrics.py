@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from .statistics import bootstrap_interval, exact_bound, group_codes, widen_to_exact
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, CamtrapsError
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import Predictions, classes_of, score_matrix
 from ..foundations.tables import need_columns
+from ..foundations.privacy import shows_people
 from ..images.photograph import open_photograph
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #4f9e0c1f
@@ -223,8 +224,7 @@ def plot_predictions(
     order: str = 'confident_errors', # or 'top_losses', or 'as_given'
 ) -> plt.Figure:
     "Draw photographs with their prediction, and the label if that is another. Photographs of people are left out."
-    people = [HUMAN, VEHICLE]
-    shown = predictions[~predictions.label.isin(people) & ~predictions.prediction.isin(people)]
+    shown = predictions[~shows_people(predictions)]
     if order == 'confident_errors':
         wrong = shown.prediction != shown.label
         shown = shown.assign(wrong=wrong).sort_values(['wrong', 'score'], ascending=False, kind='stable')

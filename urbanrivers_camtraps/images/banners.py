@@ -16,6 +16,7 @@ import pandas as pd
 from ..foundations.core import BLANK, HUMAN, VEHICLE
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
+from ..foundations.privacy import shows_people
 from .photograph import STORED_SIDE, PhotographError, open_photograph
 
 # %% ../../nbs/2_images/25_banners.ipynb #99a74924
@@ -218,9 +219,8 @@ def _draw_camera(axes: np.ndarray, name: str, photographs: pd.DataFrame) -> None
 # %% ../../nbs/2_images/25_banners.ipynb #ec6934ac
 def _example(photographs: pd.DataFrame) -> Path | str | None:
     "Choose a light photograph to show, a blank one if there is any, never one labelled as a person; None without one."
-    if 'label' in photographs:
-        photographs = photographs[~photographs.label.isin([HUMAN, VEHICLE])]
-        if (photographs.label == BLANK).any(): photographs = photographs[photographs.label == BLANK]
+    photographs = photographs[~shows_people(photographs)]
+    if 'label' in photographs and (photographs.label == BLANK).any(): photographs = photographs[photographs.label == BLANK]
     best, brightness = None, -1.
     for path in _spread(photographs, 5).path if len(photographs) else ():
         try: light = np.asarray(open_photograph(path, 128).convert('L')).mean()

@@ -23,6 +23,7 @@ from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
+from ..foundations.privacy import shows_people
 from .banners import FIXED_TRIM
 from .manifest import photograph_path
 from .photograph import SHORTEST_SIDE, PhotographError, describe_photograph, open_photograph
@@ -91,7 +92,7 @@ def plot_crops(
     count: int = 12, # crops shown
 ) -> plt.Figure:
     "Draw frames with a box and what is cut out. Crops and frames of people are left out."
-    shown = crops[~crops.label.isin([HUMAN, VEHICLE]) & (crops.category != HUMAN)].head(count)
+    shown = crops[~shows_people(crops)].head(count)
     lines = max(1, -(-len(shown)//3))
     with plot_style():
         figure, axes = plt.subplots(lines, 6, figsize=(8.4, 1.35*lines), squeeze=False, width_ratios=[4, 3]*3)

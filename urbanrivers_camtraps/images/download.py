@@ -18,7 +18,8 @@ import requests
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..foundations.core import CamtrapsError, folder_name, lock_folder
+from ..foundations.core import CamtrapsError, lock_folder
+from ..foundations.names import folder_name
 from ..foundations.tables import need_columns
 from .hosts import DamagedError, HostError, Hosts, Patience, fetch_photograph
 from .manifest import (

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..foundations.core import atomic_path, folder_name
+from ..foundations.core import atomic_path
+from ..foundations.names import folder_name
 from .photograph import PhotographError, open_photograph
 
 # %% ../../nbs/2_images/23_manifest.ipynb #b8d4292b

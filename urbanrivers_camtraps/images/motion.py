@@ -16,10 +16,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from scipy.ndimage import gaussian_filter, label as label_parts
 
-from ..foundations.core import HUMAN, VEHICLE, read_duration
+from ..foundations.core import read_duration
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
+from ..foundations.privacy import shows_people
 from .banners import FIXED_TRIM
 from .photograph import open_photograph
 
@@ -53,7 +54,7 @@ def plot_motion(
     count: int = 8, # photographs shown
 ) -> plt.Figure:
     "Draw photographs with their boxes. Photographs of people are left out."
-    shown = photographs[~photographs.label.isin([HUMAN, VEHICLE])].dropna(subset=list(BOX)).head(count)
+    shown = photographs[~shows_people(photographs)].dropna(subset=list(BOX)).head(count)
     lines = -(-max(1, len(shown))//4)
     with plot_style():
         figure, axes = plt.subplots(lines, 4, figsize=(8.4, 2*lines), squeeze=False)

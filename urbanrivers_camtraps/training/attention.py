@@ -20,6 +20,7 @@ from ..foundations.tables import need_columns
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.pages import Section, plot_section
 from ..foundations.names import common_name
+from ..foundations.privacy import shows_people
 from .backbones import device_of
 from .preprocess import Recipe, TrainError, load_pixels, normalise
 from .probe import check_open, learner_predictions
@@ -86,7 +87,7 @@ def activation(
 # %% ../../nbs/4_training/46_attention.ipynb #67b79d9f
 def _chosen(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     "Choose the surest errors and the surest right answers, about half and half, without people and vehicles."
-    shown = predictions[~predictions.label.isin([HUMAN, VEHICLE]) & ~predictions.prediction.isin([HUMAN, VEHICLE])]
+    shown = predictions[~shows_people(predictions)]
     shown = shown.sort_values('score', ascending=False, kind='stable')
     right = shown[shown.prediction == shown.label]
     errors = shown.drop(right.index).head(max(count//2, count - len(right)))

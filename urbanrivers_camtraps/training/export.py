@@ -21,8 +21,9 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
-from ..foundations.core import HUMAN, atomic_folder, folder_name
-from ..foundations.names import common_name
+from ..foundations.core import atomic_folder
+from ..foundations.names import common_name, folder_name
+from ..foundations.privacy import names_people
 from ..images.photograph import STORED_SIDE, open_photograph
 from .bundle_format import (
     BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record, load_session, open_bundle, score_pixels)
@@ -188,7 +189,7 @@ def _describe_learner(learner: Learner, deployments: Mapping[str, tuple[float, f
 def _write_examples(examples: Mapping[str, str | Path], folder: Path) -> None:
     "Store one small photograph a class, without its metadata; never one of a person."
     for label, path in examples.items():
-        if label == HUMAN: raise BundleError('shows a person and cannot be an example', path)
+        if names_people(label): raise BundleError('shows a person and cannot be an example', path)
         target = folder/'examples'/f'{folder_name(label)}.jpg'
         target.parent.mkdir(exist_ok=True)
         open_photograph(path, max_side=STORED_SIDE).save(target, 'JPEG', quality=90)

@@ -32,11 +32,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms.functional import gaussian_blur
 
-from ..foundations.core import HUMAN, VEHICLE, atomic_path
+from ..foundations.core import HUMAN, atomic_path
 from ..foundations.tables import need_columns
 from ..foundations.plotting import plot_style
 from ..dataset.splits import split_hash
 from ..foundations.names import common_name
+from ..foundations.privacy import shows_people
 from .preprocess import Recipe, TrainError
 from .probe import make_dataloaders, make_learner, probe, quick_precision
 
@@ -88,7 +89,7 @@ def plot_augmented(
 ) -> plt.Figure:
     "Draw training photographs as the network sees them; people are left out."
     need_columns(photographs, ('path', 'label', 'split'), 'photographs')
-    shown = photographs[~photographs.label.isin([HUMAN, VEHICLE]) & (photographs.split == 'train')]
+    shown = photographs[~shows_people(photographs) & (photographs.split == 'train')]
     if shown.empty: return _nothing_to_show()
     other = shown.head(1).assign(split='valid', label=shown.label.iloc[0] + ' ')  # fastai wants two sides, and we two classes
     set_seed(recipe.seed)

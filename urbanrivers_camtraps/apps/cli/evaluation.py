@@ -13,11 +13,12 @@ import typer
 
 from .options import EVALUATION, Data, LazyModule, SpeciesNetFile, app, next_step, read_own_table, results_for
 from .training import load_trained, predict_split
-from ...foundations.core import HUMAN, VEHICLE, atomic_path
+from ...foundations.core import atomic_path
 
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'crop_comparison', 'ensemble', 'comparison',
-           'finetune', 'reports', 'learning_curve', 'pages', 'probe', 'splits', 'tables', 'evaluate', 'compare']
+           'finetune', 'reports', 'learning_curve', 'pages', 'privacy', 'probe', 'splits', 'tables', 'evaluate',
+           'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -33,6 +34,7 @@ finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
 reports = LazyModule('urbanrivers_camtraps.evaluation.report')
 learning_curve = LazyModule('urbanrivers_camtraps.training.learning_curve')
 pages = LazyModule('urbanrivers_camtraps.foundations.pages')
+privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
@@ -83,7 +85,7 @@ def _data_sections(photographs: pd.DataFrame, recipe: object, data: Path) -> lis
 def _vote_sections(data: Path) -> list:
     "Make the sections on how votes became labels."
     funnel, dropped = tables.read_table(data/'funnel.parquet'), tables.read_table(data/'dropped.parquet')
-    rows = dropped[~dropped.label.isin([HUMAN, VEHICLE])].groupby('step', sort=False).head(3)
+    rows = dropped[~privacy.shows_people(dropped)].groupby('step', sort=False).head(3)
     rows = rows.assign(media_id=rows.media_id.str[:8] + '…')[['step', 'label', 'count', 'votes', 'deployment', 'media_id']]
     account = pages.table_html(funnel) + '<h3>Some of the rows that were dropped</h3>' + pages.table_html(rows.fillna('–'))
     heading, text, plot = pages.plot_section('From votes to labels', 'Rows kept and dropped at each step.', cleaning.plot_funnel(funnel))

@@ -14,11 +14,11 @@ import typer
 
 from .options import (
     DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, next_step, read_own_table)
-from ...foundations.core import HUMAN, VEHICLE, CamtrapsError, atomic_path
+from ...foundations.core import CamtrapsError, atomic_path
 
 # %% auto #0
 __all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'calibration', 'crop_comparison', 'crop_boxes', 'finetune', 'probe',
-           'quantise', 'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained',
+           'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained',
            'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
@@ -32,6 +32,7 @@ crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
+privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #cd447e35
@@ -177,8 +178,9 @@ def _metrics(path: Path) -> dict[str, dict]:
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #2fada8e7
 def _examples(learner: object, photographs: pd.DataFrame) -> dict[str, str]:
     "Choose a validation photograph of each class to try in the app: the surest right prediction, none of a person."
-    valid = photographs[(photographs.split == 'valid') & ~photographs.label.isin([HUMAN, VEHICLE])]
+    valid = photographs[(photographs.split == 'valid') & ~privacy.shows_people(photographs)]
     predictions = probe.learner_predictions(learner, valid)
+    predictions = predictions[~privacy.shows_people(predictions)]
     right = predictions[predictions.prediction == predictions.label].sort_values('score', ascending=False)
     return right.groupby('label').path.first().to_dict()
 
