@@ -36,8 +36,8 @@ def deployments(read) -> pd.DataFrame: return read(TABLE)
 def made() -> pd.DataFrame:
     "Make what a season's run would have written."
     table = pd.DataFrame({'path': PATHS, 'prediction': 'Anas platyrhynchos', 'score': .9, 'clock': pd.to_datetime(CLOCK, format='ISO8601'),
-                          'error': None, 'again': False})
-    table.loc[8, ['prediction', 'error']] = None, 'is damaged'
+                          'reason': None, 'retry': False})
+    table.loc[8, ['prediction', 'reason']] = None, 'is damaged'
     return table
 
 
@@ -51,7 +51,7 @@ def season(tmp_path):
 def placed(tmp_path, deployments):
     "Place photographs of which path, clock, and an error are given."
     def of(*rows: tuple, **changes) -> Predictions:
-        table = pd.DataFrame([(*o, None)[:3] for o in rows], columns=['path', 'clock', 'error']).assign(prediction='blank', again=False)
+        table = pd.DataFrame([(*o, None)[:3] for o in rows], columns=['path', 'clock', 'reason']).assign(prediction='blank', retry=False)
         table.assign(clock=pd.to_datetime(table.clock, format='ISO8601')).to_parquet(tmp_path/'some.parquet')
         return season_photographs(tmp_path/'some.parquet', deployments.assign(**changes))
     return of

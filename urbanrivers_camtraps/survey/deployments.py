@@ -62,7 +62,7 @@ def season_photographs(
     table = _read_seasons(season)
     candidates = _candidates(table, deployments)
     chosen = _chosen(candidates)
-    why = table.error.fillna(_reasons(table, candidates, chosen))
+    why = table.reason.fillna(_reasons(table, candidates, chosen))
     placed = _placed(table[why == ''], deployments, chosen)
     why[placed.index[placed.media_id.duplicated()]] = 'is there twice'
     if (why != '').all():
@@ -308,7 +308,7 @@ def _placed(season: pd.DataFrame, deployments: pd.DataFrame, chosen: pd.DataFram
     "Join the photographs that can be placed with their deployments, and name them."
     columns = ['deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude']
     places = deployments.iloc[chosen.number.reindex(season.index)][columns].set_axis(season.index)
-    predictions = pd.DataFrame(season).drop(columns=['error', 'again'], errors='ignore')
+    predictions = pd.DataFrame(season).drop(columns=['reason', 'retry'], errors='ignore')
     placed = pd.concat([predictions, chosen[['timestamp', 'rest']].loc[season.index], places], axis=1)
     placed.insert(0, 'media_id', _names(placed) if len(placed) else None)
     return placed
@@ -326,7 +326,7 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for path in paths:
         if path.suffix.lower() != '.parquet' or not path.is_file():
             raise DeploymentsError('is not a season', path, 'Make it with `camtraps predict CARD --out season.parquet`')
-    tables = [read_table(o, ('path', 'prediction', 'clock', 'error')) for o in paths]
+    tables = [read_table(o, ('path', 'prediction', 'clock', 'reason')) for o in paths]
     if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):
         raise DeploymentsError('was predicted with other classes than the first', paths[-1], 'Predict all with one bundle')
     table = pd.concat(tables, ignore_index=True).drop_duplicates('path', ignore_index=True)

@@ -46,8 +46,8 @@ def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, pho
     killed = []
 
     def killing(sources, job):
-        "Compute on the cluster; kill a worker after the first answers, the second node after half of them."
-        for count, answer in enumerate(on_ray(sources, job)):
+        "Compute on the cluster; kill a worker after the first results, the second node after half of them."
+        for count, result in enumerate(on_ray(sources, job)):
             if count == BATCH:
                 while not (found := workers()): time.sleep(.1)
                 victim = found[0]
@@ -56,7 +56,7 @@ def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, pho
             if count == 4*BATCH:
                 cluster.remove_node(second, allow_graceful=False)
                 killed.append('node')
-            yield answer
+            yield result
 
     found = read_season(predict_season(card, tmp_path/'ray.parquet', Job(str(bundle_folder)), killing, progress=False))
     assert len(killed) == 2 and len(ray.nodes()) == 2

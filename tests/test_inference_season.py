@@ -15,9 +15,9 @@ CHILD = """
 import sys, time
 from urbanrivers_camtraps.inference.season import Job, on_threads, predict_season
 def slowly(sources, job):
-    for answer in on_threads(sources, job):
+    for result in on_threads(sources, job):
         time.sleep(.002)
-        yield answer
+        yield result
 predict_season(sys.argv[2], sys.argv[3], Job(sys.argv[1]), slowly, progress=False)
 """
 
@@ -68,8 +68,8 @@ def test_a_kill_costs_at_most_the_part_under_way(bundle_folder, card, tmp_path):
 def test_a_full_disk_is_named_and_what_was_written_stays(bundle_folder, card, tmp_path):
     out = tmp_path/'season.parquet'
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-    with start(bundle_folder, card, out, preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), limit())) as run: said = run.stderr.read()
-    assert run.returncode != 0 and 'File too large' in said
+    with start(bundle_folder, card, out, preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), limit())) as run: errors = run.stderr.read()
+    assert run.returncode != 0 and 'File too large' in errors
     assert not out.exists() and not [o for o in parts(out) if pq.read_table(o).num_rows != PART]
     assert len(read_season(predict_season(card, out, Job(str(bundle_folder)), progress=False))) == 693
 
