@@ -15,12 +15,12 @@ TRAINING_ONLY = {'torch', 'fastai', 'torchvision', 'timm', 'onnx', 'onnxscript'}
 unfinished = pytest.mark.xfail(strict=False, reason='some modules are still being cut')
 
 
-def numbers() -> dict[str, tuple[int, int]]:
-    "Return chapter and number of each module that a notebook exports, such as `votes.api`: (1, 10)."
+def numbers() -> dict[str, tuple[int, ...]]:
+    "Return chapter and number of each module that a notebook exports, such as `votes.api`: (1, 10), or (9, 97, 970) in a folder of its own."
     found = {}
-    for notebook in (ROOT/'nbs').glob('[0-9]_*/[0-9]*.ipynb'):
+    for notebook in (ROOT/'nbs').glob('[0-9]_*/**/[0-9]*.ipynb'):
         if exports := re.search(r'#\| default_exp (\S+?)[\\"]', notebook.read_text(encoding='utf-8')):
-            found[exports[1]] = (int(notebook.parent.name[0]), int(notebook.name.split('_')[0]))
+            found[exports[1]] = tuple(int(o.split('_')[0]) for o in notebook.relative_to(ROOT/'nbs').parts)
     return found
 
 

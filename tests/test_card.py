@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
-from urbanrivers_camtraps.survey.camtrap_dp import read_camtrap_dp, validate_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.apps.cli.options import SOME_SKIPPED
 from urbanrivers_camtraps.apps.main import run
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from urbanrivers_camtraps.inference.bundle import read_bundle
-from urbanrivers_camtraps.survey.camtrap_dp import validate_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.review.reviews import Reviews
 from speciesnet_stand_in import write_opinions
@@ -66,7 +66,7 @@ def test_the_volunteers_labels_become_a_survey_and_a_package(demo, tmp_path):
     rates = pd.read_csv(tmp_path/'data'/'rates.csv').groupby('label').events.sum()
     assert rates.wildlife + rates.people == int(re.search(r'(\d+) events', done.stdout)[1]) > 100
     done = camtraps('package', 'package', folder=tmp_path)
-    left = pd.read_csv(tmp_path/'package_left_out.csv').error.unique()
+    left = pd.read_csv(tmp_path/'package_skipped.csv').reason.unique()
     assert (done.returncode, sorted(left)) == (3, ['has no deployment', 'has no time']) and 'of people or vehicles are not in it' in done.stdout
     assert validate_camtrap_dp(tmp_path/'package').empty
 

@@ -36,7 +36,8 @@ from .inference.detector_json import match_photographs, plot_detections, read_de
 from .inference.predict import predict, write_predictions
 from .inference.season import predict_season, read_season, write_season
 from .inference.write_detector_json import write_megadetector, write_speciesnet
-from .survey.camtrap_dp import read_camtrap_dp, write_camtrap_dp
+from .survey.camtrap_dp.reading import read_camtrap_dp
+from .survey.camtrap_dp.writing import write_camtrap_dp
 from .survey.deployments import make_deployments, read_deployments, season_photographs
 from .survey.events import make_events
 from .votes.api import fetch_changes, fetch_observations, read_fetched, write_fetched

@@ -14,14 +14,15 @@ from .options import SURVEY, Data, LazyModule, People, app, list_skipped, next_s
 from ...foundations.core import CamtrapsError, atomic_path, read_duration
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'bursts', 'camtrap_dp', 'changes', 'deployment_tables', 'event_tables', 'reports', 'tables',
-           'Season', 'Deployments', 'EventGap', 'TimeZone', 'survey', 'package']
+__all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
+           'event_tables', 'reports', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
 burst_answers = LazyModule('urbanrivers_camtraps.evaluation.burst_predictions')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
-camtrap_dp = LazyModule('urbanrivers_camtraps.survey.camtrap_dp', extra='package')
+package_writing = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.writing')
+package_validation = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.validation', extra='package')
 changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
@@ -196,21 +197,21 @@ def package(
     seen = _seen(season, deployments, event_gap, time_zone, data)
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model, 'description': ' '.join(seen.notes)}
-    camtrap_dp.write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
+    package_writing.write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
     typer.echo(f'data package: {out}, without the photographs themselves')
     _name_time_zone(time_zone)
     if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
-    missing = camtrap_dp.left_out(seen.photographs, places, people.value, seen.votes).rename(columns={'reason': 'error'})
-    withheld = missing.error.str.contains('people')
+    missing = package_writing.skipped_media(seen.photographs, places, people.value, seen.votes)
+    withheld = missing.reason.str.contains('people')
     if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
     unplaced = _list_unplaced(seen, out.with_name(f'{out.name}_photographs_skipped.csv'))
-    return list_skipped(missing[~withheld], out.with_name(f'{out.name}_left_out.csv')) or unplaced
+    return list_skipped(missing[~withheld], out.with_name(f'{out.name}_skipped.csv')) or unplaced
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a0364c01
 def _validate(folder: Path) -> None:
     "Raise `CamtrapsError` with the first problem if a package is not valid."
-    problems = camtrap_dp.validate_camtrap_dp(folder)
+    problems = package_validation.validate_camtrap_dp(folder)
     if problems.empty: return
     first = problems.iloc[0]
     raise CamtrapsError(f'is not valid: {first.problem}', f'{folder/first.file}, row {first.row}')

@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.foundations.privacy import shows_people
-from urbanrivers_camtraps.survey.camtrap_dp import (
-    COLUMNS, TABLES, CamtrapDPError, left_out, read_camtrap_dp, validate_camtrap_dp, write_camtrap_dp)
+from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.standard import COLUMNS, TABLES, CamtrapDPError
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.writing import skipped_media, write_camtrap_dp
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.deployments import make_deployments
 from urbanrivers_camtraps.survey.events import make_events
@@ -68,8 +70,8 @@ def test_the_practice_site_makes_a_valid_package(package):
 
 def test_what_was_written_is_read_back(practice, package):
     labels, fetched = practice
-    gone = left_out(labels, make_deployments(fetched.observations), observations=fetched.observations)
-    read, kept = read_camtrap_dp(package), labels[~labels.media_id.isin(gone.media_id)].set_index('media_id')
+    gone = skipped_media(labels, make_deployments(fetched.observations), observations=fetched.observations)
+    read, kept = read_camtrap_dp(package), labels[~labels.media_id.isin(gone.id)].set_index('media_id')
     photographs = read.photographs.set_index('media_id')
     assert len(kept) > 400 and len(photographs) == len(kept)
     kept['count'] = kept['count'].where(kept.label.notna() & (kept.label != BLANK) & (kept['count'] > 0))  # nobody counts what is not there
@@ -80,7 +82,7 @@ def test_what_was_written_is_read_back(practice, package):
     back = read.events.set_index('event_id').reindex(events.index)
     assert len(read.events) == len(events) > 100
     for column in ('label', 'start', 'end', 'count', 'photographs', 'deployment_id', 'location'): assert alike(back[column], events[column]), column
-    private = set(gone.media_id)
+    private = set(gone.id)
     assert [o for o in back.media_ids] == [[m for m in o if m not in private] for o in events.media_ids]
 
 
@@ -132,11 +134,11 @@ def test_no_people_and_no_volunteers_in_any_file(practice, package):
 
 def test_a_single_vote_for_a_person_is_enough(practice):
     labels, fetched = practice
-    alone, asked = (left_out(labels, make_deployments(fetched.observations), observations=o) for o in (None, fetched.observations))
+    alone, asked = (skipped_media(labels, make_deployments(fetched.observations), observations=o) for o in (None, fetched.observations))
     assert set(alone.media_id) <= set(asked.media_id)
     one = pd.DataFrame({'media_id': ['m3'], 'observation_type': ['animal'], 'scientific_name': ['Homo sapiens']})
     photographs, deployments = small()
-    assert left_out(photographs, deployments, observations=one).to_dict('records') == [{'media_id': 'm3', 'reason': 'shows people'}]
+    assert skipped_media(photographs, deployments, observations=one).to_dict('records') == [{'id': 'm3', 'reason': 'shows people'}]
 
 
 def test_events_of_people_stay_where_they_are_asked_for(tmp_path):
@@ -308,7 +310,7 @@ def test_columns_are_those_of_the_standard(whole):
 
 KILLED = """
 import sys, numpy as np, pandas as pd
-from urbanrivers_camtraps.survey.camtrap_dp import write_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
 from urbanrivers_camtraps.survey.deployments import make_deployments
 n = 120_000
 photographs = pd.DataFrame({'media_id': [f'm{o}' for o in range(n)], 'deployment_id': 'd', 'label': 'Castor canadensis', 'latitude': 41.9, 'longitude': -87.6,
@@ -342,3 +344,44 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
     (tmp_path/'p'/'notes.txt').write_text('mine')
     with pytest.raises(CamtrapDPError, match='more than a data package'): write_camtrap_dp(tmp_path/'p', photographs, deployments)
     assert (tmp_path/'p'/'notes.txt').read_text() == 'mine'
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame, key: str) -> bool:
+    "Return whether two tables hold the same, whatever their order, types and signs of what is missing."
+    one, other = (o.sort_values(key).reset_index(drop=True) for o in (one, other[list(one)]))
+    def equal(a: object, b: object) -> bool: return a == b if isinstance(a, list) else pd.isna(a) == pd.isna(b) and bool(pd.isna(a) or a == b)
+    return len(one) == len(other) and all(equal(a, b) for column in one for a, b in zip(one[column], other[column]))
+
+
+def test_withheld_photographs_have_no_address(practice, tmp_path):
+    labels, fetched = practice
+    own = read_camtrap_dp(write_camtrap_dp(tmp_path/'own', labels, make_deployments(fetched.observations), make_events(labels), people='withheld',
+                                           observations=fetched.observations))
+    private = own.media[own.media.media_id.isin(labels.media_id[labels.label == HUMAN])]
+    assert len(private) and not private.public.any() and private.url.isna().all() and private.file_name.isna().all()
+
+
+def test_the_predictions_of_a_model_and_their_events_are_read_back_equal(practice, tmp_path):
+    labels, fetched = practice
+    deployments = make_deployments(fetched.observations)
+    kept = labels[~labels.media_id.isin(skipped_media(labels, deployments, observations=fetched.observations).id)]
+    guessed = kept.assign(prediction=kept.label, score=np.float32(.7)).drop(columns=['label', 'confidence', 'votes'])
+    guessed.loc[guessed.index[:2], ['prediction', 'score']] = [None, np.nan]
+    events = make_events(guessed, label='prediction')
+    machine = read_camtrap_dp(write_camtrap_dp(tmp_path/'machine', guessed, deployments, events, model='probe 1',
+                                               predicted_at=pd.Timestamp('2025-07-01', tz='UTC')))
+    assert same(guessed[['media_id', 'prediction']], machine.photographs, 'media_id') and same(events, machine.events, 'event_id')
+    assert machine.events.attrs['label'] == 'prediction'
+    by = machine.observations[machine.observations.level == 'media'].groupby('observation_type').agg(method=('method', 'first'), by=('classified_by', 'first'))
+    assert by.loc['animal'].tolist() == ['machine', 'probe 1']
+    assert machine.observations.observation_type.eq('unclassified').sum() == 2 + kept.label.isna().sum()
+    assert machine.photographs.score.dropna().unique() == pytest.approx([.7])
+    with pytest.raises(CamtrapDPError, match='made from prediction'): write_camtrap_dp(tmp_path/'x', labels, deployments, events)
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(practice, tmp_path):
+    labels, fetched = practice
+    (tmp_path/'other').mkdir()
+    (tmp_path/'other'/'thesis.docx').touch()
+    with pytest.raises(CamtrapDPError, match='holds more than a data package'):
+        write_camtrap_dp(tmp_path/'other', labels, make_deployments(fetched.observations))
