@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from urbanrivers_camtraps.foundations.holdout import HoldoutError
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError
 from urbanrivers_camtraps.foundations.tables import write_table
 from urbanrivers_camtraps.foundations.predictions import DECISIONS, Predictions, decide, read_predictions
@@ -284,10 +285,10 @@ def test_photographs_without_a_group_are_skipped_and_counted(tied):
 
 
 def test_some_training_photographs_among_them_are_refused(tied):
-    cases = [({'split': 'train'}, 'the model was trained on 299'), ({'split': ['test'] + ['valid']*298}, '1 photographs of the test set'),
+    cases = [({'split': 'train'}, 'the model was trained on 299'), ({'split': ['test'] + ['valid']*298}, '1 photographs of the held-out test set'),
              ({'split': 'train', 'fold': [np.nan] + [1]*298}, 'trained on 1 of')]
     for columns, words in cases:
-        with pytest.raises(FilterError, match=words): blank_filter(tied.assign(**columns))
+        with pytest.raises(HoldoutError, match=words): blank_filter(tied.assign(**columns))
     assert blank_filter(tied.assign(split='valid')).groups == 299
 
 

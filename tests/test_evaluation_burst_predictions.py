@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from urbanrivers_camtraps.foundations.holdout import HoldoutError
 from urbanrivers_camtraps.foundations.predictions import Predictions
-from urbanrivers_camtraps.evaluation.burst_predictions import BurstError, burst_predictions, fit_burst_temperature, pool_bursts
+from urbanrivers_camtraps.evaluation.burst_predictions import burst_predictions, fit_burst_temperature, pool_bursts
 from urbanrivers_camtraps.foundations.core import BLANK
 
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK], object)
@@ -43,4 +44,4 @@ def test_the_order_of_frames_does_not_matter():
 def test_nothing_is_chosen_on_the_test_set():
     table = scored(2, .5).assign(split='valid')
     table.loc[3, 'split'] = 'test'
-    with pytest.raises(BurstError, match='1 photographs of the test set'): fit_burst_temperature(table)
+    with pytest.raises(HoldoutError, match='1 photographs of the held-out test set'): fit_burst_temperature(table)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from urbanrivers_camtraps.foundations.holdout import HoldoutError
 from urbanrivers_camtraps.foundations.predictions import Predictions, read_predictions
 from urbanrivers_camtraps.foundations.core import TableError
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
@@ -42,10 +43,10 @@ def test_one_photograph_of_the_test_set_closes_opinions_and_queue():
     "It does not matter how few: the first is refused, with the reason."
     predictions = out_of_fold()
     one = np.where(np.arange(len(predictions)) == 5, 'test', 'train')
-    with pytest.raises(ReviewError, match='held-out test set: 1. .*judged by itself'): opinions_table(kept(predictions, split=one))
+    with pytest.raises(HoldoutError, match='1 photographs of the held-out test set'): opinions_table(kept(predictions, split=one))
     opinions = opinions_table(predictions)
     for order in ORDERS:
-        with pytest.raises(ReviewError, match='judged by itself'): review_queue(kept(opinions, split=one), order)
+        with pytest.raises(HoldoutError, match='stays closed'): review_queue(kept(opinions, split=one), order)
 
 
 def test_who_hides_the_split_is_refused():
@@ -62,7 +63,7 @@ def test_the_data_set_tells_test_photographs_and_their_siblings(by):
     photographs = predictions[['media_id', 'burst_id', 'split']].copy()
     photographs.loc[3, 'split'] = 'test'
     if by == 'burst_id': predictions = kept(predictions.drop(index=3))  # only its siblings are left
-    with pytest.raises(ReviewError, match='in a burst of it'): opinions_table(predictions, photographs=photographs)
+    with pytest.raises(HoldoutError, match='held-out test set'): opinions_table(predictions, photographs=photographs)
     apart = photographs.assign(burst_id='other') if by == 'burst_id' else photographs.assign(split='train')
     assert len(opinions_table(predictions, photographs=apart)) == len(predictions)
 
@@ -72,7 +73,7 @@ def test_unlabelled_photographs_of_the_test_set_are_refused():
     predictions = out_of_fold()
     half, other = predictions.iloc[:60], predictions.iloc[60:].drop(columns=['label', 'fold'])
     assert opinions_table(half, unlabelled=other).label.isna().sum() == 60
-    with pytest.raises(ReviewError, match='unlabelled: holds photographs of the held-out test set: 60'): opinions_table(half, unlabelled=kept(other, split='test'))
+    with pytest.raises(HoldoutError, match='unlabelled: holds 60 photographs of the held-out test set'): opinions_table(half, unlabelled=kept(other, split='test'))
     with pytest.raises(ReviewError, match='other classes'): opinions_table(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
     with pytest.raises(ReviewError, match='lists a photograph twice'): opinions_table(half, unlabelled=predictions.drop(columns='label'))
 

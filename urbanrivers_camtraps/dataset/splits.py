@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FOLDER_COLUMNS', 'split_photographs', 'split_counts', 'plot_split', 'add_folds', 'hard_to_split', 'read_folder',
-           'content_hash', 'split_hash']
+           'content_hash']
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #4aa68ba6
 import hashlib, warnings
@@ -134,13 +134,6 @@ def content_hash(
     "Name a version of a dataset by the stored copies' bytes and their labels, in any order."
     lines = sorted(f'{sha256} {label}' for sha256, label in zip(photographs.sha256, photographs.label))
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]
-
-# %% ../../nbs/3_dataset/31_splits.ipynb #6badc7f9
-def split_hash(
-    photographs: pd.DataFrame, # with `label`, `sha256` and `split`
-) -> str: # 16 hexadecimal digits
-    "Name a split by which photograph is on which side, so that a model is never judged on what it was trained on."
-    return content_hash(photographs.assign(label=photographs.label + ' ' + photographs.split))
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #032b7328
 def _falls_into_test(group: pd.Series, share: float, seed: int) -> pd.Series:

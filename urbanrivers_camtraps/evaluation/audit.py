@@ -21,6 +21,7 @@ from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.holdout import without_test_photographs
 from ..dataset.bursts import GROUP_COLUMNS, group_ids
 from ..dataset.splits import add_folds
 from .metrics import intervals, macro_recall
@@ -37,8 +38,7 @@ class AuditError(CamtrapsError):
 # %% ../../nbs/5_evaluation/58_audit.ipynb #60c290d0
 def _audited(photographs: pd.DataFrame) -> pd.DataFrame:
     "Leave the held-out test set out, and check that there is something to audit."
-    rows = need_columns(photographs, ('media_id', 'path', 'label'), 'photographs')
-    if 'split' in rows: rows = rows[~rows.split.isin(['test'])]
+    rows = without_test_photographs(need_columns(photographs, ('media_id', 'path', 'label'), 'photographs'))
     unknown = rows.label.isna().sum()
     if unknown: raise AuditError(f'rows without a label: {unknown}', 'photographs', 'Leave them out, and say so')
     if rows.label.nunique() < 2: raise AuditError('needs at least two classes to tell apart', 'photographs')

@@ -27,6 +27,7 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import (
     DECISIONS, Predictions, answer_scores, blank_scores, classes_of, decide, is_removed)
 from ..foundations.tables import need_columns
+from ..foundations.holdout import refuse_test_photographs, refuse_training_photographs
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #af55e53f
 def blank_filter(
@@ -41,7 +42,7 @@ def blank_filter(
     A photograph is removed if its score of the class `blank` is the threshold or above. Raises `FilterError` if nothing can be promised, and if
     the photographs are training photographs or the held-out test set."""
     needed, kinds = groups_needed(recall, confidence), _kinds(predictions)
-    _check_unseen(predictions)
+    refuse_training_photographs(refuse_test_photographs(predictions, 'predictions'))
     scores, groups = blank_scores(predictions), _drawing_order(predictions, by, seed)
     animal, blank = kinds['animal'], kinds['blank']
     if not animal.any(): raise FilterError('there are no animal photographs', 'predictions', 'Label some: their loss is what counts')
@@ -209,7 +210,7 @@ def accept_threshold(
     "Find the lowest score from which answers other than blank keep the promise, by Learn then Test (Angelopoulos and others, 2021)."
     _check_shares(precision=precision, confidence=confidence)
     right = (need_columns(predictions, ('label',), 'predictions').label == predictions.prediction).to_numpy(bool)
-    _check_unseen(predictions)
+    refuse_training_photographs(refuse_test_photographs(predictions, 'predictions'))
     (score, named), groups, found = answer_scores(predictions), _drawing_order(predictions, by, seed), None
     drawn = {o: right[_first_of_each(groups, named & (score >= o))] for o in CANDIDATES}
     allowed = {o: allowed_losses(len(rows), precision, confidence) for o, rows in drawn.items()}
@@ -297,17 +298,6 @@ def _kinds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     if missing: raise FilterError(f'photographs without a label: {missing}', 'predictions', 'Leave them out, and say so')
     kinds = {'animal': ~label.isin(NOT_ANIMALS), 'people': label.isin([HUMAN, VEHICLE]), 'blank': label == BLANK}
     return {kind: rows.to_numpy(bool) for kind, rows in kinds.items()}
-
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #ccdbf487
-def _check_unseen(predictions: pd.DataFrame) -> None:
-    "Raise `FilterError` if the model was trained on these photographs, or if they are the held-out test set."
-    if 'split' not in predictions: return
-    test, trained = predictions.split == 'test', predictions.split == 'train'
-    if test.any(): raise FilterError(f'holds {test.sum():,} photographs of the test set', 'predictions', 'Nothing is chosen on it: leave them out')
-    if 'fold' in predictions: trained &= predictions.fold.isna()
-    if trained.any():
-        raise FilterError(f'the model was trained on {trained.sum():,} of these photographs', 'predictions',
-                          'Predict the others only, or all of them out of fold (`out_of_fold`)')
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #c1ab685d
 def _check_shares(**shares: float) -> None:

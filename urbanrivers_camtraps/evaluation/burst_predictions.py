@@ -18,6 +18,7 @@ from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
+from ..foundations.holdout import refuse_test_photographs, refuse_training_photographs
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #025f4d49
 class BurstError(CamtrapsError):
@@ -61,10 +62,7 @@ def fit_burst_temperature(
     by: str = 'burst', # or the column of bursts
 ) -> float: # for `pool_bursts` and `burst_predictions`
     "Find the temperature that makes the bursts' labels likeliest; the test set is refused, and so is what a model was trained on."
-    split = out_of_fold.split if 'split' in out_of_fold else pd.Series('', out_of_fold.index)
-    if (split == 'test').any(): raise BurstError(f'holds {(split == "test").sum():,} photographs of the test set', 'out of fold', 'Leave them out')
-    if (split == 'train').any() and ('fold' not in out_of_fold or out_of_fold.fold[split == 'train'].isna().any()):
-        raise BurstError('a model was trained on some of these photographs', 'out of fold', 'Predict them out of fold (`out_of_fold`)')
+    refuse_training_photographs(refuse_test_photographs(out_of_fold, 'out of fold'), 'out of fold')
     return fit_temperature(pool_bursts(need_columns(out_of_fold, ('label',), 'out of fold'), by=by))
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #fade312d

@@ -18,6 +18,7 @@ from .comparison import compare_runs
 from .metrics import intervals
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.holdout import refuse_test_photographs
 from ..votes.taxonomy import RANKS, at_rank
 
 # %% ../../nbs/5_evaluation/57_ensemble.ipynb #64ce8b7e
@@ -78,9 +79,8 @@ def fit_ensemble_weight(
     out_of_fold: pd.DataFrame, # predictions of photographs that the model was not trained on, with `media_id, label, scores`
     speciesnet: pd.DataFrame, # with `media_id, prediction, score`
 ) -> float: # between 0 and 3
-    "Choose how much SpeciesNet counts beside our model; raise `EnsembleError` on the held-out test set."
-    if 'split' in out_of_fold and (out_of_fold.split == 'test').any():
-        raise EnsembleError('the weight is not chosen on the test set', 'out_of_fold', 'Leave its rows out')
+    "Choose how much SpeciesNet counts beside our model; raise `HoldoutError` on the held-out test set."
+    refuse_test_photographs(out_of_fold, 'out_of_fold')
     ours, theirs, classes = _logs(out_of_fold, speciesnet)
     known = out_of_fold.label.isin(classes).to_numpy()
     right = out_of_fold.label[known].map(classes.index).to_numpy(int)

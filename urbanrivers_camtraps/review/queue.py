@@ -21,9 +21,11 @@ from ..foundations.names import common_name
 from ..foundations.pages import Section, html_page, table_html
 from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.privacy import shows_people
+from ..foundations.holdout import refuse_test_photographs
+from ..foundations.tables import need_columns
 from ..images.photograph import open_photograph
 from .label_errors import (
-    ReviewError, compatible, label_quality, likely_wrong, refuse_test_photographs)
+    ReviewError, compatible, label_quality, likely_wrong)
 
 # %% ../../nbs/7_review/71_queue.ipynb #a53bc618
 Order = Literal['label_error', 'informative', 'both']
@@ -40,7 +42,7 @@ def review_queue(
     order of the rows. Raises `ReviewError` if a photograph of the held-out test set is among them."""
     if order not in get_args(Order):
         raise ReviewError(f'there is no order {order!r}', 'queue', f"Choose one of {', '.join(get_args(Order))}")
-    orders = _orders(refuse_test_photographs(opinions, 'opinions'))
+    orders = _orders(refuse_test_photographs(need_columns(opinions, ('media_id', 'split'), 'opinions'), 'opinions'))
     rows = _in_turn(orders) if order == 'both' else orders[order]
     rows = rows.head(len(rows) if limit is None else limit)
     return rows.assign(reason=pd.Series(_reasons(rows, opinions), rows.index, dtype=object)).reset_index(drop=True)

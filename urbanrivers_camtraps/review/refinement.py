@@ -20,10 +20,11 @@ from ..foundations.core import CamtrapsError
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
+from ..foundations.holdout import refuse_test_photographs
 from .label_errors import likely_wrong, opinions_table
 from .queue import review_queue
 from ..training.preprocess import Recipe
-from ..training.probe import check_open, fit_head, head_scores
+from ..training.probe import fit_head, head_scores
 
 # %% ../../nbs/7_review/74_refinement.ipynb #2a9be3c4
 class RefinementError(CamtrapsError):
@@ -163,7 +164,7 @@ def refine_once(
     """Correct the first photographs of each order, train again, and judge on the clean test set.
 
     Two more arms are without any correction, and with all planted errors corrected."""
-    check_open(photographs, final)
+    refuse_test_photographs(photographs, final=final)
     need_columns(photographs, ('planted', 'true_label'), 'photographs')
     wrong = set(photographs.media_id[photographs.planted])
     arms = {_NOT_REFINED: pd.Series(dtype=object), **{name: o.head(first) for name, o in orders.items()},
@@ -206,7 +207,7 @@ def label_once(
     final: bool = False, # open the test set
 ) -> pd.DataFrame: # one row an arm and test photograph: `arm, media_id, burst_id, right`
     "Label the first photographs of each order, train again, and judge on the clean test set."
-    check_open(photographs, final)
+    refuse_test_photographs(photographs, final=final)
     photographs = photographs.assign(label=photographs.true_label)
     start = _labelled_at_first(photographs, share, seed)
     pool = photographs.split.isin(['train', 'valid']).to_numpy() & photographs.fold.notna().to_numpy() & ~start

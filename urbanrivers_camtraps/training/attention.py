@@ -21,9 +21,10 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.pages import Section, plot_section
 from ..foundations.names import common_name
 from ..foundations.privacy import shows_people
+from ..foundations.holdout import refuse_test_photographs
 from .backbones import device_of
 from .preprocess import Recipe, TrainError, load_pixels, normalise
-from .probe import check_open, learner_predictions
+from .probe import learner_predictions
 
 # %% ../../nbs/4_training/46_attention.ipynb #9155d368
 def _last_map(
@@ -74,7 +75,7 @@ def activation(
     final: bool = False, # open the test set
 ) -> np.ndarray: # rows × size × size, float32: 0 where nothing spoke for the class, 1 in the place that did most
     "Map what spoke for a class in each whole frame, trimmed and squished as the network sees it."
-    check_open(photographs, final)
+    refuse_test_photographs(photographs, final=final)
     classes, size = _asked(learner, photographs, target, final), learner.recipe.size
     heats = [np.empty((0, size, size), 'float32')]
     for start in range(0, len(photographs), 16):
@@ -102,7 +103,7 @@ def plot_activation(
 ) -> plt.Figure:
     "Draw photographs as the network sees them, bright where something spoke for its answer; people are left out."
     need_columns(photographs, ('path', 'label'), 'photographs')
-    check_open(photographs, final)
+    refuse_test_photographs(photographs, final=final)
     predicted = photographs.reset_index(drop=True)
     if not {'prediction', 'score'} <= set(predicted): predicted = learner_predictions(learner, predicted, final)
     shown = _chosen(predicted, count)

@@ -35,9 +35,9 @@ from torchvision.transforms.functional import gaussian_blur
 from ..foundations.core import HUMAN, atomic_path
 from ..foundations.tables import need_columns
 from ..foundations.plotting import plot_style
-from ..dataset.splits import split_hash
 from ..foundations.names import common_name
 from ..foundations.privacy import shows_people
+from ..foundations.holdout import split_hash
 from .preprocess import Recipe, TrainError
 from .probe import make_dataloaders, make_learner, probe, quick_precision
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_dataloaders', 'make_learner', 'quick_precision', 'pixel_features', 'features', 'fit_head', 'head_scores',
-           'probe', 'check_open', 'learner_predictions', 'out_of_fold', 'open_views', 'unknown_classes',
-           'learning_points', 'search', 'save_run', 'load_run']
+           'probe', 'learner_predictions', 'out_of_fold', 'open_views', 'unknown_classes', 'learning_points', 'search',
+           'save_run', 'load_run']
 
 # %% ../../nbs/4_training/44_probe.ipynb #cbc13ef3
 import hashlib, json, time
@@ -32,9 +32,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..foundations.predictions import Predictions, read_predictions
-from ..dataset.splits import split_hash
 from ..foundations.core import TableError, atomic_path
 from ..foundations.tables import need_columns, read_table, write_table
+from ..foundations.holdout import refuse_test_photographs, split_hash, without_test_photographs
 from ..images.motion import BOX
 from ..images.photograph import open_photograph
 from .backbones import POOL, device_of, make_body, make_model
@@ -215,15 +215,6 @@ def probe(
     learner.frozen = True
     return learner
 
-# %% ../../nbs/4_training/44_probe.ipynb #26ce3699
-def check_open(
-    photographs: pd.DataFrame, # about to be looked at
-    final: bool, # whether nothing is left to choose
-) -> None:
-    "Raise `TrainError` where photographs of the held-out test set would be looked at too early."
-    if not final and 'split' in photographs and (photographs.split == 'test').any():
-        raise TrainError('the test set stays closed until nothing is left to choose', 'photographs', 'Leave its rows out, or say `final=True`')
-
 # %% ../../nbs/4_training/44_probe.ipynb #aca91679
 @torch.no_grad()
 def _log_scores(learner: Learner, table: pd.DataFrame) -> torch.Tensor:
@@ -248,7 +239,7 @@ def learner_predictions(
     cache: str | Path | None = None, # a folder of features, used where the body is frozen
 ) -> pd.DataFrame: # the same rows with `prediction, score, scores`
     "Predict photographs with a Learner, as the prediction tables of every other room."
-    check_open(photographs, final)
+    refuse_test_photographs(photographs, final=final)
     classes, seen = list(learner.dls.vocab), frame_views(photographs, learner.recipe)
     if cache and learner.frozen and len(photographs): logits = [_kept_log_scores(learner, photographs, view, cache) for view in range(len(seen))]
     else: logits = [_log_scores(learner, o) for o in seen]
@@ -274,7 +265,7 @@ def out_of_fold(
 ) -> pd.DataFrame: # the rows that have a fold, as `learner_predictions` gives them
     "Predict each photograph with a model that was trained without its fold; the test set takes no part."
     rows = need_columns(photographs, ('path', 'label', 'fold'), 'photographs')
-    rows = rows[rows.fold.notna() & (rows.split != 'test' if 'split' in rows else True)]
+    rows = without_test_photographs(rows[rows.fold.notna()])
     tables = []
     for fold in sorted(rows.fold.unique()):
         table = rows.assign(split=np.where(rows.fold == fold, 'valid', 'train'))
@@ -294,7 +285,7 @@ def out_of_fold(
 def open_views(photographs: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     "Leave the test set out."
     rows = need_columns(photographs, ('path', 'label', *columns), 'photographs')
-    return rows[rows.split != 'test'] if 'split' in rows else rows
+    return without_test_photographs(rows)
 
 # %% ../../nbs/4_training/44_probe.ipynb #eea3d685
 def _head_predictions(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, held: np.ndarray, recipe: Recipe) -> pd.DataFrame:
