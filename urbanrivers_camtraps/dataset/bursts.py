@@ -62,7 +62,8 @@ def group_ids(
 
     Copies of one file are one image. A photograph without a location has that of its deployment. Raises
     `DatasetError` if `by` is unknown, and `TableError` if its column is missing."""
-    if by not in GROUP_COLUMNS: raise DatasetError(f'cannot split by {by!r}', todo=f"Choose one of {', '.join(GROUP_COLUMNS)}")
+    if by not in GROUP_COLUMNS:
+        raise DatasetError(f'cannot split by {by!r}', todo=f"Choose one of {', '.join(GROUP_COLUMNS)}")
     if by == 'image' and 'sha256' in photographs: return photographs.sha256
     group = need_columns(photographs, (GROUP_COLUMNS[by],), f'photographs, to split by {by},')[GROUP_COLUMNS[by]]
     if by == 'date': return _burst_days(photographs)

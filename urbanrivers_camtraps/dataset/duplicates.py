@@ -72,7 +72,7 @@ def merge_bursts(
     photographs: pd.DataFrame, # with `media_id` and `burst_id`
     pairs: pd.DataFrame, # from `near_duplicates`
 ) -> pd.DataFrame: # the same rows; bursts of one occasion that look alike have one `burst_id`
-    "Join the bursts of one occasion that look alike, so that no split divides them. A joined burst is named after its first."
+    "Join the bursts of one occasion that look alike, so that no split divides them."
     pairs = pairs[pairs.relation == 'occasion']
     if pairs.empty: return photographs.copy()
     need_columns(photographs, ('media_id', 'burst_id'), 'photographs')
@@ -80,7 +80,7 @@ def merge_bursts(
     names = np.sort(burst.dropna().unique())
     number = dict(zip(names, range(len(names))))
     part = _connected(len(names), *(burst[pairs[o]].map(number).to_numpy() for o in ('media_id', 'other_id')))
-    first = pd.Series(names).groupby(part).first()
+    first = pd.Series(names).groupby(part).first()  # a joined burst is named after its first
     return photographs.assign(burst_id=photographs.burst_id.map(dict(zip(names, first[part]))))
 
 # %% ../../nbs/3_dataset/32_duplicates.ipynb #46fc42bf

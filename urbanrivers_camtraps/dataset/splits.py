@@ -144,7 +144,8 @@ def _falls_into_test(group: pd.Series, share: float, seed: int) -> pd.Series:
     return place <= max(share, place.min())
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #183d7c20
-def _keep_sides(in_test: pd.Series, photographs: pd.DataFrame, group: pd.Series, before: pd.DataFrame | None) -> pd.Series:
+def _keep_sides(in_test: pd.Series, photographs: pd.DataFrame, group: pd.Series,
+                before: pd.DataFrame | None) -> pd.Series:
     "Keep the sides of `before`: True test, False not; missing for photographs whose group stands on two sides now."
     in_test = in_test.astype('boolean')
     if before is None: return in_test

@@ -142,7 +142,8 @@ def _read_json(session: requests.Session, url: str, timeout: float = 60, tries: 
         except ValueError: pass  # a page of HTML from something in between, or an answer that was cut
         if isinstance(page, dict): return parse_answer(page, url)
         if attempt + 1 < tries: wait(attempt)
-    raise ServerError('answered something other than JSON', url, 'Check that CAMTRAPS_SITE is the address of the server itself')
+    raise ServerError('answered something other than JSON', url,
+                      'Check that CAMTRAPS_SITE is the address of the server itself')
 
 # %% ../../nbs/1_votes/12_api.ipynb #ca3bb1a4
 @dataclass(frozen=True, eq=False)
@@ -157,8 +158,10 @@ class _Page:
 # %% ../../nbs/1_votes/12_api.ipynb #3497553c
 class _Reader:
     "Reads the pages of one query from the server, or from what an earlier run kept in `folder`."
-    def __init__(self, session: requests.Session, url: str, query: dict, key: bytes | None, folder: Path | None, timeout: float):
-        self.session, self.url, self.query, self.key, self.folder, self.timeout = session, url, query, key, folder, timeout
+    def __init__(self, session: requests.Session, url: str, query: dict, key: bytes | None, folder: Path | None,
+                 timeout: float):
+        self.session, self.url, self.query = session, url, query
+        self.key, self.folder, self.timeout = key, folder, timeout
         self.largest, self.turns = 10**9, itertools.count(1)  # `largest`: rows at once that the server may still manage
 
     def _path(self, limit: int, number: int) -> Path: return self.folder/f'{limit}-{number}.json'
@@ -317,7 +320,8 @@ def _since(before: Fetched, since: str | None, url: str) -> pd.Timestamp:
     moment = pd.Timestamp(since or newest)
     moment = moment.tz_localize('UTC') if moment.tz is None else moment
     if moment <= pd.Timestamp(newest): return moment
-    raise ServerError(f'is later than the last run ({newest}), which would leave a hole', '--since', 'Give an earlier moment, or `last`')
+    raise ServerError(f'is later than the last run ({newest}), which would leave a hole', '--since',
+                      'Choose an earlier moment, or `last`')
 
 # %% ../../nbs/1_votes/12_api.ipynb #c5777e3a
 def _changed_since(reader: _Reader, since: str, page_size: int, bar: tqdm) -> list[_Page]:

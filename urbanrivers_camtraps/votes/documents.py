@@ -6,7 +6,7 @@
 __all__ = ['OBSERVATION_COLUMNS', 'VOTE_COLUMNS', 'MEDIA_COLUMNS', 'SKIPPED_COLUMNS', 'EMPTY', 'LEFT_OUT', 'VOTE_LEFT_OUT',
            'Record', 'parse_document', 'parse_answer']
 
-# %% ../../nbs/1_votes/11_documents.ipynb #fa143ac1
+# %% ../../nbs/1_votes/11_documents.ipynb #fd297bd7
 import hashlib, hmac
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,7 +71,7 @@ def parse_document(
     if key: record.votes = _single_votes(document, media, key, record)
     return record
 
-# %% ../../nbs/1_votes/11_documents.ipynb #58674db9
+# %% ../../nbs/1_votes/11_documents.ipynb #23369541
 def parse_answer(
     answer: dict, # JSON of one page
     where: object, # address of the page, to name in an error
@@ -199,8 +199,10 @@ def _single_votes(document: dict, media: _Document, key: bytes, record: Record) 
         return votes
     for number, element in enumerate(single or []):
         vote, wrong = _check(_SingleVote, element)
-        for path, message in wrong: record.skip('.'.join(map(str, ('observations', number, *path))), message, VOTE_LEFT_OUT)
+        for path, message in wrong:
+            record.skip('.'.join(map(str, ('observations', number, *path))), message, VOTE_LEFT_OUT)
         if wrong: continue
         volunteer = vote.creator and hmac.new(key, vote.creator.id.encode(), hashlib.sha256).hexdigest()[:16]
-        votes.append((media.mediaID, volunteer, vote.observationType, vote.scientificName, vote.count, vote.createdAt, media.id))
+        votes.append((media.mediaID, volunteer, vote.observationType, vote.scientificName, vote.count,
+                      vote.createdAt, media.id))
     return votes
