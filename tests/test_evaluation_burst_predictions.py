@@ -45,3 +45,31 @@ def test_nothing_is_chosen_on_the_test_set():
     table = scored(2, .5).assign(split='valid')
     table.loc[3, 'split'] = 'test'
     with pytest.raises(HoldoutError, match='1 photographs of the held-out test set'): fit_burst_temperature(table)
+
+
+# --- edge cases ---
+
+def frames() -> Predictions:
+    "Six frames of three bursts, and one that stands alone."
+    scores = [[.9, .1], [.1, .9], [.9, .1], [.5, .5], [.3, .7], [.6, .4]]
+    beaver = 'Castor canadensis'
+    table = pd.DataFrame({'media_id': list('abcdef'), 'burst_id': [1, 1, 2, 2, 3, None], 'label': [beaver, BLANK, beaver, beaver, BLANK, BLANK],
+                          'prediction': [beaver, BLANK]*3, 'score': [max(o) for o in scores], 'scores': scores})
+    return Predictions(table, [beaver, BLANK])
+
+
+def test_bursts_come_with_the_same_scores_in_any_order():
+    mixed, pooled = frames().iloc[[5, 3, 1, 4, 0, 2]], pool_bursts(frames())
+    again = pool_bursts(mixed).set_index('burst_id')
+    assert np.allclose(np.stack(again.scores[[1, 2, 3]]), np.stack(pooled.scores[:3]))
+    assert again.label[[1, 2, 3]].tolist() == pooled.label[:3].tolist()
+    assert burst_predictions(mixed).loc[frames().index].score.tolist() == burst_predictions(frames()).score.tolist()
+
+
+def test_bursts_without_frames_labels_or_certainty():
+    table = frames()
+    assert len(pool_bursts(table.head(0))) == 0
+    assert pool_bursts(table.assign(burst_id=1, label=['b', 'b', 'a', 'a', BLANK, None])).label.tolist() == ['a']  # a tie: the first by name
+    assert pool_bursts(table.assign(label=None)).label.isna().all()
+    assert 'label' not in pool_bursts(table.drop(columns='label'))
+    assert np.isfinite(pool_bursts(table.assign(scores=[np.array([1., 0.])]*6)).score).all()  # a score of 0 does not forbid for good

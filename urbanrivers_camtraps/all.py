@@ -51,7 +51,7 @@ _EXTRAS = {
               'training.finetune': ('finetune', 'plot_augmented'),
               'training.attention': ('plot_activation',),
               'training.export': ('write_bundle',),
-              'training.learning_curve': ('learning_curve', 'plot_learning_curve'),
+              'review.learning_curve': ('learning_curve', 'plot_learning_curve'),
               'evaluation.audit': ('audit', 'plot_audit'),
               'review.label_errors': ('opinions_table', 'likely_wrong'),
               'review.queue': ('review_queue',)},

@@ -7,7 +7,7 @@ __all__ = ['CANDIDATES', 'SPARE', 'blank_filter', 'BlankFilter', 'FilterError', 
            'hours_saved', 'removed_at', 'lost_by_class', 'plot_filter', 'accept_threshold', 'decision_counts',
            'filter_section']
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #2486fdbf
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #2d3b07c2
 import html, math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from matplotlib.ticker import PercentFormatter
 from ..dataset.bursts import GROUP_COLUMNS, group_ids
 from .metrics import RIVER, blank_share_weights
 from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from ..foundations.holdout import refuse_test_photographs, refuse_training_photographs
 from ..foundations.names import common_name
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import (
     DECISIONS, Predictions, answer_scores, blank_scores, classes_of, decide, is_removed)
 from ..foundations.tables import need_columns
-from ..foundations.holdout import refuse_test_photographs, refuse_training_photographs
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #af55e53f
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #4b923ebe
 def blank_filter(
-    predictions: pd.DataFrame, # photographs that the model was not trained on: `label, scores`, and `burst_id` or `location_id`
+    predictions: pd.DataFrame, # of photographs that were not trained on: `label, scores`, `burst_id` or `location_id`
     recall: float = .99, # share of a group's animal photographs to keep, on average over groups
     confidence: float = .95, # chance that the promise is kept
     by: Literal['burst', 'location'] = 'burst', # what is independent, and what the promise is about
@@ -39,25 +39,28 @@ def blank_filter(
 ) -> 'BlankFilter':
     """Choose the lowest threshold that keeps the promise.
 
-    A photograph is removed if its score of the class `blank` is the threshold or above. Raises `FilterError` if nothing can be promised, and if
-    the photographs are training photographs or the held-out test set."""
+    A photograph is removed if its score of the class `blank` is the threshold or above. Raises `FilterError` if
+    nothing can be promised, and `HoldoutError` on training photographs and the held-out test set."""
     needed, kinds = groups_needed(recall, confidence), _kinds(predictions)
     refuse_training_photographs(refuse_test_photographs(predictions, 'predictions'))
     scores, groups = blank_scores(predictions), _drawing_order(predictions, by, seed)
     animal, blank = kinds['animal'], kinds['blank']
-    if not animal.any(): raise FilterError('there are no animal photographs', 'predictions', 'Label some: their loss is what counts')
+    if not animal.any(): raise FilterError('there are no animal photographs', 'predictions',
+                                           'Label some: their loss is what counts')
     drawn = scores[_first_of_each(groups, animal)]
     if len(drawn) < needed:
-        raise FilterError(f'{len(drawn):,} {by}s with animal photographs are too few to promise {_percent(recall)} with '
+        raise FilterError(f'{len(drawn):,} {by}s with animal photographs are too few to promise {_percent(recall)} '
+                          'with '
                           f'{_percent(confidence)} confidence: it takes {needed:,} without a miss', 'predictions',
                           f'Label more {by}s, or promise less')
     allowed = allowed_losses(len(drawn), recall, confidence)
     threshold = _just_above(drawn, allowed)
     skipped = int(animal.sum() - animal[groups.index].sum())
     removed = float(is_removed(scores[blank], threshold).mean()) if blank.any() else np.nan
-    return BlankFilter(threshold, recall, confidence, by, len(drawn), allowed, int(is_removed(drawn, threshold).sum()), skipped, removed)
+    return BlankFilter(threshold, recall, confidence, by, len(drawn), allowed, int(is_removed(drawn, threshold).sum()),
+                       skipped, removed)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #b4ced63a
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #7e5a26b9
 @dataclass(frozen=True, repr=False)
 class BlankFilter:
     "A threshold and its promise. As text, the promise in plain words."
@@ -73,13 +76,17 @@ class BlankFilter:
 
     def __str__(self) -> str:
         "Describe the promise, and what it rests on."
-        text = (f'With {_percent(self.confidence)} confidence, a new {self.by} loses on average at most {_percent(1 - self.recall)} of its '
+        text = (f'With {_percent(self.confidence)} confidence, a new {self.by} loses on average at most '
+                f'{_percent(1 - self.recall)} of its '
                 f'animal photographs, if those with a blank score of {_written(self.threshold)} or above are removed')
         if self.threshold > 1: text += ', which are none'
-        elif not np.isnan(self.blanks_removed): text += f': {_percent(round(self.blanks_removed, 3))} of the blank ones judged here'
-        text += (f'. Judged on one animal photograph from each of {self.groups:,} {self.by}s, of which {self.allowed} might be lost; '
+        elif not np.isnan(self.blanks_removed):
+            text += f': {_percent(round(self.blanks_removed, 3))} of the blank ones judged here'
+        text += (f'. Judged on one animal photograph from each of {self.groups:,} {self.by}s, of which '
+                 f'{self.allowed} might be lost; '
                  f'each {self.by} counts the same, however many photographs it has.')
-        return text + (f' Skipped, since their {self.by} is not known: {self.skipped:,} animal photographs.' if self.skipped else '')
+        if not self.skipped: return text
+        return text + f' Skipped, since their {self.by} is not known: {self.skipped:,} animal photographs.'
 
     __repr__ = __str__
 
@@ -87,7 +94,7 @@ class BlankFilter:
         "Show the promise in a notebook."
         return f'<p><b>Threshold {_written(self.threshold)}.</b> {html.escape(str(self))}</p>'
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #3e632b0c
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #694e0354
 class FilterError(CamtrapsError):
     "The filter cannot promise this."
 
@@ -100,7 +107,7 @@ def groups_needed(
     _check_shares(recall=recall, confidence=confidence)
     return math.ceil(math.log1p(-confidence)/math.log(recall) - 1e-9)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #0f0f0f38
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #5a337724
 def allowed_losses(
     groups: int, # number of groups, one photograph drawn from each
     recall: float = .99, # share of a group's animal photographs to keep
@@ -112,13 +119,13 @@ def allowed_losses(
     chances = binom.cdf(np.arange(groups + 1), groups, 1 - recall)
     return int(np.searchsorted(chances, (1 - confidence)*(1 + 1e-9), side='right')) - 1
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #1e26d88d
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #648fbe41
 def filter_curve(
     predictions: Predictions, # one row a photograph: `label, scores`
     thresholds: Iterable[float] | None = None, # by default those at which something changes
     share: float | None = RIVER, # of blanks among all photographs, for `removed_share`; None: as they are
 ) -> pd.DataFrame: # `threshold, blanks_removed, animals_lost, people_lost, removed_share, hours_per_1000`
-    "Return which share of the blanks, animals, people and all photographs each threshold removes; missing if there are none."
+    "Return which share of blanks, animals, people and all photographs each threshold removes; missing if none."
     scores, kinds = blank_scores(predictions).astype(float), _kinds(predictions)
     thresholds = _steps(scores) if thresholds is None else np.array(list(thresholds), float)
     table = pd.DataFrame({'threshold': thresholds})
@@ -138,21 +145,24 @@ def hours_saved(
     "Return how many hours of volunteers' work the filter saves."
     return photographs*removed_share*votes*seconds/3600
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #50557210
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #f8049b79
 def removed_at(
     predictions: Predictions, # one row a photograph: `label, scores`
     kept: Iterable[float] = (.99, .95), # shares of the animal photographs to keep at least
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
 ) -> pd.DataFrame: # `kept`, and the columns of `filter_curve`
-    "Return what is removed if this share of these animal photographs is kept. It describes these photographs and promises nothing."
+    """Return what is removed if this share of these animal photographs is kept.
+
+    It describes these photographs and promises nothing."""
     kept, animals = list(kept), blank_scores(predictions)[_kinds(predictions)['animal']]
     if not len(animals): raise FilterError('there are no animal photographs', 'predictions', 'Judge some')
     if not all(0 < o <= 1 for o in kept): raise FilterError(f'cannot keep {kept}', todo='Give shares between 0 and 1')
-    table = filter_curve(predictions, [_just_above(animals, math.floor((1 - o)*len(animals) + 1e-9)) for o in kept], share)
+    table = filter_curve(predictions, [_just_above(animals, math.floor((1 - o)*len(animals) + 1e-9)) for o in kept],
+                         share)
     table.insert(0, 'kept', kept)
     return table
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #684bbe80
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #6c2e4519
 def lost_by_class(
     predictions: Predictions, # one row a photograph: `label, scores`
     threshold: float, # such as that of a `BlankFilter`
@@ -165,12 +175,12 @@ def lost_by_class(
     table = table.rename_axis('label').reset_index()
     return table.sort_values(['share', 'photographs'], ascending=False, kind='stable', ignore_index=True)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #d8413718
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #9632f9bb
 def plot_filter(
     predictions: Predictions, # one row a photograph: `label, scores`
     filter: BlankFilter | None = None, # its threshold is marked
 ) -> plt.Figure:
-    "Draw the share of blanks removed against the share of animal photographs lost, in all and for the 12 most frequent classes."
+    "Draw the share of blanks removed against the share of animals lost, in all and for the 12 most frequent classes."
     curve = filter_curve(predictions)
     with plot_style():
         figure, ax = plt.subplots(figsize=(8.4, 4.4))
@@ -179,7 +189,8 @@ def plot_filter(
         if filter is not None:
             point = filter_curve(predictions, [filter.threshold]).iloc[0]
             label = f'promised: {_percent(filter.recall)} kept,\nthreshold {_written(filter.threshold)}'
-            ax.plot(point.animals_lost, point.blanks_removed, 'o', color=COLORS[-1], markersize=8, clip_on=False, zorder=5,
+            ax.plot(point.animals_lost, point.blanks_removed, 'o', color=COLORS[-1], markersize=8, clip_on=False,
+                    zorder=5,
                     linestyle='none', label=label)
         ax.set(xlim=(-.003, .2), ylim=(0, 1.02), xlabel='animal photographs lost', ylabel='blank photographs removed')
         ax.set_xticks(np.arange(5)/20)
@@ -199,15 +210,18 @@ def _draw_classes(ax: plt.Axes, predictions: pd.DataFrame, curve: pd.DataFrame) 
         ax.plot(_share_removed(scores[label == name], curve.threshold), curve.blanks_removed, linewidth=1.1,
                 label=f'{common_name(name)} ({count:,})', **style)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #c3863e9a
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #58359269
 def accept_threshold(
-    predictions: pd.DataFrame, # photographs that the model was not trained on: `label, prediction, score`, and `burst_id` or `location_id`
+    predictions: pd.DataFrame, # of photographs that were not trained on: `label, prediction, score`, and groups
     precision: float = .95, # share of a group's accepted answers to be right, on average over groups that have any
     confidence: float = .95, # chance that the promise is kept
     by: Literal['burst', 'location'] = 'burst', # what is independent, and what the promise is about
     seed: int = 0, # draws one answer from each group; it must not be tried out
 ) -> float | None: # None if no score can carry the promise
-    "Find the lowest score from which answers other than blank keep the promise, by Learn then Test (Angelopoulos and others, 2021)."
+    """Find the lowest score from which answers other than blank keep the promise.
+
+    The method is Learn then Test (Angelopoulos and others,
+                                   2021). Raises `HoldoutError` on training and test photographs."""
     _check_shares(precision=precision, confidence=confidence)
     right = (need_columns(predictions, ('label',), 'predictions').label == predictions.prediction).to_numpy(bool)
     refuse_training_photographs(refuse_test_photographs(predictions, 'predictions'))
@@ -228,7 +242,7 @@ CANDIDATES = tuple(o/100 for o in range(99, 49, -1))
 #: Number of mistakes that must be allowed at the first candidate tested, if any candidate allows as many.
 SPARE = 3
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #25f5d752
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #fc71ae02
 def decision_counts(
     predictions: Predictions, # one row a photograph: `label, prediction, score, scores`
     blank: float | None, # threshold of `blank`, as `decide` takes it
@@ -236,7 +250,8 @@ def decision_counts(
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
 ) -> pd.DataFrame: # one row a decision: `decision, photographs, share, right`, the last two with blanks weighted
     "Count the photographs of each decision, and how many of them are decided rightly."
-    decision, weights = decide(predictions, blank, accept).to_numpy(), blank_share_weights(predictions, share).to_numpy()
+    decision, weights = decide(predictions, blank, accept).to_numpy(), blank_share_weights(predictions,
+                                                                                           share).to_numpy()
     label = predictions.label.to_numpy()
     right = {DECISIONS[0]: label == BLANK, DECISIONS[1]: label == predictions.prediction.to_numpy()}
     rows = []
@@ -247,7 +262,7 @@ def decision_counts(
                      'right': np.average(right[name][rows_of], weights=weights[rows_of]) if known else np.nan})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #5d22d979
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #82c8beec
 def filter_section(
     predictions: pd.DataFrame, # one row a photograph: `label, prediction, score, scores`, and the column of groups
     evaluated_on: str, # which photographs these are
@@ -262,21 +277,25 @@ def filter_section(
     threshold = removed_at(predictions).threshold[0] if chosen is None else chosen.threshold
     counts = decision_counts(predictions, None if chosen is None else chosen.threshold, accept)
     counts = counts.rename(columns={'share': f'share, {RIVER:.0%} blank', 'right': f'right, {RIVER:.0%} blank'})
-    tables = [('', _threshold_table(predictions, chosen)), (f'Lost of each class at {_written(threshold)}', lost_by_class(predictions, threshold)),
+    tables = [('', _threshold_table(predictions, chosen)),
+              (f'Lost of each class at {_written(threshold)}', lost_by_class(predictions, threshold)),
               ('Three decisions', counts)]
-    body = figure_html(plot_filter(predictions, chosen), 'Blank photographs removed against animal photographs lost, in all and by class')
+    body = figure_html(plot_filter(predictions, chosen),
+                       'Blank photographs removed against animal photographs lost, in all and by class')
     for title, table in tables: body += (f'<h3>{title}</h3>' if title else '') + table_html(table).replace('NaN', '–')
-    text = f'Evaluated on: {evaluated_on}. {promise} Hours assume that five volunteers look at each photograph, for eight seconds.'
+    hours = 'Hours assume that five volunteers look at each photograph, for eight seconds.'
+    text = f'Evaluated on: {evaluated_on}. {promise} {hours}'
     return heading, text, body
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #fadc6811
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #e88b98e0
 def _drawing_order(predictions: pd.DataFrame, by: str, seed: int) -> pd.Series:
     "Shuffle the photographs whose group is known: position → group. The first of each group is the one drawn."
     if by not in ('burst', 'location'): raise FilterError(f'cannot promise by {by!r}', todo='Choose burst or location')
     need_columns(predictions, (GROUP_COLUMNS[by],), f'predictions, to promise by {by},')
     groups = group_ids(predictions, by).reset_index(drop=True).dropna()
     name = next((o for o in ('media_id', 'path') if o in predictions), None)  # the order of the rows must not matter
-    if name: groups = groups.iloc[np.argsort(predictions[name].astype(str).to_numpy(object)[groups.index], kind='stable')]
+    if name: groups = groups.iloc[np.argsort(predictions[name].astype(str).to_numpy(object)[groups.index],
+                                             kind='stable')]
     return groups.sample(frac=1, random_state=seed)
 
 
@@ -284,28 +303,30 @@ def _first_of_each(groups: pd.Series, rows: np.ndarray) -> np.ndarray:
     "Return the position of the first of `rows` in each group."
     return groups[rows[groups.index]].drop_duplicates().index.to_numpy()
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #8fa094b2
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #15c80687
 def _just_above(scores: np.ndarray, allowed: int) -> float:
     "Return the lowest threshold that removes at most `allowed` of these scores."
     if allowed >= len(scores): return 0.
     return float(np.nextafter(np.sort(scores)[-1 - allowed], np.asarray(2, scores.dtype)))
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #65be72fe
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #8a0b17f0
 def _kinds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     "Tell of each photograph whether it shows an animal, people or nothing: one array of bool a kind."
     label = need_columns(predictions, ('label',), 'predictions').label
     missing = label.isna().sum()
-    if missing: raise FilterError(f'photographs without a label: {missing}', 'predictions', 'Leave them out, and say so')
+    if missing: raise FilterError(f'photographs without a label: {missing}', 'predictions',
+                                  'Leave them out, and say so')
     kinds = {'animal': ~label.isin(NOT_ANIMALS), 'people': label.isin([HUMAN, VEHICLE]), 'blank': label == BLANK}
     return {kind: rows.to_numpy(bool) for kind, rows in kinds.items()}
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #c1ab685d
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #1988485b
 def _check_shares(**shares: float) -> None:
     "Raise `FilterError` if one of them is not between 0 and 1."
     for name, share in shares.items():
-        if not 0 < share < 1: raise FilterError(f'a {name} of {share:g} cannot be promised', todo='Give one between 0 and 1')
+        if not 0 < share < 1: raise FilterError(f'a {name} of {share:g} cannot be promised',
+                                                todo='Give one between 0 and 1')
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #f88cb324
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #85b27bc1
 def _steps(scores: np.ndarray, count: int = 500) -> np.ndarray:
     "Return thresholds at which something changes, from all removed to none; evenly chosen if there are many."
     steps = np.unique(scores)
@@ -319,7 +340,7 @@ def _share_removed(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     if not len(scores): return np.full(len(thresholds), np.nan)
     return 1 - np.searchsorted(np.sort(scores), thresholds)/len(scores)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #bc42b515
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #680b78ce
 def _percent(share: float) -> str:
     "Write a share in percent, with as many digits as it needs."
     return f'{100*share:.4g} %'
@@ -329,23 +350,27 @@ def _written(threshold: float) -> str:
     "Write a threshold with four digits, rounded up."
     return f'{math.ceil(threshold*1e4 - 1e-9)/1e4:.4f}'
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #ddfaccdd
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #61abcc11
 def _unusable(predictions: pd.DataFrame) -> str | None:
     "Return the reason why nothing can be shown about a filter, None if there is none."
     kinds = _kinds(predictions)
     missing = [name for name in ('blank', 'animal') if not kinds[name].any()]
-    if missing: return f'There are no {" and no ".join(missing)} photographs among them, so nothing can be said about a filter.'
+    if missing:
+        return f'There are no {" and no ".join(missing)} photographs among them, so nothing can be said about a filter.'
     return None if BLANK in classes_of(predictions) else 'The model has no class blank, so it cannot filter.'
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #695434e2
-def _promises(predictions: pd.DataFrame, recall: float, confidence: float, by: str) -> tuple[BlankFilter | None, float | None, str]:
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #fdb35ee7
+def _promises(predictions: pd.DataFrame, recall: float, confidence: float, by: str) -> tuple[BlankFilter | None,
+                                                                                             float | None, str]:
     "Ask for the filter and the accept threshold, and describe both; the reason of a refusal is given once."
     chosen, text = _chosen(predictions, recall, confidence, by)
     try: accept = accept_threshold(predictions, confidence=confidence, by=by)
     except CamtrapsError: return chosen, None, text
     if accept is None: return chosen, None, f'{text} No score makes an answer sure enough to be accepted as it is.'
-    return chosen, accept, (f'{text} Answers other than blank with a score of {accept:g} or above are right, with the same confidence, in at '
-                            f'least 95 % of the cases on average over new {by}s, if photographs are mixed as these; where more are blank, in fewer.')
+    return chosen, accept, (f'{text} Answers other than blank with a score of {accept:g} or above are right, with '
+                            'the same confidence, in at '
+                            f'least 95 % of the cases on average over new {by}s, if photographs are mixed as these; '
+                            'where more are blank, in fewer.')
 
 
 def _chosen(predictions: pd.DataFrame, recall: float, confidence: float, by: str) -> tuple[BlankFilter | None, str]:
@@ -354,12 +379,14 @@ def _chosen(predictions: pd.DataFrame, recall: float, confidence: float, by: str
     except CamtrapsError as error: return None, '. '.join(filter(None, [f'No promise: {error.what}', error.todo])) + '.'
     return chosen, str(chosen)
 
-# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #79be3dcd
+# %% ../../nbs/5_evaluation/55_blank_filter.ipynb #64bf2733
 def _threshold_table(predictions: pd.DataFrame, chosen: BlankFilter | None) -> pd.DataFrame:
     "Put the promised threshold beside those that keep 99 and 95 % of these animal photographs."
     table = removed_at(predictions)
     table['kept'] = [f'{_percent(o)} of these animals kept' for o in table.kept]
-    if chosen is not None: table = pd.concat([filter_curve(predictions, [chosen.threshold]).assign(kept='promised'), table])
+    if chosen is not None: table = pd.concat([filter_curve(predictions, [chosen.threshold]).assign(kept='promised'),
+                                              table])
     names = {'kept': '', 'threshold': 'threshold', 'blanks_removed': 'blanks removed', 'animals_lost': 'animals lost',
-             'people_lost': 'people lost', 'removed_share': f'removed, {RIVER:.0%} blank', 'hours_per_1000': 'hours saved per 1,000'}
+             'people_lost': 'people lost', 'removed_share': f'removed, {RIVER:.0%} blank',
+             'hours_per_1000': 'hours saved per 1,000'}
     return table[list(names)].rename(columns=names)

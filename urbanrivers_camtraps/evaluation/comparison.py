@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['compare_runs', 'Comparison', 'comparison_section']
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #f163ec69
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #ffb33e85
 import html
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from .statistics import bootstrap_interval, group_codes, group_column, sign_test
 from ..foundations.pages import Section, table_html
 from ..foundations.tables import need_columns
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #42f5c75c
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #1cbf9351
 def compare_runs(
     baseline: pd.DataFrame, # one row a photograph: `media_id, label, prediction`, and the column of groups
     candidate: pd.DataFrame, # the same photographs and labels, with the predictions of the new run
@@ -37,10 +37,11 @@ def compare_runs(
         low, high = bootstrap_interval(sums, lambda o: o[:, 0]/o[:, 1])
         votes = int((sums[:, 0] < 0).sum()), int((sums[:, 0] > 0).sum())
     return Comparison(_four_fields(before, after), float(gain.mean()), float(low), float(high),
-                      sign_test((gain < 0).sum(), (gain > 0).sum()), votes, None if votes is None else sign_test(*votes),
+                      sign_test((gain < 0).sum(),
+                                (gain > 0).sum()), votes, None if votes is None else sign_test(*votes),
                       changed.sort_values('change', kind='stable', ignore_index=True))
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #342c0b10
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #6f80d42e
 @dataclass(frozen=True)
 class Comparison:
     "Two runs on the same photographs. As text, it says which run is better."
@@ -51,14 +52,15 @@ class Comparison:
     p_photographs: float # McNemar's test, each photograph by itself
     votes: tuple[int, int] | None # groups in which the baseline, and the candidate, got more photographs right
     p_groups: float | None # the same test, each group one vote
-    changed: pd.DataFrame # photographs whose answer changed: `media_id, label, baseline, candidate, change`, and the group
+    changed: pd.DataFrame # photographs whose answer changed: `media_id, label, baseline, candidate, change`
 
     def __str__(self) -> str:
         "Describe in plain words which run is better, and how far to believe it."
         better, worse = self.counts.loc['wrong', 'right'], self.counts.loc['right', 'wrong']
         text = (f'Of {self.counts.to_numpy().sum():,} photographs the new run puts {better} right and spoils {worse}: '
                 f'the error changes by {-100*self.difference:+.1f} points')
-        if not np.isnan(self.low): text += f' (95 % interval over groups: {-100*self.high:+.1f} to {-100*self.low:+.1f})'
+        if not np.isnan(self.low):
+            text += f' (95 % interval over groups: {-100*self.high:+.1f} to {-100*self.low:+.1f})'
         return f"{text}. McNemar's test, each photograph by itself: p {_p(self.p_photographs)}{self._verdict()}"
 
     def _verdict(self) -> str:
@@ -68,25 +70,27 @@ class Comparison:
         lost, won = self.votes
         which = 'better' if won > lost else 'worse'
         verdict = f'the new run is {which}.' if self.p_groups < .05 else 'this may be chance.'
-        return f'; each group one vote ({won} better, {lost} worse): p {_p(self.p_groups)}. Believe the groups: {verdict}'
+        votes = f'; each group one vote ({won} better, {lost} worse): p {_p(self.p_groups)}'
+        return f'{votes}. Believe the groups: {verdict}'
 
     def _repr_html_(self) -> str:
         "Show the verdict and the four counts in a notebook."
         counts = self.counts.rename(index='baseline {}'.format, columns='new run {}'.format)
         return f'<p>{html.escape(str(self))}</p>{counts.to_html(border=0)}'
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #bdc83453
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #43a61efe
 def comparison_section(
     comparison: Comparison, # from `compare_runs`
     heading: str = 'Compared with the run before', # of the section
 ) -> Section:
     "Make the section of the [report](59_report.ipynb) that compares two runs."
-    counts = comparison.counts.rename(index='baseline {}'.format, columns='new run {}'.format).rename_axis('').reset_index()
+    counts = comparison.counts.rename(index='baseline {}'.format,
+                                      columns='new run {}'.format).rename_axis('').reset_index()
     changed = comparison.changed.groupby(['label', 'change']).size().unstack(fill_value=0)
     body = table_html(counts) + '<h3>Photographs whose answer changed</h3>'
     return heading, str(comparison), body + table_html(changed.rename_axis(columns=None).reset_index())
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #8c76d359
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #5b997eb9
 def _paired(baseline: pd.DataFrame, candidate: pd.DataFrame, by: str | None) -> pd.DataFrame:
     "Join two runs: `media_id, label, baseline, candidate`, and the column of groups. Check that they match."
     for name, table in (('baseline', baseline), ('candidate', candidate)):
@@ -96,7 +100,8 @@ def _paired(baseline: pd.DataFrame, candidate: pd.DataFrame, by: str | None) -> 
     todo = 'Judge both on the same photographs and labels'
     if apart: raise EvaluateError(f'the runs do not hold the same photographs: {apart} in one only', 'comparison', todo)
     columns = list(dict.fromkeys(['media_id', 'label', 'prediction'] + ([] if by is None else [group_column(by)])))
-    new = candidate[['media_id', 'label', 'prediction']].rename(columns={'label': 'new_label', 'prediction': 'candidate'})
+    new = candidate[['media_id', 'label', 'prediction']].rename(columns={'label': 'new_label',
+                                                                         'prediction': 'candidate'})
     pairs = need_columns(baseline, columns, 'baseline')[columns].merge(new, on='media_id', validate='1:1')
     unlike = pairs.media_id[pairs.label != pairs.new_label].tolist()
     if unlike:
@@ -104,7 +109,7 @@ def _paired(baseline: pd.DataFrame, candidate: pd.DataFrame, by: str | None) -> 
         raise EvaluateError(what, 'comparison', todo)
     return pairs.rename(columns={'prediction': 'baseline'}).drop(columns='new_label')
 
-# %% ../../nbs/5_evaluation/52_comparison.ipynb #133be25d
+# %% ../../nbs/5_evaluation/52_comparison.ipynb #01012323
 def _four_fields(before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
     "Count the photographs that the baseline (rows) and the candidate (columns) got right and wrong."
     counts = [[(rows & columns).sum() for columns in (after, ~after)] for rows in (before, ~before)]

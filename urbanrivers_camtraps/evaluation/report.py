@@ -5,23 +5,24 @@
 # %% auto #0
 __all__ = ['write_report', 'report_sections', 'class_section', 'share_section', 'unknown_class_section', 'banner_section']
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #684d8fef
+# %% ../../nbs/5_evaluation/59_report.ipynb #e09f921e
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .metrics import (
-    CLASS_METRICS, RIVER, has_blanks, intervals, macro_recall, majority_error, metrics_by_blank_share, multi_species_frames,
-    per_class, plot_confusion, plot_predictions, plot_recall, prediction_error, unknown_class_metrics)
+from urbanrivers_camtraps.evaluation.metrics import (
+    CLASS_METRICS, RIVER, has_blanks, intervals, macro_recall, majority_error, metrics_by_blank_share,
+    multi_species_frames, per_class, plot_confusion, plot_predictions, plot_recall, prediction_error,
+    unknown_class_metrics)
 from .statistics import group_column
 from ..foundations.core import atomic_path
 from ..foundations.names import common_name
 from ..foundations.pages import Section, figure_html, html_page, plot_section, table_html
 from ..images.banners import plot_banners
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #e603a221
+# %% ../../nbs/5_evaluation/59_report.ipynb #0bd7a47f
 def write_report(
     predictions: pd.DataFrame, # one row a photograph: `path, label, prediction, score`, and the column of groups
     path: str | Path, # an `.html` file
@@ -34,11 +35,12 @@ def write_report(
     metrics = {'error': prediction_error(predictions), 'majority_error': majority_error(predictions, train_labels),
                'macro_recall': macro_recall(predictions), 'photographs': len(predictions)}
     body = report_sections(predictions, evaluated_on, by) + (sections or [])
-    page = html_page('How good is the classifier?', body, f'Evaluated on: {evaluated_on}.', _headline(predictions, metrics, by))
+    page = html_page('How good is the classifier?', body, f'Evaluated on: {evaluated_on}.',
+                     _headline(predictions, metrics, by))
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
     return metrics
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #36fbf0e2
+# %% ../../nbs/5_evaluation/59_report.ipynb #3b3a902e
 def report_sections(
     predictions: pd.DataFrame, # one row a photograph: `path, label, prediction, score`, and the column of groups
     evaluated_on: str, # which photographs these are
@@ -47,14 +49,16 @@ def report_sections(
     "Make the sections: class by class, most photographs blank, confusion matrix, photographs."
     by = _usable_groups(predictions, by)
     blanks = [share_section(predictions, evaluated_on, by)] if has_blanks(predictions) else []
-    confusion = plot_section('What is taken for what', f'Evaluated on: {evaluated_on}. The diagonal is right; colour is the share of the row.',
+    confusion = plot_section('What is taken for what',
+                             f'Evaluated on: {evaluated_on}. The diagonal is right; colour is the share of the row.',
                              plot_confusion(predictions))
-    text = (f"Evaluated on: {evaluated_on}. The most confident errors first: they are the model's blind spots or wrong labels. "
+    text = (f"Evaluated on: {evaluated_on}. The most confident errors first: they are the model's blind spots or "
+            "wrong labels. "
             'Photographs of people are not shown.')
     photographs = plot_section('Photographs and predictions', text, plot_predictions(predictions), photographs=True)
     return [class_section(predictions, evaluated_on, by), *blanks, confusion, photographs]
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #e082f838
+# %% ../../nbs/5_evaluation/59_report.ipynb #78dff55d
 def class_section(
     predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
     evaluated_on: str, # which photographs these are
@@ -67,7 +71,7 @@ def class_section(
     figure = figure_html(plot_recall(predictions, by), 'Recall and precision of each class')
     return 'Class by class', text, figure + table_html(_class_table(predictions, by))
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #4a738fb1
+# %% ../../nbs/5_evaluation/59_report.ipynb #ce3d76af
 def share_section(
     predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
     evaluated_on: str, # which photographs these are
@@ -79,13 +83,14 @@ def share_section(
              'animal_blank': 'called an animal: is blank'}
     table = metrics_by_blank_share(predictions, by=by)
     whole = pd.DataFrame([[name, *_with_interval(table, o)] for o, name in names.items()], columns=['', *table.setting])
-    text = (f'Evaluated on: {evaluated_on}, with blanks weighted to the share in the first row. Recall does not depend on it; '
+    text = (f'Evaluated on: {evaluated_on}, with blanks weighted to the share in the first row. Recall does not '
+            'depend on it; '
             'how far an answer can be trusted does.')
     classes = _class_table(predictions, by, RIVER)[['label', 'precision', 'f1']]
     body = table_html(whole) + f'<h3>Each class, {RIVER:.0%} blank</h3>' + table_html(classes)
     return 'If most photographs are blank', text, body
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #fa44f600
+# %% ../../nbs/5_evaluation/59_report.ipynb #46fd2bba
 def unknown_class_section(
     predictions: pd.DataFrame, # photographs whose `label` the model does not know: `label, prediction, score`
     known: Iterable[str] | None = None, # classes that the model knows; by default those of the predictions
@@ -97,11 +102,12 @@ def unknown_class_section(
     if frames is not None:
         shared = multi_species_frames(frames, accept_threshold).rename(columns={'one_of_them': 'one of them'})
         body += '<h3>Several species in one photograph</h3>' + table_html(shared, digits=2)
-    text = (f'Classes that the model was never shown: every answer is wrong. Accepted: share of answers with a score of '
+    text = (f'Classes that the model was never shown: every answer is wrong. Accepted: share of answers with a '
+            'score of '
             f'{accept_threshold:g} or more, which nobody would look at again.')
     return 'What it never learned', text, body
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #f18df03e
+# %% ../../nbs/5_evaluation/59_report.ipynb #8f3d2e4d
 def banner_section(
     photographs: pd.DataFrame, # with `path, banner_top, banner_bottom, banner_how`, as `add_banners` makes them
 ) -> Section:
@@ -113,13 +119,13 @@ def banner_section(
             f'Photographs by how this was decided: {counted}. Photographs of people are not shown.')
     return plot_section('Where the banners are cut off', text, plot_banners(photographs), photographs=True)
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #e06a1b19
+# %% ../../nbs/5_evaluation/59_report.ipynb #b357f21f
 def _usable_groups(predictions: pd.DataFrame, by: str | None) -> str | None:
     "Return `by` if the table has its column and more than one group, else None."
     if by is None or (column := group_column(by)) not in predictions: return None
     return by if predictions[column].nunique() > 1 else None
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #b3758b56
+# %% ../../nbs/5_evaluation/59_report.ipynb #12b73a74
 def _headline(predictions: pd.DataFrame, metrics: dict[str, float], by: str | None) -> dict[str, str]:
     "Write the numbers at the top of the page, with their intervals if there are groups."
     doubt = dict.fromkeys(metrics, '')
@@ -130,7 +136,7 @@ def _headline(predictions: pd.DataFrame, metrics: dict[str, float], by: str | No
             f'recall, mean over classes{doubt["macro_recall"]}': f'{metrics["macro_recall"]:.1%}',
             'classes': str(predictions.label.nunique())}
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #03da7c85
+# %% ../../nbs/5_evaluation/59_report.ipynb #5b017434
 def _with_interval(table: pd.DataFrame, metric: str) -> pd.Series:
     "Write a metric with its interval, if it has one."
     if f'{metric}_low' not in table: return table[metric].map('{:.2f}'.format).replace('nan', '–')
@@ -142,13 +148,13 @@ def _written(value: float, low: float, high: float) -> str:
     if np.isnan(value): return '–'
     return f'{value:.2f}' if np.isnan(low) else f'{value:.2f} ({low:.2f}–{high:.2f})'
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #675bbcca
+# %% ../../nbs/5_evaluation/59_report.ipynb #f094af5d
 def _both_names(label: str) -> str:
     "Write the common name, and the label if that is another."
     common = common_name(label)
     return common if common.lower() == label.lower() else f'{common} ({label})'
 
-# %% ../../nbs/5_evaluation/59_report.ipynb #50ba3d70
+# %% ../../nbs/5_evaluation/59_report.ipynb #04056e15
 def _class_table(predictions: pd.DataFrame, by: str | None, share: float | None = None) -> pd.DataFrame:
     "Write the metrics of each class as the report shows them."
     table = per_class(predictions, by, share)

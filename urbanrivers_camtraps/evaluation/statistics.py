@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_column', 'group_codes', 'bootstrap_interval', 'exact_bound', 'widen_to_exact', 'sign_test']
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #2eb033ca
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #44a1ccd1
 import warnings
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ import pandas as pd
 from ..dataset.bursts import GROUP_COLUMNS
 from ..foundations.tables import need_columns
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #216fbaad
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #a1143b1e
 def group_column(
     by: str, # `image`, `burst`, `deployment`, `location`, or the name of a column
 ) -> str:
     "Return the name of the column that holds the groups, such as `burst_id` for `burst`."
     return GROUP_COLUMNS[by] if by in ('image', 'burst', 'deployment', 'location') else by
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #fe4c4f3e
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #c645be0b
 def group_codes(
     predictions: pd.DataFrame, # one row a photograph, with the column of groups
     by: str | None, # `burst`, `deployment`, `location` or a column; None: all photographs are one group
@@ -35,7 +35,7 @@ def group_codes(
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
     return codes
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #ce415791
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #22c835de
 def bootstrap_interval(
     sums: np.ndarray, # groups × …: what each group adds to the sums that the statistic is made of
     statistic: Callable[[np.ndarray], np.ndarray], # takes draws × …, returns draws × … or draws
@@ -61,7 +61,7 @@ def _draw_sizes(draws: int, groups: int) -> list[int]:
     step = max(1, 5_000_000//groups)
     return [min(step, draws - first) for first in range(0, draws, step)]
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #c6fd5731
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #d7b4c781
 def exact_bound(
     groups: np.ndarray, # number of groups, each one trial
 ) -> np.ndarray: # between 0 and 1
@@ -70,7 +70,7 @@ def exact_bound(
     This is `scipy.stats.beta.ppf(.025, groups, 1)`; missing (NaN) if there are fewer than two groups."""
     return np.where(groups > 1, .025**(1/np.maximum(groups, 1)), np.nan)
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #223ef11f
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #58ecb9f7
 def widen_to_exact(
     value: np.ndarray, # the shares
     ends: np.ndarray, # (low, high) × …: their intervals, from `bootstrap_interval`
@@ -81,7 +81,7 @@ def widen_to_exact(
     return np.stack([np.where((value == 1) & (low == 1), bound, low),
                      np.where((value == 0) & (high == 0), 1 - bound, high)])
 
-# %% ../../nbs/5_evaluation/50_statistics.ipynb #bf2cdadc
+# %% ../../nbs/5_evaluation/50_statistics.ipynb #99d6645d
 def sign_test(
     wins: int, # how often one side won
     losses: int, # how often the other side won

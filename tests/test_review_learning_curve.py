@@ -2,7 +2,7 @@
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.training.learning_curve import learning_curve
+from urbanrivers_camtraps.review.learning_curve import learning_curve
 
 
 def test_a_noisy_power_law_says_about_how_many_more():

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip('torch')
 
-from urbanrivers_camtraps.evaluation.audit import BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, background, plot_audit, strips  # noqa: E402
+from urbanrivers_camtraps.evaluation.audit import (  # noqa: E402
+    BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, banner_strips, plot_audit, scene_background)
 from urbanrivers_camtraps.foundations.tables import read_table, write_table  # noqa: E402
 from urbanrivers_camtraps.foundations.pages import html_page
 from urbanrivers_camtraps.training.preprocess import Recipe, load_pixels  # noqa: E402
@@ -117,12 +118,12 @@ def test_features_are_kept(clean_set, clean_audit, tmp_path):
     assert file.stat().st_mtime_ns == written
 
 
-def test_what_cannot_be_had_is_named(clean_set):
+def test_what_is_not_available_is_named(clean_set):
     some = clean_set.assign(location_id='one').drop(columns='deployment_id')
     found = audit(some, RECIPE, folds=2)
-    why = found.table.set_index(['what', 'by']).why_not
+    why = found.table.set_index(['what', 'by']).reason
     assert why[FRAME, 'deployment'] == 'the table has no deployment_id' and why[FRAME, 'location'] == '1 location known: two are needed'
-    assert 'Not to be had: whole frame, by location (1 location known: two are needed).' in str(found)
+    assert 'Not available: whole frame, by location (1 location known: two are needed).' in str(found)
     assert found.border == len(clean_set)  # without deployments nothing but the border is left
     heading, text, body = audit_section(found)
     assert '1 location known' in body and 'nan' not in text.lower()
@@ -143,7 +144,7 @@ def test_groups_that_are_not_known_take_no_part_in_their_split(clean_set):
 
 
 def test_backgrounds_hold_no_animal_and_nothing_of_their_own_burst(clean_set):
-    squares, border = background(clean_set, RECIPE, side=64)
+    squares, border = scene_background(clean_set, RECIPE, side=64)
     frames = load_pixels(clean_set, RECIPE, side=64).astype(int)
     assert not border.any() and squares.shape == (120, 64, 64, 3)
     for one in clean_set.groupby('deployment_id').indices.values():
@@ -153,22 +154,22 @@ def test_backgrounds_hold_no_animal_and_nothing_of_their_own_burst(clean_set):
         assert left.mean() < .15*animal.mean()
     twin = clean_set.assign(path=clean_set.path.where(clean_set.burst_id != '0-5', clean_set.path[10]))  # siblings that are alike
     more = pd.concat([twin, *[twin[twin.burst_id == '0-5'].assign(media_id=f'more {o}') for o in range(3)]], ignore_index=True)
-    assert np.abs(background(more, RECIPE, side=64)[0][:10].astype(int) - squares[:10]).mean() < 6  # are no majority
+    assert np.abs(scene_background(more, RECIPE, side=64)[0][:10].astype(int) - squares[:10]).mean() < 6  # are no majority
     changed = clean_set.copy()
     mine = changed.burst_id == changed.burst_id[0]
     changed.loc[mine, 'path'] = clean_set.path.iloc[-1]
-    assert (background(changed, RECIPE, side=64)[0][mine] == squares[mine]).all()
+    assert (scene_background(changed, RECIPE, side=64)[0][mine] == squares[mine]).all()
 
 
 def test_strips_show_nothing_of_the_scene(clean_set):
     row = clean_set.head(1)
-    square = strips(row, RECIPE, side=64)[0]
+    square = banner_strips(row, RECIPE, side=64)[0]
     assert (square[:32] == 128).all() and (square[32:] != 128).any()
     blind = clean_set.head(1).assign(path=str(Path(row.path[0]).with_name('blind.png')))
     pixels = np.array(Image.open(row.path[0]))
     pixels[:58] = 0
     Image.fromarray(pixels).save(blind.path[0])
-    assert (strips(blind, RECIPE, side=64)[0] == square).all()  # whatever the scene
+    assert (banner_strips(blind, RECIPE, side=64)[0] == square).all()  # whatever the scene
 
 
 def test_the_verdict_reads_the_table_alone(clean_audit, tmp_path):
@@ -180,7 +181,7 @@ def test_the_verdict_reads_the_table_alone(clean_audit, tmp_path):
 
 def test_noise_is_no_leak():
     "Rules read intervals: a recall or a difference that chance may make is not called out."
-    row = {'what': FRAME, 'by': 'image', 'error': .04, 'low': .02, 'high': .06, 'why_not': None}
+    row = {'what': FRAME, 'by': 'image', 'error': .04, 'low': .02, 'high': .06, 'reason': None}
     burst = row | {'by': 'burst', 'error': .09, 'promised': .04, 'more_low': -.01, 'more_high': .1}
     banner = row | {'what': BANNER, 'by': 'burst', 'macro_recall': .2, 'recall_low': .12, 'recall_high': .28, 'chance_recall': .1, 'shuffled_recall': .13}
     assert Audit(pd.DataFrame([row, burst, banner])).leaks == ()
@@ -188,3 +189,34 @@ def test_noise_is_no_leak():
     assert Audit(pd.DataFrame(sure)).leaks == ('burst', 'banner')
     small = [row, burst | {'error': .06, 'more_low': .01}, banner | {'recall_low': .11, 'macro_recall': .12, 'shuffled_recall': .1}]
     assert Audit(pd.DataFrame(small)).leaks == ()
+
+
+# --- edge cases ---
+
+def test_strips_of_one_side_leave_the_other_half_grey(clean_set):
+    both = clean_set.head(3).assign(banner_top=.1)
+    seen, below = banner_strips(both, RECIPE, side=64), banner_strips(both.assign(banner_top=0.), RECIPE, side=64)
+    assert (below[:, :32] == 128).all() and (below[:, 32:] == seen[:, 32:]).all()
+    assert banner_strips(clean_set.head(0), RECIPE).shape == (0, 112, 112, 3)
+
+
+def test_backgrounds_without_other_bursts_are_borders(clean_set):
+    lonely = clean_set.head(4).assign(burst_id='one')
+    squares, border = scene_background(lonely, RECIPE, side=100)
+    assert border.all() and (squares[:, 15:85, 15:85] == 128).all()
+    assert (squares[:, :15] == load_pixels(lonely, RECIPE, side=100)[:, :15]).all()
+    assert scene_background(clean_set.drop(columns='burst_id').head(3), RECIPE)[1].all()
+    assert scene_background(clean_set.assign(deployment_id=[None] + ['a']*119).head(20), RECIPE)[1].tolist()[:1] == [True]
+    assert scene_background(clean_set.drop(columns='timestamp').head(20), RECIPE)[1].sum() == 0
+    assert scene_background(clean_set.head(0), RECIPE)[0].shape == (0, 112, 112, 3)
+
+
+def test_little_is_judged_without_an_error(clean_set):
+    uncut = audit(clean_set.assign(banner_bottom=0.), RECIPE, folds=2)
+    assert 'nothing is cut off' in str(uncut) and 'banner' not in uncut.leaks
+    bare = audit(clean_set[['media_id', 'path', 'label']].head(24), RECIPE, folds=2)
+    assert bare.table.by[bare.table.reason.isna()].tolist() == ['image', 'image', 'image']
+    assert bare.border == 24 and 'only the border' in str(bare) and plot_audit(bare)
+    three = audit(clean_set.groupby('burst_id').head(1).sort_values('label').iloc[[0, -2, -1]], RECIPE, folds=2)
+    assert three.leaks == () and str(three)
+    with pytest.raises(AuditError, match='without a label'): audit(clean_set.assign(label=None), RECIPE)
