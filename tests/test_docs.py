@@ -78,8 +78,8 @@ def pages(site) -> dict[str, Page]:
 
 def page_of(notebook: Path) -> str:
     "Name the page of a notebook, without asking the tool that makes it."
-    if notebook.stem == 'index': return 'index.html'
-    return f"{notebook.parent.name}/{notebook.stem.lower().split('_', 1)[-1]}.html"
+    path = notebook.relative_to(ROOT/'nbs')
+    return path.with_name(path.stem.lower().split('_', 1)[-1] + '.html').as_posix()
 
 
 def target_of(

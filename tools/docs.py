@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from nbdev.config import get_config
-from pages import exported_module, page_markdown, processed, public_names
+from pages import exported_module, page_markdown, processed, public_names, retarget
 
 NOTEBOOKS = Path('nbs')
 TUTORIALS = 'tutorials'
@@ -34,10 +34,20 @@ def navigation(
     notebooks: list[PurePosixPath], # in order, `index` among them
 ) -> list:
     "List the pages by chapter, as mkdocs wants it, and the repository after them."
-    nested = [o for o in notebooks if len(o.parts) > 1]
-    chapters = [{folder.lstrip('0123456789_').capitalize(): [str(page_name(o)) for o in own]}
-                for folder, own in groupby(nested, lambda o: o.parts[0])]
+    chapters = section([o for o in notebooks if len(o.parts) > 1], depth=0)
     return [{'Overview': 'index.md'}, *chapters, {'Repository': get_config().git_url}]
+
+
+def section(
+    notebooks: list[PurePosixPath], # in order
+    depth: int, # folders above them
+) -> list:
+    "List pages, and the pages of each folder under the folder's name."
+    found = []
+    for folder, own in groupby(notebooks, lambda o: o.parts[depth] if len(o.parts) > depth + 1 else None):
+        if folder is None: found += [str(page_name(o)) for o in own]
+        else: found.append({folder.lstrip('0123456789_').capitalize(): section(list(own), depth + 1)})
+    return found
 
 
 def in_repository(
@@ -107,6 +117,7 @@ def write_page(
     path = NOTEBOOKS/notebook
     text = page_markdown(processed(path, signatures=True), keep, lambda link: link_from(notebook, link))
     text = re.sub('^# .*\n', lambda title: f'{title[0]}\n{ways_to_open(notebook)}\n', text, count=1, flags=re.MULTILINE)
+    text = retarget(text, lambda link: link_from(notebook, link))  # also the links of docstrings
     page.write_text(local_links(text, name, public_names(exported_module(path))), encoding='utf-8')
 
 

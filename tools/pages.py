@@ -113,12 +113,20 @@ def called(
     is_property: bool = False, # read rather than called
 ) -> str:
     "Write how a thing is called, with defaults and without types, which stand in its table."
-    known = signature(thing, eval_str=True)
+    known = signature_of(thing)
     own = [o.replace(annotation=o.empty, default=o.default if o.default is o.empty else Shown(default_text(o.default)))
            for o in known.parameters.values() if o.name != 'self']
     gives = '' if isclass(thing) else re.sub('<.*?>', '', type_html(known.return_annotation)).replace('&#124;', '|')
     brackets = '' if is_property else str(known.replace(parameters=own, return_annotation=known.empty))
     return name + brackets + (f' -> {gives}' if gives else '')
+
+
+def signature_of(
+    thing: object, # function or class
+) -> Signature:
+    "Read a signature; types that the module imports for type checkers alone stay as they are written."
+    try: return signature(thing, eval_str=True)
+    except NameError: return signature(thing)
 
 
 class Shown(str):
@@ -146,7 +154,8 @@ def type_html(
         if not address or name[0] == '_': return name
         return f'<a href="{address.partition("#")[0]}#{anchor(module, name)}">{name}</a>'
 
-    if annotation is Signature.empty or isinstance(annotation, str): return ''
+    if annotation is Signature.empty: return ''
+    if isinstance(annotation, str): return re.sub(r'\b(?:[a-z_]\w*\.)+', '', escape(annotation)).replace('|', '&#124;')
     if get_origin(annotation) is Annotated: return type_html(get_args(annotation)[0])
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     if isclass(annotation) and issubclass(annotation, Enum): choices = [o.value for o in annotation]
@@ -158,7 +167,7 @@ def parameters(
     thing: object, # function or class
 ) -> str:
     "Write the table of parameters: name, type, and its comment (docment) or, for a command, its help."
-    known, rows = signature(thing, eval_str=True), []
+    known, rows = signature_of(thing), []
     notes = docments(thing, full=True, args_kwargs=True)
     for name, parameter in known.parameters.items():
         if name == 'self': continue
@@ -175,8 +184,8 @@ def plain(
     note: str, # a docstring or comment: Markdown, as far as back-ticks go
 ) -> str:
     "Keep `<` and `|` outside of code from being taken for HTML and columns."
-    parts = re.split('(`[^`]*`)', note)
-    return ''.join(o if o.startswith('`') else escape(o, quote=False).replace('*', r'\*').replace('_', r'\_') for o in parts).replace('|', '&#124;')
+    parts = re.split(r'(`[^`]*`|\]\([^)\s]+\))', note)
+    return ''.join(o if o.startswith(('`', '](')) else escape(o, quote=False).replace('*', r'\*').replace('_', r'\_') for o in parts).replace('|', '&#124;')
 
 
 def options(
