@@ -7,5 +7,5 @@ from readme import write_readme
 if __name__ == '__main__':
     nbdev_clean()
     nbdev_export()
-    nb_export('nbs/9_apps/94_app.ipynb', lib_path='.', name='app')  # a Space wants its app.py at the top
+    nb_export('nbs/9_apps/940_space.ipynb', lib_path='.', name='app')  # a Space wants its app.py at the top
     write_readme()

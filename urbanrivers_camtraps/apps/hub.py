@@ -215,15 +215,9 @@ def _data_files(rooms: Iterable[str]) -> list[str]:
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d8b0b36d
 #: Starts the page; the bundle lies beside it, wherever the program was started.
-_START = '''import os
-from pathlib import Path
+_START = '''from urbanrivers_camtraps.apps.app import main
 
-os.environ.setdefault('CAMTRAPS_BUNDLE', str(Path(__file__).resolve().with_name('bundle')))
-if 'SPACE_ID' in os.environ: os.environ.setdefault('CAMTRAPS_PROXY', '1')  # the Hub stands between, and names the visitor's address
-
-from urbanrivers_camtraps.apps.app import main
-
-if __name__ == '__main__': main()
+if __name__ == '__main__': main(__file__)
 '''
 _ABOUT = '''# {title}
 
