@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.dataset.bursts import GROUP_COLUMNS
-from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, hard_to_split, split_counts, split_photographs, split_hash
+from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, hard_to_split, split_counts, split_photographs
 from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.foundations.holdout import split_hash
 
 
 @pytest.fixture(scope='module')

@@ -101,7 +101,8 @@ def hard_to_split(
     folds: int = 5, # that one would like to have
 ) -> pd.DataFrame: # one row a class with fewer groups than folds: `label, photographs, groups, what_to_do`
     "List the classes for which figures will mean little, and what to do."
-    table = group_ids(photographs, by).groupby(photographs.label).agg(photographs='size', groups='nunique').reset_index()
+    by_class = group_ids(photographs, by).groupby(photographs.label)
+    table = by_class.agg(photographs='size', groups='nunique').reset_index()
     table = table[table.groups < folds].sort_values('groups', kind='stable', ignore_index=True)
     return table.assign(what_to_do=[_remedy(o, by, folds) for o in table.groups])
 

@@ -230,7 +230,7 @@ def roll_up(
 #: The ranks of each genus.
 TAXONOMY_FILE = files('urbanrivers_camtraps.votes')/'taxonomy.csv'
 
-#: What SpeciesNet's lists, old or new, or volunteers call otherwise → ours; synonyms of what `names.csv` knows stand there.
+#: What SpeciesNet's lists or volunteers call otherwise → ours. Synonyms of names in `names.csv` stand there.
 _OUR_SPELLING = {
     'Cetartiodactyla': 'Artiodactyla', # SpeciesNet has both; whales are not met here
     'Soricomorpha': 'Eulipotyphla', 'Insectivora': 'Eulipotyphla', 'Didelphimorpha': 'Didelphimorphia',
