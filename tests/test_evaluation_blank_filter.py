@@ -176,7 +176,7 @@ def test_animals_sure_to_be_blank_leave_a_filter_that_removes_nothing():
 def test_trained_on_or_test_photographs_are_refused(columns, said):
     table = judged().assign(**columns)
     for choose in (blank_filter, accept_threshold):
-        with pytest.raises(FilterError, match=said): choose(table, by='location')
+        with pytest.raises(HoldoutError, match=said): choose(table, by='location')
     heading, text, body = filter_section(table, 'these', by='location')
     assert said in text and 'promised' not in body
 
