@@ -28,7 +28,8 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from ..images.photograph import STORED_SIDE, open_photograph
 from .detector_records import (
-    DETECTION_COLUMNS, DETECTOR_THRESHOLD, HEAD_PARTS, PREDICTION_COLUMNS, RECORD_LISTS, DetectorJsonError, RecordFormat, RecordReading, read_record, record_format, record_path)
+    DETECTION_COLUMNS, DETECTOR_THRESHOLD, HEAD_PARTS, PREDICTION_COLUMNS, RECORD_LISTS, DetectorJsonError,
+    RecordFormat, RecordReading, read_record, record_format, record_path)
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #13ba6939
 @dataclass(frozen=True)

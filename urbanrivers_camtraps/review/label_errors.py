@@ -37,8 +37,8 @@ def opinions_table(
 
     `detected` is the best confidence of an animal, `boxes` a list of dicts with edges as fractions of the photograph,
     `agreement` a few words. A photograph without a row in `detections` was not looked at; one whose only row has no
-    `category` was looked at, and nothing was found. Raises `ReviewError` if a photograph belongs to the held-out test
-    set, or is a sibling of one in `photographs`, or if a prediction is not out of fold."""
+    `category` was looked at, and nothing was found. Raises `HoldoutError` if a photograph belongs to the held-out test
+    set, or is a sibling of one in `photographs`, and `ReviewError` if a prediction is not out of fold."""
     opinions, classes = _labelled_opinions(predictions), score_matrix(predictions)[1]
     if unlabelled is not None: opinions = _with_unlabelled(opinions, unlabelled, classes)
     if opinions.media_id.duplicated().any():
@@ -113,7 +113,7 @@ def likely_wrong(
 
 # %% ../../nbs/7_review/70_label_errors.ipynb #d799eaa8
 def _labelled_opinions(predictions: pd.DataFrame) -> pd.DataFrame:
-    "Return the predictions; raise `ReviewError` if some are not out of fold, or are of the test set."
+    "Return the predictions; raise if some are not out of fold, or belong to the held-out test set."
     columns = ('media_id', 'label', 'prediction', 'score', 'scores', 'split', 'fold')
     rows = refuse_test_photographs(need_columns(predictions, columns, 'predictions'), 'predictions')
     if not rows.fold.isna().any(): return rows

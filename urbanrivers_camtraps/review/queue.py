@@ -39,7 +39,8 @@ def review_queue(
     """Order the photographs to look at again, each once, and say why.
 
     With `both` the two orders take turns. Equal scores are ordered by `media_id`, so the queue does not depend on the
-    order of the rows. Raises `ReviewError` if a photograph of the held-out test set is among them."""
+    order of the rows. Raises `HoldoutError` if a photograph of the held-out test set is among them, and `ReviewError`
+    if the order does not exist."""
     if order not in get_args(Order):
         raise ReviewError(f'there is no order {order!r}', 'queue', f"Choose one of {', '.join(get_args(Order))}")
     orders = _orders(refuse_test_photographs(need_columns(opinions, ('media_id', 'split'), 'opinions'), 'opinions'))
