@@ -47,7 +47,7 @@ from .votes.cleaning import Rules, clean, plot_class_counts, plot_funnel
 #: Extra → module → names.
 _EXTRAS = {
     'train': {'training.preprocess': ('Recipe',),
-              'training.probe': ('probe', 'learner_predictions', 'out_of_fold', 'search', 'save_run', 'load_run'),
+              'training.probe': ('probe', 'learner_predictions', 'out_of_fold', 'search_recipes', 'save_run', 'load_run'),
               'training.finetune': ('finetune', 'plot_augmented'),
               'training.attention': ('plot_activation',),
               'training.export': ('write_bundle',),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Bundle', 'read_bundle', 'find_bundle']
 
-# %% ../../nbs/6_inference/60_bundle.ipynb #89543d55
+# %% ../../nbs/6_inference/60_bundle.ipynb #eb965fb6
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,8 @@ class Bundle:
         except ValueError as error: raise BundleError(str(error), 'trim') from error
         try: return score_pixels(self.session, pixels, trim)
         except Exception as error:  # onnxruntime has its own type for each status
-            raise BundleError(f'cannot score a photograph ({type(error).__name__})', 'model', 'Copy the bundle again') from error
+            fault = f'cannot score a photograph ({type(error).__name__})'
+            raise BundleError(fault, 'model', 'Copy the bundle again') from error
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,7 +72,8 @@ class Bundle:
 
     def __repr__(self) -> str:
         "Show the network and the number of classes."
-        return f'Bundle({self.description.backbone}, {len(self.classes)} classes, {self.description.transforms.size} pixels)'
+        known = self.description
+        return f'Bundle({known.backbone}, {len(self.classes)} classes, {known.transforms.size} pixels)'
 
     def _repr_html_(self) -> str:
         "Show the description as a table."
@@ -89,8 +91,10 @@ def read_bundle(
 # %% ../../nbs/6_inference/60_bundle.ipynb #1a8e371e
 def find_bundle(
     folder: str | Path | None = None, # such as `data/bundle`
-) -> Path: # `folder`, or the setting CAMTRAPS_BUNDLE, or the first of `data/bundle`, `bundle` and `demo/bundle` that exists
-    "Find the folder of a bundle. It is not read; if there is none, `data/bundle` is returned."
+) -> Path:
+    """Find the folder of a bundle: `folder`, the setting CAMTRAPS_BUNDLE, or the first usual folder that exists.
+
+    The usual ones are `data/bundle`, `bundle` and `demo/bundle`. If there is none, it is `data/bundle`."""
     try: return Path(setting('CAMTRAPS_BUNDLE', folder and str(folder)))
     except SettingError: usual = Path('data/bundle'), Path('bundle'), Path('demo/bundle')
     return next((o for o in usual if o.is_dir()), usual[0])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run_speciesnet']
 
-# %% ../../nbs/6_inference/67_speciesnet.ipynb #e802476c
+# %% ../../nbs/6_inference/67_speciesnet.ipynb #540a0213
 import glob, json, os, subprocess, sys, tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,13 +27,14 @@ def run_speciesnet(
     progress: bool = True, # show the package's own bars
     options: tuple[str, ...] = (), # more for its script, such as `--classifier_only` (version B)
 ) -> pd.DataFrame: # `skipped`: the photographs without an answer, `id` (the path) and `reason`
-    "Run Google's package on photographs. Raise `SpeciesNetError` if the package or its weights are missing, or if it stops."
+    "Run Google's package on photographs. Raise `SpeciesNetError` if it or its weights are missing, or if it stops."
     paths, out = [str(o) for o in find_photographs(photographs)], Path(out)
     command, answers = _command(str(python or sys.executable), folder, country, admin1_region), _answers(out)
     if any(answers.get(o, 'none yet') for o in paths):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as workspace:
-            Path(workspace, 'list.json').write_text(json.dumps({'instances': [{'filepath': o} for o in paths]}), 'utf-8')
+            instances = {'instances': [{'filepath': o} for o in paths]}
+            Path(workspace, 'list.json').write_text(json.dumps(instances), 'utf-8')
             _run([*command, *options, '--instances_json', f'{workspace}/list.json'], out, progress)
         answers = _answers(out)
     reasons = [(o, answers.get(o, 'no answer')) for o in paths]
@@ -43,11 +44,14 @@ def run_speciesnet(
 def _answers(out: Path) -> dict[str, str]:
     "Read what the package has written: path → why it failed, empty if it did not."
     if not out.exists(): return {}
-    try: return {o['filepath']: ', '.join(o.get('failures', [])) for o in json.loads(out.read_text('utf-8'))['predictions']}
+    try:
+        records = json.loads(out.read_text('utf-8'))['predictions']
+        return {o['filepath']: ', '.join(o.get('failures', [])) for o in records}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpeciesNetError(f'holds no predictions of SpeciesNet that can be read ({type(error).__name__})', out, 'Name a new file') from error
+        fault = f'holds no predictions of SpeciesNet that can be read ({type(error).__name__})'
+        raise SpeciesNetError(fault, out, 'Name a new file') from error
 
-# %% ../../nbs/6_inference/67_speciesnet.ipynb #724e175a
+# %% ../../nbs/6_inference/67_speciesnet.ipynb #b3bfcae4
 def _need_package(python: str) -> None:
     "Raise `SpeciesNetError` if a Python cannot be started or has no package `speciesnet`."
     check = [python, '-c', 'import importlib.util as o, sys; sys.exit(not o.find_spec("speciesnet"))']
@@ -71,7 +75,7 @@ def _command(python: str, folder: str | Path | None, country: str | None, admin1
     place = [f'--{name}={value}' for name, value in (('country', country), ('admin1_region', admin1_region)) if value]
     return [python, '-m', 'speciesnet.scripts.run_model', *model, *place, '--bypass_prompts']
 
-# %% ../../nbs/6_inference/67_speciesnet.ipynb #340ee45c
+# %% ../../nbs/6_inference/67_speciesnet.ipynb #fcfcac0e
 def _run(command: list[str], out: Path, progress: bool) -> None:
     "Run the package's script; raise `SpeciesNetError` with its last line if it stops."
     for leftover in out.parent.glob(f'{glob.escape(out.stem)}.tmp.*{out.suffix}'): leftover.unlink()
@@ -80,7 +84,8 @@ def _run(command: list[str], out: Path, progress: bool) -> None:
                           text=True, errors='replace', env={**os.environ, 'PYTHONSAFEPATH': '1'})
     if done.returncode == 0: return
     if done.returncode < 0:
-        raise SpeciesNetError(f'was killed (signal {-done.returncode})', 'speciesnet', f'Run it again: it goes on from {out}')
+        fault = f'was killed (signal {-done.returncode})'
+        raise SpeciesNetError(fault, 'speciesnet', f'Run it again: it goes on from {out}')
     last = next((o.strip() for o in reversed((done.stderr or '').splitlines()) if o.strip()), 'see its own output')
     todo = f'What it has written to {out} is kept. If it was the download of its weights: {HOW_TO_GET}'
     raise SpeciesNetError(f'stopped: {last[:300]}', 'speciesnet', todo)

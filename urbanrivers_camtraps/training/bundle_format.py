@@ -7,7 +7,7 @@ __all__ = ['FORMAT_VERSION', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'chec
            'golden_photographs', 'pixel_hash', 'golden_files', 'open_bundle', 'score_pixels', 'golden_record',
            'read_description', 'first_fault', 'file_sha256', 'load_session']
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #4b122343
+# %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
 from html import escape
 from pathlib import Path
@@ -30,7 +30,7 @@ MODELS = {'float32': 'model.onnx', 'float16': 'model.float16.onnx', 'int8': 'mod
 class BundleError(CamtrapsError):
     "A bundle is missing, damaged, or would be if it were written."
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #da0ce31a
+# %% ../../nbs/4_training/47_bundle_format.ipynb #5ef9304b
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra='forbid', allow_inf_nan=False)
 
@@ -95,8 +95,9 @@ class Description(_Strict):
     def _repr_html_(self) -> str:
         "Show classes, network, what is cut, thresholds and metrics as a table."
         size, (top, bottom) = self.transforms.size, self.transforms.trim
+        measured = len(self.transforms.deployment_trims)
         facts = {'classes': ', '.join(self.classes), 'network': f'{self.backbone}, {size} × {size} pixels',
-                 'cut off': f'{top:.1%} at the top, {bottom:.1%} at the bottom; {len(self.transforms.deployment_trims)} deployments measured',
+                 'cut off': f'{top:.1%} at the top, {bottom:.1%} at the bottom; {measured} deployments measured',
                  'thresholds': ', '.join(f'{name} {value:g}' for name, value in self.thresholds.items()) or 'none',
                  **{name: f'{metric} ({metric.conditions})' for name, metric in self.metrics.items()}}
         rows = ''.join(f'<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>' for name, fact in facts.items())
@@ -120,7 +121,7 @@ def pixel_hash(
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #8c497c68
 def golden_files() -> dict[str, bytes]: # file name → content
-    "Encode drawn photographs: large, tiny, portrait, rotated, grey, CMYK, transparent, WebP, and one that all decoders read alike."
+    "Encode drawn photographs in every way that trips readers up, and one in a way that all decoders read alike."
     small, sideways = _drawing(5, 400, 300), Image.Exif()
     sideways[ExifTags.Base.Orientation] = 6
     glass = small.copy()
@@ -135,22 +136,23 @@ def golden_files() -> dict[str, bytes]: # file name → content
             'tiny.png': _encoded(_drawing(4, 64, 48), 'PNG'),
             'webp.webp': _encoded(small, 'WEBP', quality=90)}
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #85db4594
+# %% ../../nbs/4_training/47_bundle_format.ipynb #d2dc76c7
 def open_bundle(
     folder: str | Path, # a bundle
     threads: int = 1, # cores that one call uses
     precision: str = 'float32', # of the model: one of `MODELS`
 ) -> tuple[Description, ort.InferenceSession]: # what it says, and its graph, loaded
-    "Check a bundle's description and the hash of every file, and load one of its models; raise `BundleError` with what is wrong."
+    "Check a bundle's description and the hash of every file, and load a model; raise `BundleError` on any fault."
     folder = Path(folder)
     description = read_description(folder)
     _check_files(folder, description.files)
     if precision not in MODELS: raise BundleError('is not a precision', precision, f"Take one of {', '.join(MODELS)}")
     path = folder/MODELS[precision]
-    if path.name not in description.files: raise BundleError(f'has no model of precision {precision}', folder, 'Take float32')
+    if path.name not in description.files:
+        raise BundleError(f'has no model of precision {precision}', folder, 'Take float32')
     return description, _open_session(path, threads, len(description.classes))
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #fce3df54
+# %% ../../nbs/4_training/47_bundle_format.ipynb #b82d2e96
 def score_pixels(
     session: ort.InferenceSession, # from `open_bundle`
     pixels: np.ndarray, # uint8, height × width × 3
@@ -206,10 +208,11 @@ def read_description(
     except (ValueError, AttributeError, OSError, RecursionError) as error:
         raise BundleError(f'is not a readable JSON object ({type(error).__name__})', path, _WRITE_AGAIN) from error
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #b5e6b88b
+# %% ../../nbs/4_training/47_bundle_format.ipynb #f82a2b12
 def _parse_description(path: Path) -> Description:
     "Read `bundle.json` if it is of this version and of a reasonable size."
-    if path.stat().st_size > _DESCRIPTION_LIMIT: raise BundleError(f'has more than {_DESCRIPTION_LIMIT//10**6} MB', path, _WRITE_AGAIN)
+    if path.stat().st_size > _DESCRIPTION_LIMIT:
+        raise BundleError(f'has more than {_DESCRIPTION_LIMIT//10**6} MB', path, _WRITE_AGAIN)
     content = json.loads(path.read_bytes())
     version = content.get('format_version')
     if version != FORMAT_VERSION:
@@ -242,9 +245,10 @@ def _check_files(folder: Path, files: dict[str, str]) -> None:
         if expected is None: raise BundleError('has no hash in bundle.json', path, todo)
         if not _is_inside(folder, name): raise BundleError('is outside of the bundle', name, todo)
         if not path.is_file(): raise BundleError('is missing', path, todo)
-        if file_sha256(path) != expected: raise BundleError('is damaged: its SHA-256 is not the one in bundle.json', path, todo)
+        if file_sha256(path) != expected:
+            raise BundleError('is damaged: its SHA-256 is not the one in bundle.json', path, todo)
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #746ea857
+# %% ../../nbs/4_training/47_bundle_format.ipynb #8bcc02bc
 def _is_inside(folder: Path, name: str) -> bool:
     "Return whether a file is in a folder; raise `BundleError` if its name cannot be a file's."
     fault = BundleError('lists a file whose name is not possible', folder/'bundle.json', 'Copy the bundle again')
@@ -252,7 +256,8 @@ def _is_inside(folder: Path, name: str) -> bool:
     try:
         (folder/name).is_file()
         return (folder/name).resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError) as error: raise fault from error  # too long, not UTF-8, a NUL, a loop of links
+    except (OSError, ValueError, RuntimeError) as error:  # too long, not UTF-8, a NUL, a loop of links
+        raise fault from error
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #c53093ed
 def load_session(
@@ -266,21 +271,22 @@ def load_session(
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #90ae35f1
 def _open_session(path: Path, threads: int, n_classes: int) -> ort.InferenceSession:
-    "Load a model that came from outside; raise `BundleError` if it is not one, or reads other files, or takes or gives anything else."
+    "Load a model that came from outside; raise `BundleError` if it is not one, or reads other files."
     if b'location' in path.read_bytes(): raise BundleError('keeps its weights in other files', path, _WRITE_AGAIN)
     try: session = load_session(str(path), threads)
-    except Exception as error:  # onnxruntime has its own type for each status, and RuntimeError and UnicodeDecodeError besides
+    except Exception as error:  # onnxruntime has its own type for each status, and others besides
         fault = f'is not a model that onnxruntime {ort.__version__} loads ({type(error).__name__})'
         raise BundleError(fault, path, 'Copy the bundle again') from error
     _check_ends(session, n_classes, path)
     return session
 
-# %% ../../nbs/4_training/47_bundle_format.ipynb #acf1bfc8
+# %% ../../nbs/4_training/47_bundle_format.ipynb #e50694c4
 def _check_ends(session: ort.InferenceSession, n_classes: int, path: Path) -> None:
     "Raise `BundleError` if a graph does not take a photograph and what to trim, or does not give one score a class."
-    inputs, outputs = ({o.name: (o.type, o.shape) for o in ends} for ends in (session.get_inputs(), session.get_outputs()))
-    if outputs.get('scores') != ('tensor(float)', [n_classes]):
-        raise BundleError(f"gives {str(outputs.get('scores', ('no scores',))[-1])[:60]} scores for {n_classes} classes", path)
+    inputs = {o.name: (o.type, o.shape) for o in session.get_inputs()}
+    scores = {o.name: (o.type, o.shape) for o in session.get_outputs()}.get('scores', ('no scores',))
+    if scores != ('tensor(float)', [n_classes]):
+        raise BundleError(f'gives {str(scores[-1])[:60]} scores for {n_classes} classes', path)
     photograph, trim = inputs.pop('photograph', ('', ())), inputs.pop('trim', None)
     if inputs or photograph[0] != 'tensor(uint8)' or list(photograph[1])[2:] != [3] or trim != ('tensor(float)', [2]):
         raise BundleError('does not take a photograph and what to trim', path, _WRITE_AGAIN)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QuantisationCost', 'add_quantised', 'to_float16', 'to_int8']
 
-# %% ../../nbs/4_training/49_quantise.ipynb #54e8ccc9
+# %% ../../nbs/4_training/49_quantise.ipynb #be520c31
 import logging, shutil, tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,8 +40,8 @@ class QuantisationCost:
 
     def __str__(self) -> str:
         "Describe it in a line."
-        return (f'{self.precision}: {self.after:.1%} right instead of {self.before:.1%} of {self.photographs} photographs, '
-                f'the same answer for {self.agreement:.1%}, {self.size:.0%} of the size')
+        return (f'{self.precision}: {self.after:.1%} right instead of {self.before:.1%} of {self.photographs} '
+                f'photographs, the same answer for {self.agreement:.1%}, {self.size:.0%} of the size')
 
 # %% ../../nbs/4_training/49_quantise.ipynb #89c80c4d
 def add_quantised(
@@ -51,7 +51,9 @@ def add_quantised(
     judged: pd.DataFrame, # `path, label` of others, such as the validation photographs
     max_loss: float = .005, # accuracy that it may cost, as a share
 ) -> tuple[QuantisationCost, bool]: # what it costs, and whether the bundle has it now
-    "Write a smaller model into a bundle if it costs less than `max_loss`. Raise `CamtrapsError` if there is nothing to judge it on."
+    """Write a smaller model into a bundle if it costs less than `max_loss`.
+
+    Raise `CamtrapsError` if there are no photographs to judge it on."""
     if need_columns(judged, ('path', 'label'), 'judged').empty:
         raise CamtrapsError('there are no photographs to judge a smaller model on', folder)
     folder = Path(folder)
@@ -71,11 +73,13 @@ def to_float16(
 ) -> bytes: # an ONNX model
     "Make the model whose weights are stored in 16 bits."
     model = onnx.load(Path(folder)/MODELS['float32'])
-    for weights in [o for o in model.graph.initializer if o.data_type == TensorProto.FLOAT and o.name.startswith('network/')]:
+    ours = [o for o in model.graph.initializer if o.data_type == TensorProto.FLOAT and o.name.startswith('network/')]
+    for weights in ours:
         array, name = numpy_helper.to_array(weights), weights.name
         if array.size < 64: continue
         weights.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f'{name}/half'))
-        model.graph.node.insert(0, helper.make_node('Cast', [f'{name}/half'], [name], f'{name}/widen', to=TensorProto.FLOAT))
+        widen = helper.make_node('Cast', [f'{name}/half'], [name], f'{name}/widen', to=TensorProto.FLOAT)
+        model.graph.node.insert(0, widen)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
@@ -89,8 +93,9 @@ def to_int8(
     reader = _Photographs(photographs, read_description(Path(folder)).transforms.trim)
     around = [o.name for o in onnx.load(source).graph.node if not o.name.startswith('network/')]
     with tempfile.TemporaryDirectory() as workspace, _quiet():
-        quantize_static(str(source), f'{workspace}/model.onnx', reader, quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
-                        weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8, nodes_to_exclude=around)
+        quantize_static(str(source), f'{workspace}/model.onnx', reader, quant_format=QuantFormat.QDQ, per_channel=True,
+                        reduce_range=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+                        nodes_to_exclude=around)
         return Path(workspace, 'model.onnx').read_bytes()
 
 # %% ../../nbs/4_training/49_quantise.ipynb #2b711343
@@ -124,15 +129,16 @@ def _measure(folder: Path, precision: str, model: bytes, judged: pd.DataFrame) -
     answers_before, answers_after = classes[before.argmax(1)], classes[after.argmax(1)]
     return QuantisationCost(
         precision, before=float((answers_before == labels).mean()), after=float((answers_after == labels).mean()),
-        agreement=float((answers_before == answers_after).mean()), difference=float(np.abs(before - after).max(1).mean()),
+        agreement=float((answers_before == answers_after).mean()),
+        difference=float(np.abs(before - after).max(1).mean()),
         photographs=len(judged), size=len(model)/(folder/MODELS['float32']).stat().st_size)
 
-# %% ../../nbs/4_training/49_quantise.ipynb #4d8a32fd
+# %% ../../nbs/4_training/49_quantise.ipynb #cd5515d2
 def _scores(session: ort.InferenceSession, pixels: list[np.ndarray], description: Description) -> np.ndarray:
     "Score photographs with one model: rows × classes."
     return np.stack([score_pixels(session, o, description.transforms.trim) for o in pixels])
 
-# %% ../../nbs/4_training/49_quantise.ipynb #32426f8e
+# %% ../../nbs/4_training/49_quantise.ipynb #2f33abe4
 def _with_model(new: Path, description: Description, model: bytes, cost: QuantisationCost) -> Description:
     "Write a smaller model into the folder `new`, and return the description that lists it, with its accuracy."
     path = new/MODELS[cost.precision]

@@ -6,7 +6,7 @@
 __all__ = ['HOW_TO_GET', 'SUMS', 'WHOLE_FRAME', 'SpeciesNetError', 'ModelFolder', 'find_model', 'pin_model', 'read_trusted',
            'network_pin', 'read_labels', 'check_pins', 'read_pins']
 
-# %% ../../nbs/4_training/41_speciesnet_files.ipynb #f7713450
+# %% ../../nbs/4_training/41_speciesnet_files.ipynb #f077762b
 import hashlib, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,12 @@ class SpeciesNetError(CamtrapsError):
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #e2dcaa37
 #: What to do if there are no weights.
-HOW_TO_GET = ('Download the model google/speciesnet, PyTorch v4.0.3b, from Kaggle (accept its terms there), or a copy of it from the Hub, put all of '
-              'its files into one folder, and name the folder in the setting SPECIESNET_DIR')
+HOW_TO_GET = ('Download the model google/speciesnet, PyTorch v4.0.3b, from Kaggle (accept its terms there), or a '
+              'copy of it from the Hub, put all of its files into one folder, and name the folder in the setting SPECIESNET_DIR')
 SUMS = 'SHA256SUMS' # the file of the pins, as `sha256sum` writes and checks it
 WHOLE_FRAME = 'full_image' # the kind of version B
 
-# %% ../../nbs/4_training/41_speciesnet_files.ipynb #9a23e710
+# %% ../../nbs/4_training/41_speciesnet_files.ipynb #6f642a2f
 @dataclass(frozen=True)
 class ModelFolder:
     "The files of a SpeciesNet model."
@@ -48,13 +48,14 @@ def find_model(
     try: folder = Path(setting('SPECIESNET_DIR', folder and str(folder)))
     except SettingError as error:
         raise SpeciesNetError('is not set, so the weights cannot be found', 'SPECIESNET_DIR', HOW_TO_GET) from error
-    if not (folder/'info.json').is_file(): raise SpeciesNetError('holds no SpeciesNet: there is no info.json', folder, HOW_TO_GET)
+    if not (folder/'info.json').is_file():
+        raise SpeciesNetError('holds no SpeciesNet: there is no info.json', folder, HOW_TO_GET)
     model = _read_info(folder)
     missing = [o.name for o in (model.classifier, model.labels) if not o.is_file()]
     if missing: raise SpeciesNetError(f"lacks {' and '.join(missing)}", folder, HOW_TO_GET)
     return model
 
-# %% ../../nbs/4_training/41_speciesnet_files.ipynb #35e3f3e6
+# %% ../../nbs/4_training/41_speciesnet_files.ipynb #3b018713
 def _read_info(folder: Path) -> ModelFolder:
     "Read what `info.json` says of a model."
     path = folder/'info.json'
@@ -63,13 +64,16 @@ def _read_info(folder: Path) -> ModelFolder:
         files = [folder/info[o] for o in ('classifier', 'classifier_labels', 'taxonomy', 'geofence')]
         return ModelFolder(folder, info['version'], info['type'], *files)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpeciesNetError(f'does not describe a model ({type(error).__name__}: {error})', path, HOW_TO_GET) from error
+        fault = f'does not describe a model ({type(error).__name__}: {error})'
+        raise SpeciesNetError(fault, path, HOW_TO_GET) from error
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #83333218
 def pin_model(
     folder: str | Path | None = None, # of the model, whose files you trust; by default the setting SPECIESNET_DIR
 ) -> dict[str, str]: # file name → SHA-256
-    "Write down the hashes of all files of a model, so that only these are ever loaded; raise `SpeciesNetError` if others are pinned."
+    """Write down the hashes of all files of a model, so that only these are ever loaded.
+
+    Raise `SpeciesNetError` if other files are pinned, or if the folder cannot be written to."""
     model = find_model(folder)
     files = [o for o in sorted(model.folder.iterdir()) if o.is_file() and o.name != SUMS and not o.name.startswith('.')]
     found = {o.name: _hash(o) for o in files}
@@ -80,7 +84,7 @@ def pin_model(
     _write_pins(model.folder, found, found[model.classifier.name])
     return found
 
-# %% ../../nbs/4_training/41_speciesnet_files.ipynb #dd4c76d3
+# %% ../../nbs/4_training/41_speciesnet_files.ipynb #e47ac8ee
 def _write_pins(folder: Path, pins: dict[str, str], network: str) -> None:
     "Write the pins of a folder; if that is not possible, name the setting that pins the network's file instead."
     lines = [f'{pin}  {name}\n' for name, pin in pins.items()]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
@@ -19,8 +20,8 @@ from fastai.callback.core import Callback
 from PIL import Image
 from torch import nn
 
-from urbanrivers_camtraps.foundations.core import atomic_path
-from urbanrivers_camtraps.training.finetune import finetune
+from urbanrivers_camtraps.foundations.core import HUMAN, atomic_path
+from urbanrivers_camtraps.training.finetune import finetune, plot_augmented
 from urbanrivers_camtraps.training.preprocess import Recipe
 
 RECIPE = Recipe(size=64, C=1e-4, epochs=2, batch_size=2, learning_rate=.01)
@@ -66,7 +67,7 @@ def train(folder: Path, name: str, pause: bool = False) -> None:
     watch = Watch(folder if pause else None)
     recipe = replace(RECIPE, batch_size=28) if name == 'large' else RECIPE
     own = folder/(f'{name}-elsewhere' if int(os.environ['RANK']) else name)  # the second process is on another machine
-    learner = finetune(pd.read_parquet(folder/'photographs.parquet'), recipe, body(), own, folder/'features', callbacks=(watch,))
+    learner = finetune(pd.read_parquet(folder/'photographs.parquet'), recipe, body(), own, folder/'features', progress=False, callbacks=(watch,))
     torch.save({'weights': learner.model.state_dict(), 'seeds': watch.seeds, 'lower': watch.lower, 'orders': orders},
                folder/f"{name}-{os.environ['RANK']}.pt")
 
@@ -128,10 +129,10 @@ def test_two_processes_train_one_network_and_a_killed_run_goes_on(folder):
     # what two processes began, one goes on with; and the other way round
     shutil.copytree(folder/'killed', folder/'one')
     watch = Watch()
-    finetune(photographs, RECIPE, body(), folder/'one', callbacks=(watch,))
+    finetune(photographs, RECIPE, body(), folder/'one', progress=False, callbacks=(watch,))
     assert len(watch.seeds) == 1 and history(folder, 'one').head(1).equals(whole.head(1))
     assert history(folder, 'one').valid_loss[1] < whole.valid_loss[0] - .03
-    with pytest.raises(InterruptedError): finetune(photographs, RECIPE, body(), folder/'begun', callbacks=(PowerCut(),))
+    with pytest.raises(InterruptedError): finetune(photographs, RECIPE, body(), folder/'begun', progress=False, callbacks=(PowerCut(),))
     begun = history(folder, 'begun')
 
     with launched(folder, 'killed', 'begun', 'large') as running: output = running.communicate(timeout=120)[0]
@@ -145,6 +146,16 @@ def test_two_processes_train_one_network_and_a_killed_run_goes_on(folder):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     large = ended(folder, 'large')[0]
     assert not torch.equal(large['lower'][1], large['weights']['0.0.weight'])  # it learned, though a batch is larger than the share of a process
+
+
+def test_only_what_is_not_a_person_is_drawn(folder):
+    photographs = pd.read_parquet(folder/'photographs.parquet').assign(label=lambda o: o.label.replace({'red': 'Branta canadensis', 'blue': HUMAN}))
+    for some in (photographs, photographs[photographs.label != HUMAN], photographs[photographs.label != HUMAN].head(3)):  # fewer than are shown
+        panel = plot_augmented(some, RECIPE)
+        assert {ax.get_title('left') for ax in panel.axes} - {''} == {'Canada Goose'}
+    people = plot_augmented(photographs[photographs.label == HUMAN], RECIPE)
+    assert (len(people.axes), len(people.axes[0].images)) == (1, 0)
+    plt.close('all')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,8 @@
-"""Version B comes in only when trusted, sees what Google's package sees, learns like any backbone, and its package is run to the end whatever kills it."""
+"""Version B is opened only if it is trusted, sees what Google's package sees, and learns like any backbone."""
 import json
 import os
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +22,12 @@ from urbanrivers_camtraps.inference.bundle import read_bundle  # noqa: E402
 from urbanrivers_camtraps.inference.speciesnet import run_speciesnet  # noqa: E402
 from urbanrivers_camtraps.training.bundle_format import Transforms, load_session  # noqa: E402
 from urbanrivers_camtraps.training.export import AGREEMENT, _before_network, write_bundle  # noqa: E402
-from urbanrivers_camtraps.training.finetune import finetune  # noqa: E402
+from urbanrivers_camtraps.training.finetune import _halves, finetune  # noqa: E402
+from urbanrivers_camtraps.training.preprocess import Recipe  # noqa: E402
 from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run  # noqa: E402
 from urbanrivers_camtraps.training.speciesnet_files import SUMS, SpeciesNetError, find_model, pin_model, read_labels  # noqa: E402
 from urbanrivers_camtraps.training.speciesnet_network import (  # noqa: E402
-    RECIPE, _cut, _scores, _seen, classify, load_network, load_speciesnet, make_stand_in)
+    RECIPE, _cut_rows, _frame_square, _score_frames, _without_head, classify, load_network, load_speciesnet, make_stand_in)
 
 SHAPES = {'wide.jpg': (900, 601), 'odd.png': (333, 517), 'large.jpg': (1600, 1401), 'small.png': (120, 97)}
 
@@ -123,6 +121,25 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(SpeciesNetError, match='lacks stand_in.pt.*Kaggle'): find_model(folder)
 
 
+def test_a_folder_that_is_not_version_b_says_why(model, tmp_path):
+    folder = make_stand_in(tmp_path/'other', seed=1)
+    info = json.loads((folder/'info.json').read_text())
+    for change, message in (({'type': 'always_crop'}, 'Take version B'), ({'classifier': 'gone.pt'}, 'lacks gone.pt')):
+        (folder/'info.json').write_text(json.dumps({**info, **change}))
+        with pytest.raises(SpeciesNetError, match=message): load_network(folder)
+    (folder/'info.json').write_text(json.dumps(info))
+    torch.save({'not': 'a network'}, folder/'stand_in.pt')
+    pin_model(folder)
+    with pytest.raises(SpeciesNetError, match='holds a dict and no graph'): load_network(folder)
+
+
+def test_without_the_setting_the_weights_are_not_found(drawn, tmp_path, monkeypatch):
+    monkeypatch.delenv('SPECIESNET_DIR', raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpeciesNetError, match='Kaggle'): load_speciesnet()
+    with pytest.raises(SpeciesNetError, match='SPECIESNET_DIR'): probe(drawn, small())
+
+
 # ---------------------------------------------------------------- what Google's package sees
 
 #: Lets the package be imported without what only its detector and its maps need.
@@ -160,9 +177,9 @@ def test_pixels_and_scores_are_those_of_the_package(model, frames, with_package,
     run = subprocess.run([sys.executable, '-c', THEIRS, str(model), str(tmp_path), *paths], env=with_package, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     found = json.loads(run.stdout.splitlines()[-1])
-    scores, labels = _scores(load_network(model), paths), read_labels(find_model(model))
+    scores, labels = _score_frames(load_network(model), paths), read_labels(find_model(model))
     for number, path in enumerate(paths):
-        assert np.array_equal(_seen(path), np.load(tmp_path/f'{number}.npy')), path
+        assert np.array_equal(_frame_square(path), np.load(tmp_path/f'{number}.npy')), path
         theirs = dict(zip(found[path]['classes'], found[path]['scores']))
         assert np.allclose(scores[number], [theirs[o] for o in labels], atol=1e-6)
     assert np.ptp(scores, axis=0).max() > .01  # the photographs are told apart, or anything would agree
@@ -170,7 +187,7 @@ def test_pixels_and_scores_are_those_of_the_package(model, frames, with_package,
 
 def test_the_packages_own_script_runs_and_goes_on(model, frames, with_package, tmp_path, monkeypatch):
     for name in ('PYTHONPATH', 'OMP_NUM_THREADS'): monkeypatch.setenv(name, with_package[name])
-    out, options = tmp_path/'predictions.json', dict(folder=model, options=('--classifier_only',))
+    out, options = tmp_path/'predictions.json', dict(folder=model, options=('--classifier_only',), progress=False)
     assert run_speciesnet(frames[:2], out, **options).empty
     written = json.loads(out.read_text())
     written['predictions'][0]['detections'][0]['raw_classifications']['scores'][0] = .123  # to know it again
@@ -189,7 +206,7 @@ def test_the_packages_own_script_runs_and_goes_on(model, frames, with_package, t
 def test_probe_and_finetune_learn_and_the_bundle_agrees(ours, drawn, tmp_path):
     valid = drawn[drawn.split == 'valid']
     probed = probe(drawn, small(), cache=tmp_path/'features')
-    tuned = finetune(drawn, small(), cache=tmp_path/'features', folder=tmp_path/'run')
+    tuned = finetune(drawn, small(), cache=tmp_path/'features', folder=tmp_path/'run', progress=False)
     for learner in (probed, tuned):
         said = learner_predictions(learner, valid)
         assert (said.prediction == said.label).mean() >= .9
@@ -213,7 +230,7 @@ def test_the_body_is_frozen_first_and_then_learns_down_to_the_first_convolution(
             seen.append([convolutions[0].weight.detach().clone(), convolutions[-1].weight.detach().clone()])
 
     start = [o.weight.detach().clone() for o in load_speciesnet()[0].modules() if isinstance(o, nn.Conv2d)]
-    tuned = finetune(drawn, replace(small(), epochs=2), callbacks=(Watch(),))
+    tuned = finetune(drawn, replace(small(), epochs=2), progress=False, callbacks=(Watch(),))
     (first, last), (first_then, _) = seen
     assert torch.equal(first, start[0]) and not torch.equal(last, start[-1])  # the lower half waits
     assert not torch.equal(first_then, start[0])
@@ -240,121 +257,81 @@ def test_the_graph_of_a_bundle_gives_the_network_what_the_package_would(ours, fr
     before = load_session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())
     for path in frames:
         photograph = open_photograph(path)
-        trim = np.float32([int(o)/photograph.height for o in _cut(photograph.height)])
+        trim = np.float32([int(o)/photograph.height for o in _cut_rows(photograph.height)])
         squares, = before.run(None, {'photograph': np.asarray(photograph), 'trim': trim})
-        levels = np.abs(squares[0].transpose(1, 2, 0)*255 - _seen(path))
+        levels = np.abs(squares[0].transpose(1, 2, 0)*255 - _frame_square(path))
         assert levels.max() < 1.01 and (levels > .5).mean() < 1e-3
 
 
-# ---------------------------------------------------------------- the package is run to the end
-
-#: A package of the same name whose script writes the real format, some photographs at a time, and is killed after the second if told so.
-FAKE = '''
-import argparse, json, os, signal, sys, time
-from pathlib import Path
-parser = argparse.ArgumentParser()
-for name in ('model', 'instances_json', 'predictions_json', 'country', 'admin1_region'): parser.add_argument(f'--{name}')
-for name in ('bypass_prompts', 'noprogress_bars'): parser.add_argument(f'--{name}', action='store_true')
-asked = parser.parse_args()
-out, mode = Path(asked.predictions_json), os.environ.get('FAKE', '')
-paths = [o['filepath'] for o in json.loads(Path(asked.instances_json).read_text())['instances']]
-done = {o['filepath']: o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o} if out.exists() else {}
-if set(done) - set(paths): raise RuntimeError('Filepath from loaded predictions is missing from the set of instances to process')
-with open(os.environ['FAKE_LOG'], 'a') as log: print('start', asked.country, asked.admin1_region, file=log)
-if mode == 'offline': raise ConnectionError('no route to www.kaggle.com')
-
-def save():
-    rows = [done.get(o, {'filepath': o, 'failures': ['CLASSIFIER']}) for o in paths]
-    part = out.with_name(f'{out.stem}.tmp.1234{out.suffix}')
-    part.write_text(json.dumps({'info': {'format_version': '20261015'}, 'predictions': rows}))
-    if mode == 'kill' and len(done) == 4: os.kill(os.getpid(), signal.SIGKILL)  # while it saves: the part is left
-    part.replace(out)
-
-for path in [o for o in paths if o not in done]:
-    with open(os.environ['FAKE_LOG'], 'a') as log: print(path, file=log)
-    if mode == 'hang' and len(done) == 2: time.sleep(600)
-    if 'broken' not in path: done[path] = {'filepath': path, 'detections': []}
-    if len(done) % 2 == 0: save()
-save()
-'''
+def test_a_head_of_separate_operations_is_cut_off_too(model):
+    "A head as MatMul and Add over constants, which onnx2torch leaves apart."
+    from onnx2torch.node_converters.binary_math_operations import OnnxBinaryMathOperation
+    from onnx2torch.node_converters.matmul import OnnxMatMul
+    network, whole, body = load_network(model), load_network(model), load_speciesnet(model)[0]
+    linear = next(o for o in network.graph.nodes if o.op == 'call_module' and isinstance(network.get_submodule(o.target), nn.Linear))
+    weights = network.get_submodule(linear.target)
+    network.register_buffer('weight', weights.weight.detach().T)
+    network.register_buffer('bias', weights.bias.detach())
+    network.add_module('product', OnnxMatMul())
+    network.add_module('plus', OnnxBinaryMathOperation('Add'))
+    with network.graph.inserting_before(linear):
+        product = network.graph.call_module('product', (linear.args[0], network.graph.get_attr('weight')))
+        linear.replace_all_uses_with(network.graph.call_module('plus', (product, network.graph.get_attr('bias'))))
+    network.graph.erase_node(linear)
+    network.recompile()
+    pixels = torch.rand(2, 64, 64, 3)
+    assert torch.allclose(network(pixels), whole(pixels), atol=1e-5)
+    assert torch.allclose(_without_head(network)(pixels), body(pixels.permute(0, 3, 1, 2)), atol=1e-6)
 
 
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    "A fake package, and photographs; returns the photographs, the file to write and the log of what it did."
-    scripts = tmp_path/'package'/'speciesnet'/'scripts'
-    scripts.mkdir(parents=True)
-    for name, text in (('run_model.py', FAKE), ('__init__.py', ''), ('../__init__.py', '')): (scripts/name).write_text(text)
-    monkeypatch.setenv('PYTHONPATH', str(tmp_path/'package'))
-    monkeypatch.setenv('FAKE_LOG', str(tmp_path/'log'))
-    monkeypatch.delenv('SPECIESNET_DIR', raising=False)
-    monkeypatch.chdir(tmp_path)  # away from any .env
-    (tmp_path/'card').mkdir()
-    for number in range(6): Image.new('RGB', (32, 32)).save(tmp_path/'card'/f'{number}.jpg')
-    return tmp_path/'card', tmp_path/'out'/'predictions.json', tmp_path/'log'
+def test_a_branch_around_the_head_is_refused():
+    class Gate(nn.Module):
+        "Its linear layer weighs the map that is pooled."
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 8)
+        def forward(self, x):
+            x = self.conv(x.permute(0, 3, 1, 2))
+            return (x*self.fc(x.mean((2, 3)))[..., None, None]).mean((2, 3))
+
+    with pytest.raises(SpeciesNetError, match='does not end in a linear layer'): _without_head(torch.fx.symbolic_trace(Gate()))
 
 
-def done(log: Path) -> list[str]:
-    "List the photographs that were worked on, in order."
-    return [Path(o).name for o in log.read_text().splitlines() if not o.startswith('start')]
+def test_gradients_reach_the_first_layer_and_the_halves_hold_all_parameters(ours, drawn):
+    body, _ = load_speciesnet()
+    first = next(o for o in body.modules() if isinstance(o, nn.Conv2d))
+    norm = next(o for o in body.modules() if isinstance(o, nn.BatchNorm2d))
+    body.train()(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    assert first.weight.grad.abs().sum() > 0 and (norm.running_mean != 0).any()  # in training, without SteadyNorm, they change
+    learner = finetune(drawn, small(), progress=False)
+    lower, upper, ahead = ({id(o) for o in part} for part in _halves(learner.model))
+    stem, *_, top = [o for o in learner.model[0].modules() if isinstance(o, nn.Conv2d)]
+    assert id(stem.weight) in lower and id(top.weight) in upper and not lower & upper
+    assert lower | upper | ahead == {id(o) for o in learner.model.parameters()}
+    before, after = load_speciesnet()[0].state_dict(), learner.model[0].state_dict()
+    steady = [o for o in before if 'running' in o]
+    assert len(steady) == 2
+    for name in before: assert torch.equal(before[name], after[name].cpu()) == (name in steady or not before[name].is_floating_point()), name
 
 
-def test_a_run_killed_while_it_saves_goes_on_where_it_stopped(fake, monkeypatch):
-    card, out, log = fake
-    monkeypatch.setenv('FAKE', 'kill')
-    with pytest.raises(SpeciesNetError, match=r'was killed \(signal 9\).*goes on from'): run_speciesnet(card, out)
-    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 2  # what it had saved, and half of the next
-    assert len([o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o]) == 2
-    monkeypatch.delenv('FAKE')
-    assert run_speciesnet(card, out, 'USA', 'IL').empty
-    assert done(log)[4:] == ['2.jpg', '3.jpg', '4.jpg', '5.jpg'] and 'start USA IL' in log.read_text()
-    assert [o.name for o in out.parent.iterdir()] == ['predictions.json']
-    worked = log.read_text()
-    assert run_speciesnet(card, out).empty and log.read_text() == worked  # all is there: it is not even started
+def test_the_preprocessing_comes_with_the_backbone(ours, drawn):
+    learner = probe(drawn, Recipe('speciesnet', 64, batch_size=8))  # as the command line makes it
+    assert (learner.recipe.mean, learner.recipe.std, learner.recipe.antialias) == ((0, 0, 0), (1, 1, 1), False)
 
 
-def test_a_kill_of_everything_leaves_a_whole_file(fake, monkeypatch):
-    card, out, log = fake
-    code = f'from urbanrivers_camtraps.inference.speciesnet import run_speciesnet; run_speciesnet({str(card)!r}, {str(out)!r})'
-    process = subprocess.Popen([sys.executable, '-c', code], env={**os.environ, 'FAKE': 'hang'}, start_new_session=True)
-    try:
-        until = time.monotonic() + 120
-        while not (log.exists() and '2.jpg' in log.read_text()) and process.poll() is None and time.monotonic() < until: time.sleep(.05)
-    finally: os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert len(json.loads(out.read_text())['predictions']) == 6
-    assert run_speciesnet(card, out).empty
-    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '2.jpg', '3.jpg', '4.jpg', '5.jpg']
-
-
-def test_why_it_stopped_is_said_in_one_line(fake, monkeypatch, model, tmp_path):
-    card, out, log = fake
-    monkeypatch.setenv('FAKE', 'offline')
-    with pytest.raises(SpeciesNetError, match='no route to www.kaggle.com.*SPECIESNET_DIR') as told: run_speciesnet(card, out)
-    assert '\n' not in str(told.value)
-    monkeypatch.delenv('FAKE')
-    Image.new('RGB', (32, 32)).save(card/'broken.jpg')
-    skipped = run_speciesnet(card, out)
-    assert skipped.path.map(lambda o: Path(o).name).tolist() == ['broken.jpg'] and skipped.error.tolist() == ['CLASSIFIER']
-    with pytest.raises(SpeciesNetError, match='missing from the set of instances'): run_speciesnet([card/'broken.jpg'], out)
-    out.write_text('{"predictions": [')
-    with pytest.raises(SpeciesNetError, match='Name a new file'): run_speciesnet(card, out)
-    folder = make_stand_in(tmp_path/'other')
-    pin_model(folder)
-    (folder/'geofence_release.json').write_text('{"everything": {}}')
-    with pytest.raises(SpeciesNetError, match='geofence_release.json.*SHA-256 differs'): run_speciesnet(card, tmp_path/'new.json', folder=folder)
-
-
-def test_a_missing_package_is_said(fake, monkeypatch):
-    card, out, log = fake
-    empty = textwrap.dedent(f'''\
-        #!/bin/sh
-        exec {sys.executable} -I -S "$@"
-        ''')
-    (card.parent/'python').write_text(empty)
-    (card.parent/'python').chmod(0o755)
-    with pytest.raises(SpeciesNetError, match='has no package speciesnet.*pip install speciesnet'): run_speciesnet(card, out, python=card.parent/'python')
-    assert not out.parent.exists()
+def test_labels_of_one_name_are_added_up_and_labels_must_go_with_the_network(tmp_path, drawn):
+    folder, rows = make_stand_in(tmp_path/'model'), drawn.head(1)
+    labels = folder/'stand_in.labels.txt'
+    text, pin = labels.read_text(), pin_model(folder)['stand_in.pt']
+    answers = classify(rows, folder)
+    assert len(classify(rows.head(0), folder)) == 0
+    (folder/SUMS).write_text(f'{pin}  stand_in.pt\n')
+    labels.write_text(text.replace(text.splitlines()[3], text.splitlines()[0]))  # two labels of one name
+    added = classify(rows, folder)
+    assert len(added.classes) == len(answers.classes) - 1
+    assert np.isclose(added.scores.iloc[0][0], answers.scores.iloc[0][[0, 3]].sum(), atol=1e-6)
+    labels.write_text(text + text.splitlines()[0] + '\n')
+    with pytest.raises(SpeciesNetError, match='9 scores for 10 labels'): classify(rows, folder)
 
 
 # ---------------------------------------------------------------- the real file
@@ -362,7 +339,7 @@ def test_a_missing_package_is_said(fake, monkeypatch):
 @pytest.mark.skipif(not os.environ.get('SPECIESNET_DIR'), reason='SPECIESNET_DIR points at no model: its weights cannot be downloaded by a program')
 def test_the_real_file_gives_1280_features_and_2498_logits(frames):
     assert len(read_labels(find_model())) == 2498
-    pixels = torch.from_numpy(np.stack([_seen(o) for o in frames[:2]])).float()/255
+    pixels = torch.from_numpy(np.stack([_frame_square(o) for o in frames[:2]])).float()/255
     network = load_network()
     body, statistics = load_speciesnet()
     with torch.no_grad():
