@@ -51,7 +51,7 @@ def plot_learning_curve(
     points, fits = _learning_points(points), learning_curve(points, target_recall)
     rows = -(-len(fits)//columns)
     with plot_style():
-        figure, axes = plt.subplots(rows, columns, figsize=(2.7*columns, 1.9*rows + .7), sharex=True, sharey=True,
+        figure, axes = plt.subplots(rows, columns, figsize=(2.7*columns, 2.1*rows + .7), sharex=True, sharey=True,
                                     squeeze=False)
         for ax in axes.flat[len(fits):]: ax.set_visible(False)
         for ax in axes.flat[max(0, len(fits) - columns):len(fits)]: ax.tick_params(labelbottom=True)
@@ -122,7 +122,8 @@ def _draw_curve(ax: plt.Axes, points: pd.DataFrame, fit: object, target_recall: 
     ends = np.array([points.train_photographs.min(), fit.train_photographs + (fit.more if fit.more > 0 else 0)])
     if not np.isnan(fit.exponent): ax.plot(ends, fit.scale*ends**-fit.exponent, color=COLORS[1], label='fitted')
     ax.set(xscale='log', yscale='log', ylim=(.004, 1.1))
-    ax.set_title(f'{common_name(fit.label)}\n{fit.verdict}', fontsize=8)
+    verdict = fit.verdict.replace(': ', ':\n')  # in two lines, so that the titles of two panels do not touch
+    ax.set_title(f'{common_name(fit.label)}\n{verdict}', fontsize=8)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if axis is ax.xaxis else (1,)))
         axis.set_major_formatter(lambda value, _: f'{value:,g}')
