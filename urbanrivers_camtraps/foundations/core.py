@@ -39,6 +39,11 @@ class CamtrapsError(Exception):
         text = what if where is None else f'{where}: {what}'
         super().__init__(' '.join((f'{text}. {todo}' if todo else text).split()))
 
+    @property
+    def reason(self) -> str:
+        "What happened and what to do, for tables that name the place in a column of its own."
+        return '. '.join(filter(None, [self.what, self.todo]))
+
 # %% ../../nbs/0_foundations/00_core.ipynb #2e47dc0e
 class SettingError(CamtrapsError):
     "A setting is missing or cannot be read."
