@@ -26,7 +26,8 @@ def activity(
     "Count events by hour of the day, for every label and for `wildlife` and `people`."
     found = events_with_effort(events, operation)
     light = is_day(found.start, found.latitude, found.longitude).astype(object).map({True: 'day', False: 'night'})
-    found = with_totals(found.assign(hour=found.start.dt.tz_convert(operation.time_zone).dt.hour, light=light.fillna('not known')))
+    found = with_totals(found.assign(hour=found.start.dt.tz_convert(operation.time_zone).dt.hour,
+                                     light=light.fillna('not known')))
     return found.groupby(['label', 'hour', 'light']).size().rename('events').reset_index()
 
 # %% ../../nbs/8_survey/84_activity.ipynb #8045ca31
@@ -73,9 +74,11 @@ def _night_share(operation: CameraOperation) -> np.ndarray | None: # one value p
     periods, zone = operation.periods, operation.time_zone
     place = periods[['latitude', 'longitude']].mean()
     if periods.empty or place.isna().any(): return None
-    days = pd.date_range(periods.start.min(), periods.end.max(), periods=24).tz_convert(zone).tz_localize(None).normalize()
+    days = pd.date_range(periods.start.min(), periods.end.max(),
+                         periods=24).tz_convert(zone).tz_localize(None).normalize()
     times = (days.to_numpy()[:, None] + np.arange(96)*np.timedelta64(15, 'm') + np.timedelta64(450, 's')).ravel()
-    times = pd.DatetimeIndex(times).tz_localize(zone, ambiguous=True, nonexistent='shift_forward').tz_convert('UTC').to_series(index=range(len(times)))
+    times = pd.DatetimeIndex(times).tz_localize(zone, ambiguous=True, nonexistent='shift_forward').tz_convert('UTC')
+    times = times.to_series(index=range(len(times)))
     up = is_day(times, pd.Series(place.latitude, times.index), pd.Series(place.longitude, times.index))
     return 1 - up.to_numpy(float).reshape(-1, 96).mean(0)
 
@@ -85,10 +88,12 @@ _LIGHT_COLORS = {'day': COLORS[1], 'night': COLORS[0], 'not known': COLORS[6]}
 
 def _draw_hours(ax: plt.Axes, table: pd.DataFrame, night: np.ndarray | None) -> None:
     "Stack the events of one label by light."
-    hours = table.pivot_table(index='hour', columns='light', values='events', aggfunc='sum').reindex(range(24)).fillna(0)
+    hours = table.pivot_table(index='hour', columns='light', values='events',
+                              aggfunc='sum').reindex(range(24)).fillna(0)
     bottom = np.zeros(24)
     if night is not None:
-        ax.imshow(night[None], extent=(0, 24, 0, 1), transform=ax.get_xaxis_transform(), cmap='Greys', vmin=0, vmax=4, aspect='auto', zorder=0)
+        ax.imshow(night[None], extent=(0, 24, 0, 1), transform=ax.get_xaxis_transform(), cmap='Greys', vmin=0, vmax=4,
+                  aspect='auto', zorder=0)
     for light in (o for o in _LIGHT_COLORS if o in hours):
         ax.bar(hours.index + .5, hours[light], 1, bottom, color=_LIGHT_COLORS[light], edgecolor='white', linewidth=.4)
         bottom = bottom + hours[light].to_numpy()

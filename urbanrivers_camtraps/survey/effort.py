@@ -46,12 +46,12 @@ class CameraOperation:
     def __repr__(self) -> str:
         "Return the number of deployments, locations and camera-days."
         days = (counted_periods(self).end - counted_periods(self).start).sum()/DAY
-        return (f'{len(self.deployments):,} deployments at {self.periods.place.nunique():,} locations, {days:,.0f} camera-days, '
-                f'time zone {self.time_zone}')
+        return (f'{len(self.deployments):,} deployments at {self.periods.place.nunique():,} locations, '
+                f'{days:,.0f} camera-days, time zone {self.time_zone}')
 
 # %% ../../nbs/8_survey/82_effort.ipynb #f2f18454
 def camera_operation(
-    deployments: pd.DataFrame, # `deployment_id, start, end` (UTC); if known `location_id, location, latitude, longitude`
+    deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known location and coordinates
     outages: pd.DataFrame | None = None, # `deployment_id, start, end`: when a camera did not work, by the local clock
     photographs: pd.DataFrame | None = None, # `deployment_id, timestamp` of all, blank ones too, for unknown ends
     *,
@@ -96,7 +96,8 @@ def effort_problems(
     found = [pd.DataFrame({'deployment_id': ids[rows], 'problem': problem, 'days': days[rows]})
              for rows, problem, days in _problems(operation)]
     unknown = sorted(set(operation.outages.deployment_id) - set(ids), key=str)
-    found.append(pd.DataFrame({'deployment_id': unknown, 'problem': 'has an outage, but is no deployment', 'days': np.nan}))
+    found.append(pd.DataFrame({'deployment_id': unknown, 'problem': 'has an outage, but is no deployment',
+                               'days': np.nan}))
     return pd.concat([o.astype({'days': float}) for o in found if len(o)] or found[:1], ignore_index=True)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #6cb8ba8e
@@ -106,13 +107,15 @@ def suspected_outages(
 ) -> pd.DataFrame: # `deployment_id, start, end, days`: a table of outages
     "List when a working camera took no photograph for longer than `days`. Raises `SurveyError` without photographs."
     if operation.photographs is None:
-        raise SurveyError('no photographs were given, so no outage can be suspected', 'operation', 'Pass photographs to camera_operation')
+        raise SurveyError('no photographs were given, so no outage can be suspected', 'operation',
+                          'Pass photographs to camera_operation')
     taken = {key: o.timestamp.sort_values() for key, o in operation.photographs.groupby('deployment_id')}
     found = []
     for period in operation.periods.itertuples():
         times = taken.get(period.deployment_id, pd.Series([], dtype='datetime64[us, UTC]'))
         times = [period.start, *times[(times > period.start) & (times < period.end)], period.end]
-        found += [(period.deployment_id, before, after, (after - before)/DAY) for before, after in zip(times, times[1:])]
+        found += [(period.deployment_id, before, after, (after - before)/DAY) for before,
+                  after in zip(times, times[1:])]
     table = pd.DataFrame(found, columns=['deployment_id', 'start', 'end', 'days'])
     return table[table.days > days].reset_index(drop=True)
 
@@ -162,7 +165,8 @@ def _read_photographs(photographs: pd.DataFrame | None) -> pd.DataFrame | None:
     "Return `deployment_id, timestamp` in UTC."
     if photographs is None: return None
     table = need_columns(photographs, ('deployment_id', 'timestamp'), 'photographs')
-    return pd.DataFrame({'deployment_id': text_ids(table.deployment_id), 'timestamp': moments(table.timestamp, 'photographs', 'UTC')})
+    return pd.DataFrame({'deployment_id': text_ids(table.deployment_id),
+                         'timestamp': moments(table.timestamp, 'photographs', 'UTC')})
 
 # %% ../../nbs/8_survey/82_effort.ipynb #fde5afe4
 def _read_outages(outages: pd.DataFrame | None, time_zone: str) -> pd.DataFrame:
@@ -271,9 +275,11 @@ def _problems(operation: CameraOperation) -> list[tuple[pd.Series, str, pd.Serie
     seen = table.deployment_id if operation.photographs is None else operation.photographs.deployment_id
     return [(unknown, 'start or end is not known, nor any photograph: no effort', none),
             (table.end < table.start, 'ends before it starts: no effort', none),
-            (table.assumed.str.contains('start') & ~unknown, 'start is not known: taken from the first photograph', days),
+            (table.assumed.str.contains('start') & ~unknown, 'start is not known: taken from the first photograph',
+             days),
             (table.assumed.str.contains('end') & ~unknown, 'end is not known: taken from the last photograph', days),
-            (shared > 1e-6, 'overlaps an earlier one at its location', shared), (table.location_id.isna(), 'location is not known', days),
+            (shared > 1e-6, 'overlaps an earlier one at its location', shared),
+            (table.location_id.isna(), 'location is not known', days),
             (table.latitude.isna() | table.longitude.isna(), 'coordinates are not known: no day and night', days),
             (table.deployment_id.duplicated(), 'is listed twice', days),
             (~table.deployment_id.isin(seen) & (days > 0), 'has no photograph', days)]

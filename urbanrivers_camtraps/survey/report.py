@@ -18,9 +18,11 @@ from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
-from .effort import (
-    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort, suspected_outages)
-from .rates import ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events
+from urbanrivers_camtraps.survey.effort import (
+    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort,
+    suspected_outages)
+from .rates import (
+    ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
 from .richness import Accumulation, accumulation, plot_accumulation
 
 # %% ../../nbs/8_survey/88_report.ipynb #fe638d4d
@@ -29,7 +31,7 @@ class Survey:
     def __init__(
         self,
         events: pd.DataFrame, # `event_id, deployment_id, label, start`, from `make_events`
-        deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known `location_id, location, latitude, longitude`
+        deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known location and coordinates
         outages: pd.DataFrame | None = None, # `deployment_id, start, end`: when a camera did not work
         time_zone: str | None = None, # of the local clock, such as `America/Chicago`
         photographs: pd.DataFrame | None = None, # `deployment_id, timestamp` of all, blank ones too, for unknown ends
@@ -37,7 +39,8 @@ class Survey:
     ):
         "Raise `SurveyError` if no time zone is given."
         if time_zone is None:
-            raise SurveyError('the time zone of the cameras is not known', 'time_zone', "Write such as time_zone='America/Chicago'")
+            raise SurveyError('the time zone of the cameras is not known', 'time_zone',
+                              "Write such as time_zone='America/Chicago'")
         self.events = events
         self.operation = camera_operation(deployments, outages, photographs, time_zone=time_zone, overlaps=overlaps)
 
@@ -89,14 +92,15 @@ def write_survey(
     path: str | Path, # an `.html` file
     arms: pd.DataFrame | None = None, # `location, arm`; with `changed`, before and after are compared
     changed: str | tuple | None = None, # day of the change, see `before_after`
-    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # what the blank filter missed, see `before_after`
+    missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # by the blank filter, see `before_after`
     digits: int = 3, # of the coordinates on the map
     notes: Iterable[str] = (), # sentences on what the numbers rest on
 ) -> Path: # the file
     "Write the survey as one self-contained page. Raise `SurveyError` if no camera worked."
     periods = survey.operation.periods
     if periods.empty:
-        raise SurveyError('no deployment has any effort', 'deployments', 'Give start and end, or photographs from which to take them')
+        raise SurveyError('no deployment has any effort', 'deployments',
+                          'Add start and end, or photographs from which to take them')
     if changed is not None and arms is None:
         raise SurveyError('a change needs arms', 'changed', 'List which locations are impact and which are control')
     found = [] if changed is None else survey.effects(arms, changed, missed=missed)
@@ -105,7 +109,8 @@ def write_survey(
                'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species)}
     words = _plain_words(numbers, table, species, found, notes)
     sections = [('In plain words', '', words), *(_change_sections(found) if found else []),
-                *_seen_sections(survey, table, species, arms, changed, digits), *_effort_sections(survey, arms, changed)]
+                *_seen_sections(survey, table, species, arms, changed, digits),
+                *_effort_sections(survey, arms, changed)]
     page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers)
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
     return Path(path)
@@ -118,7 +123,8 @@ def _when(operation: CameraOperation) -> str:
     return f'{first:%-d %B %Y} to {last:%-d %B %Y}. Rates are events per 100 camera-days.'
 
 # %% ../../nbs/8_survey/88_report.ipynb #38081723
-def _plain_words(numbers: dict[str, str], table: pd.DataFrame, species: Accumulation, found: list[Effect], notes: Iterable[str]) -> str:
+def _plain_words(numbers: dict[str, str], table: pd.DataFrame, species: Accumulation, found: list[Effect],
+                 notes: Iterable[str]) -> str:
     "Return what was found as a list in HTML."
     row = table.set_index('label')
     lines = [f'{numbers["events"]} events in {numbers["camera-days"]} camera-days.',
@@ -136,33 +142,44 @@ def _rate_in_words(label: str, row: pd.Series) -> str:
 def _change_sections(found: list[Effect]) -> list[Section]:
     "Show before and after."
     main, table = found[0], effects_table(found)
-    sections = [plot_section('Before and after, with control locations', 'Wildlife; the words stand above. Events before → after stand behind '
-                             'each name; thin lines are the uncertainty of counting alone, diamonds the means over locations with 95 % '
-                             'intervals.', plot_effect(main))]
+    sections = [plot_section('Before and after, with control locations',
+                             'Wildlife; the words stand above. Events before → after stand behind each name; thin '
+                             'lines are the uncertainty of counting alone, diamonds the means over locations with '
+                             '95 % intervals.',
+                             plot_effect(main))]
     if not pd.isna(main.low):
-        sections.append(('What how many locations can show', 'Smallest factor of change in wildlife that is found four times in five, if '
-                         'locations vary like these.', _labels_html(minimum_detectable_change(main))))
+        sections.append(('What how many locations can show',
+                         'Smallest factor of change in wildlife that is found four times in five, if locations vary '
+                         'like these.',
+                         _labels_html(minimum_detectable_change(main))))
     tried = table.ratio.notna().sum()
-    sections.append(('Change, label by label', f'Factor beyond the controls, with 95 % interval over locations. Of {tried} that could be '
-                     f'judged, about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, the others are hints.',
+    sections.append(('Change, label by label',
+                     f'Factor beyond the controls, with 95 % interval over locations. Of {tried} that could be judged, '
+                     f'about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, '
+                     'the others are hints.',
                      _labels_html(table)))
     return sections
 
 # %% ../../nbs/8_survey/88_report.ipynb #7690506f
-def _seen_sections(survey: Survey, table: pd.DataFrame, species: Accumulation, arms: pd.DataFrame | None, changed: str | tuple | None,
-                   digits: int) -> list[Section]:
+def _seen_sections(survey: Survey, table: pd.DataFrame, species: Accumulation, arms: pd.DataFrame | None,
+                   changed: str | tuple | None, digits: int) -> list[Section]:
     "Show rates, months, map, hours and species."
     data = survey.events, survey.operation
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
-    return [('Events per 100 camera-days', 'With 95 % intervals over locations, if three or more were watched.', _labels_html(_rounded_days(table))),
-            plot_section('Month by month', 'Means over locations with 95 % intervals; no effect should be read off this picture.',
+    return [('Events per 100 camera-days', 'With 95 % intervals over locations, if three or more were watched.',
+             _labels_html(_rounded_days(table))),
+            plot_section('Month by month',
+                         'Means over locations with 95 % intervals; no effect should be read off this picture.',
                          plot_months(*data, arms, changed)),
-            plot_section('Where', f'Circles are as large as the rate of wildlife. Coordinates are rounded to {digits} digits.',
+            plot_section('Where',
+                         f'Circles are as large as the rate of wildlife. Coordinates are rounded to {digits} digits.',
                          plot_map(*data, arms, digits=digits)),
             ('By location', 'Events per 100 camera-days.', _labels_html(_by_location(survey, arms))),
-            plot_section('At which hours', 'Local time; day and night by the height of the sun if coordinates are known. Grey: how often it was '
-                         'night at that hour.', plot_hours(*data)),
-            plot_section('How many species', f'{species} The band shows 95 % of the orders in which location-days can be added.',
+            plot_section('At which hours',
+                         'Local time; day and night by the height of the sun if coordinates are known. '
+                         'Grey: how often it was night at that hour.', plot_hours(*data)),
+            plot_section('How many species',
+                         f'{species} The band shows 95 % of the orders in which location-days can be added.',
                          plot_accumulation(species, survey.richness(whole=True)))]
 
 # %% ../../nbs/8_survey/88_report.ipynb #47b04c3c
@@ -175,8 +192,10 @@ def _by_location(survey: Survey, arms: pd.DataFrame | None) -> pd.DataFrame:
     people = table[table.label == ALL_PEOPLE][['place', 'rate']]
     table = table[table.label == WILDLIFE].merge(people, on='place', suffixes=('', '_people'))
     table = _rounded_days(table.assign(location=table.location.where(table.location != '–', table.place)))
-    names = {'location': 'location', 'arm': 'arm', 'camera-days': 'camera-days', 'rate': 'wildlife', 'rate_people': 'people and their boats'}
-    return table.sort_values('rate', ascending=False)[list(names)].rename(columns=names).drop(columns=['arm'] if arms is None else [])
+    names = {'location': 'location', 'arm': 'arm', 'camera-days': 'camera-days', 'rate': 'wildlife',
+             'rate_people': 'people and their boats'}
+    return table.sort_values('rate', ascending=False)[list(names)].rename(columns=names).drop(columns=['arm']
+                                                                                              if arms is None else [])
 
 # %% ../../nbs/8_survey/88_report.ipynb #00a5ba77
 def _effort_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | tuple | None) -> list[Section]:
@@ -192,22 +211,26 @@ def _oddities(survey: Survey) -> tuple[str, str]: # text, HTML
     problems, suspected, text, body = effort_problems(survey.operation), pd.DataFrame(), [], ''
     if survey.operation.photographs is not None: suspected = suspected_outages(survey.operation)
     if len(problems):
-        listed = problems.groupby('problem', sort=False).agg(deployments=('deployment_id', 'nunique'), days=('days', 'sum'))
+        listed = problems.groupby('problem', sort=False).agg(deployments=('deployment_id', 'nunique'),
+                                                             days=('days', 'sum'))
         body += _labels_html(listed.reset_index(), 1)
     if len(survey.skipped):
-        body += _labels_html(survey.skipped.reason.value_counts().rename_axis('events left out').reset_index(name='events'))
+        counts = survey.skipped.reason.value_counts().rename_axis('events left out')
+        body += _labels_html(counts.reset_index(name='events'))
         text.append(f'{count_of(len(survey.skipped), "event")} without effort: left out of every number.')
     if len(suspected):
         longest = suspected.sort_values('days', ascending=False).head(15)
         body += _labels_html(longest.assign(**{o: longest[o].dt.strftime('%Y-%m-%d') for o in ('start', 'end')}), 1)
-        text.append(f'{count_of(len(suspected), "suspected outage")}, in which a camera took no photograph at all (the longest are listed): '
+        text.append(f'{count_of(len(suspected), "suspected outage")}, in which a camera took no photograph at all '
+                    '(the longest are listed): '
                     'counted as effort unless listed as outages.')
     return ' '.join(text) or 'What had to be assumed.', body
 
 # %% ../../nbs/8_survey/88_report.ipynb #af96dee9
 def _rounded_days(table: pd.DataFrame) -> pd.DataFrame:
     "Round camera-days, and call them so."
-    return table.assign(camera_days=table.camera_days.round().astype(int)).rename(columns={'camera_days': 'camera-days'})
+    table = table.assign(camera_days=table.camera_days.round().astype(int))
+    return table.rename(columns={'camera_days': 'camera-days'})
 
 # %% ../../nbs/8_survey/88_report.ipynb #511deeb0
 def _labels_html(table: pd.DataFrame, digits: int = 2) -> str:

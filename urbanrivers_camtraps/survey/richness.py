@@ -33,7 +33,8 @@ class Accumulation:
         if not self.species: return 'No animal was met.'
         met = f'{self.species} species (or higher ranks) were met'
         least, low, high = self.chao2
-        if least < self.species + .05: return f'{met}; hardly any on one location-day only, so there is no sign of others.'
+        if least < self.species + .05:
+            return f'{met}; hardly any on one location-day only, so there is no sign of others.'
         return (f'{met}. By those met on one or two location-days only, there are at least '
                 f'{least:.1f} (95 % interval {low:.1f} to {high:.1f}; by events {self.chao1[0]:.1f}).')
 
@@ -51,7 +52,8 @@ def accumulation(
     found = found[~found.label.isin(NOT_ANIMALS)].merge(days, on=['place', 'day'])
     met = found.drop_duplicates(['label', 'unit'])
     curve = _curve(met, days, orders, whole, np.random.default_rng(seed))
-    return Accumulation(curve, met.label.nunique(), chao(found.label.value_counts()), chao(met.label.value_counts(), len(days)))
+    return Accumulation(curve, met.label.nunique(), chao(found.label.value_counts()),
+                        chao(met.label.value_counts(), len(days)))
 
 # %% ../../nbs/8_survey/85_richness.ipynb #16cf43f8
 def plot_accumulation(
@@ -67,7 +69,8 @@ def plot_accumulation(
         least, low, high = found[0].chao2
         if len(found[0].curve):
             end = found[0].curve.camera_days.iloc[-1]*1.03
-            ax.errorbar(end, least, [[least - low], [high - least]], fmt='o', color=COLORS[-1], capsize=3, label='Chao2: at least')
+            ax.errorbar(end, least, [[least - low], [high - least]], fmt='o', color=COLORS[-1], capsize=3,
+                        label='Chao2: at least')
         ax.set(xlabel='camera-days', ylabel='species', ylim=(0, None))
         figure.legend(loc='outside upper right', ncols=3, fontsize=9)
     return figure
@@ -106,7 +109,8 @@ def _interval_without_more(counts: np.ndarray) -> tuple[float, float, float]:
 def _location_days(operation: CameraOperation) -> pd.DataFrame: # `place, day, camera_days, unit`
     "List the days on which each place was watched; two cameras at one location count once."
     periods = operation.periods
-    if periods.empty: return pd.DataFrame(columns=['place', 'day', 'camera_days', 'unit']).astype({'camera_days': float, 'unit': int})
+    if periods.empty: return pd.DataFrame(columns=['place', 'day', 'camera_days', 'unit']).astype({'camera_days': float,
+                                                                                                   'unit': int})
     edges, union = calendar_edges(periods, operation.time_zone, 'D'), union_of_periods(periods)
     effort = pd.DataFrame(days_between(union, edges), index=union.place, columns=edges[:-1].strftime('%Y-%m-%d'))
     effort = effort.groupby(level=0).sum().rename_axis(columns='day').stack().rename('camera_days').reset_index()
@@ -114,17 +118,21 @@ def _location_days(operation: CameraOperation) -> pd.DataFrame: # `place, day, c
     return effort.assign(unit=effort.index)
 
 # %% ../../nbs/8_survey/85_richness.ipynb #559a6e73
-def _curve(met: pd.DataFrame, days: pd.DataFrame, orders: int, whole: bool, generator: np.random.Generator) -> pd.DataFrame:
+def _curve(met: pd.DataFrame, days: pd.DataFrame, orders: int, whole: bool,
+           generator: np.random.Generator) -> pd.DataFrame:
     "Return the mean number of species after each number of location-days, and 95 % of the orders."
     steps = np.unique(np.linspace(1, len(days), min(len(days), 500)).round().astype(int))
     place, label, unit = pd.factorize(days.place)[0], pd.factorize(met.label)[0], met.unit.to_numpy()
     curves = [np.zeros(len(steps))]
-    if len(met): curves = [np.searchsorted(_first_met(generator, place, whole, label, unit), steps) for _ in range(orders)]
+    if len(met): curves = [np.searchsorted(_first_met(generator, place, whole, label, unit), steps)
+                           for _ in range(orders)]
     low, high = np.percentile(curves, [2.5, 97.5], axis=0)
-    return pd.DataFrame({'camera_days': days.camera_days.mean()*steps, 'species': np.mean(curves, axis=0), 'low': low, 'high': high})
+    return pd.DataFrame({'camera_days': days.camera_days.mean()*steps, 'species': np.mean(curves, axis=0), 'low': low,
+                         'high': high})
 
 # %% ../../nbs/8_survey/85_richness.ipynb #7b9f3198
-def _first_met(generator: np.random.Generator, place: np.ndarray, whole: bool, label: np.ndarray, unit: np.ndarray) -> np.ndarray:
+def _first_met(generator: np.random.Generator, place: np.ndarray, whole: bool, label: np.ndarray,
+               unit: np.ndarray) -> np.ndarray:
     "Shuffle location-days, or whole locations, and return after how many each species was met, sorted."
     rank = generator.permutation(len(place))
     if whole: rank = np.argsort(np.lexsort((rank, generator.permutation(place.max() + 1)[place])))

@@ -34,21 +34,28 @@ def standard() -> dict:
 # %% ../../../nbs/8_survey/87_camtrap_dp/870_standard.ipynb #8cda80a3
 #: Our column → the standard's, table by table.
 COLUMNS = {
-    'deployments': {'deployment_id': 'deploymentID', 'location_id': 'locationID', 'location': 'locationName', 'latitude': 'latitude', 'longitude': 'longitude',
-                    'coordinate_uncertainty': 'coordinateUncertainty', 'start': 'deploymentStart', 'end': 'deploymentEnd', 'tags': 'deploymentTags'},
-    'media': {'media_id': 'mediaID', 'deployment_id': 'deploymentID', 'timestamp': 'timestamp', 'file_path': 'filePath', 'public': 'filePublic',
+    'deployments': {'deployment_id': 'deploymentID', 'location_id': 'locationID', 'location': 'locationName',
+                    'latitude': 'latitude', 'longitude': 'longitude',
+                    'coordinate_uncertainty': 'coordinateUncertainty', 'start': 'deploymentStart',
+                    'end': 'deploymentEnd', 'tags': 'deploymentTags'},
+    'media': {'media_id': 'mediaID', 'deployment_id': 'deploymentID', 'timestamp': 'timestamp', 'file_path': 'filePath',
+              'public': 'filePublic',
               'file_name': 'fileName', 'media_type': 'fileMediatype'},
-    'observations': {'observation_id': 'observationID', 'deployment_id': 'deploymentID', 'media_id': 'mediaID', 'event_id': 'eventID', 'start': 'eventStart',
-                     'end': 'eventEnd', 'level': 'observationLevel', 'observation_type': 'observationType', 'scientific_name': 'scientificName',
-                     'count': 'count', 'method': 'classificationMethod', 'classified_by': 'classifiedBy', 'classified_at': 'classificationTimestamp',
+    'observations': {'observation_id': 'observationID', 'deployment_id': 'deploymentID', 'media_id': 'mediaID',
+                     'event_id': 'eventID', 'start': 'eventStart',
+                     'end': 'eventEnd', 'level': 'observationLevel', 'observation_type': 'observationType',
+                     'scientific_name': 'scientificName',
+                     'count': 'count', 'method': 'classificationMethod', 'classified_by': 'classifiedBy',
+                     'classified_at': 'classificationTimestamp',
                      'probability': 'classificationProbability', 'tags': 'observationTags'}}
 
 
 def write_tags(row: dict[str, object]) -> str | None:
-    "Write what the standard has no column for as its `key:value | …`."
-    return ' | '.join(f'{key}:{quote(str(value), safe=" ():,")}' for key, value in row.items() if pd.notna(value)) or None
+    "Return values as tags, `key:value | …`; nothing if all are missing."
+    return ' | '.join(f'{key}:{quote(str(value), safe=" ():,")}' for key,
+                      value in row.items() if pd.notna(value)) or None
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/870_standard.ipynb #40df7c9a
 def read_tag(tags: pd.Series, key: str) -> pd.Series:
-    "Read one key of such tags; missing where it is not there."
+    "Return the value of one key; missing if the tags do not have it."
     return tags.astype(object).str.extract(rf'(?:^|\| ){key}:([^|]*?)(?: \||$)')[0].map(unquote, na_action='ignore')

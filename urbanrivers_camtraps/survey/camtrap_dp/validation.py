@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .reading import delimiter_of, package_files, read_cells, read_values, resources_of
+from .reading import (
+    delimiter_of, package_files, read_cells, read_values, resources_of)
 from .standard import TABLES, CamtrapDPError, standard
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/873_validation.ipynb #c8fea5d7
 def validate_camtrap_dp(
     folder: str | Path, # of a package, its `datapackage.json`, or a `.zip`
-) -> pd.DataFrame: # `file, row, field, problem`; empty where all is well; rows are counted with the header as row 1
+) -> pd.DataFrame: # `file, row, field, problem`; empty if all is well; rows are counted with the header as row 1
     "List what is wrong with a Camtrap DP 1.0 package; needs the extra `package`, and no network."
     _libraries()
     problems = []
@@ -26,7 +27,8 @@ def validate_camtrap_dp(
         about, content = package_files(folder)
         problems = _profile_problems(about)
         resources = resources_of(about)
-        cells = {o: read_cells(content[o], f'{o}.csv', delimiter_of(resources[o]), standard()[o]['missingValues']) for o in TABLES}
+        cells = {o: read_cells(content[o], f'{o}.csv', delimiter_of(resources[o]), standard()[o]['missingValues'])
+                 for o in TABLES}
         problems += _table_problems(content, resources)
         for table in ('deployments', 'observations'): problems += _rule_problems(cells[table], table)
     except CamtrapDPError as error: problems.append((str(error.where), pd.NA, '', error.what))
@@ -37,7 +39,8 @@ def _libraries() -> tuple:
     "Import the validators, or say how to install them."
     try: import frictionless, jsonschema
     except ModuleNotFoundError as error:
-        raise CamtrapDPError(f'needs {error.name}, which is not installed', 'validation', "Run `pip install 'urbanrivers_camtraps[package]'`") from error
+        raise CamtrapDPError(f'needs {error.name}, which is not installed', 'validation',
+                             "Run `pip install 'urbanrivers_camtraps[package]'`") from error
     return frictionless, jsonschema
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/873_validation.ipynb #1c823d9e
@@ -46,7 +49,8 @@ def _profile_problems(about: dict) -> list[tuple]:
     jsonschema = _libraries()[1]
     validator = jsonschema.Draft7Validator(standard()['profile'], format_checker=jsonschema.FormatChecker(['date']))
     errors = sorted(validator.iter_errors(about), key=lambda o: o.json_path)
-    return [('datapackage.json', pd.NA, o.json_path.removeprefix('$').removeprefix('.'), o.message[:300]) for o in errors]
+    return [('datapackage.json', pd.NA, o.json_path.removeprefix('$').removeprefix('.'), o.message[:300])
+            for o in errors]
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/873_validation.ipynb #40041e00
 def _table_problems(content: dict[str, bytes], resources: dict[str, dict]) -> list[tuple]:
@@ -56,20 +60,25 @@ def _table_problems(content: dict[str, bytes], resources: dict[str, dict]) -> li
         for table in TABLES: (Path(where)/f'{table}.csv').write_bytes(content[table])
         listed = [{'name': o, 'path': f'{o}.csv', 'schema': standard()[o], 'encoding': 'utf-8-sig',
                    'dialect': {'csv': {'delimiter': delimiter_of(resources[o])}}} for o in TABLES]
-        report = frictionless.Package.from_descriptor({'name': 'package', 'resources': listed}, basepath=where).validate()
-    for file, error in [*((o.place, e) for o in report.tasks for e in o.errors), *(('datapackage.json', e) for e in report.errors)]:
+        report = frictionless.Package.from_descriptor({'name': 'package', 'resources': listed},
+                                                      basepath=where).validate()
+    for file, error in [*((o.place, e) for o in report.tasks for e in o.errors),
+                        *(('datapackage.json', e) for e in report.errors)]:
         row = getattr(error, 'row_number', 1 if 'label' in error.type else pd.NA)
-        problems.append((file, row, getattr(error, 'field_name', None) or getattr(error, 'label', None) or '', error.message))
+        problems.append((file, row, getattr(error, 'field_name', None) or getattr(error, 'label', None) or '',
+                         error.message))
     return problems
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/873_validation.ipynb #3716e7ea
 def _rule_problems(cells: pd.DataFrame, table: str) -> list[tuple]:
     "Find what ends before it begins, and observations of photographs that name none."
-    problems, (start, end) = [], ('deploymentStart', 'deploymentEnd') if table == 'deployments' else ('eventStart', 'eventEnd')
+    problems, (start, end) = [], ('deploymentStart', 'deploymentEnd') if table == 'deployments' else ('eventStart',
+                                                                                                      'eventEnd')
     if {start, end} <= set(cells):
         late = read_values(cells[end], 'datetime') < read_values(cells[start], 'datetime')
         problems += [(f'{table}.csv', o + 2, end, f'is before {start}') for o in np.flatnonzero(late)]
     if {'observationLevel', 'mediaID'} <= set(cells):
         nameless = (cells.observationLevel == 'media') & cells.mediaID.isna()
-        problems += [(f'{table}.csv', o + 2, 'mediaID', 'is missing, although the observation is of one') for o in np.flatnonzero(nameless)]
+        problems += [(f'{table}.csv', o + 2, 'mediaID', 'is missing, although the observation is of one')
+                     for o in np.flatnonzero(nameless)]
     return problems
