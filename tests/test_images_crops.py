@@ -1,5 +1,5 @@
 """Crops that are cut at the edge, below a banner, from turned and shrunk photographs, killed half-way and on a full disk; siblings and people."""
-import json, os, signal, subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.foundations.predictions import Predictions
-from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
 from urbanrivers_camtraps.foundations.core import HUMAN, CamtrapsError
 from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, crop_edges, plot_crops, write_crops
-from urbanrivers_camtraps.inference.crop_prediction import predict_crops
-from urbanrivers_camtraps.evaluation.crop_comparison import frame_predictions
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
-from urbanrivers_camtraps.images.photograph import describe_photograph
-from urbanrivers_camtraps.images.photograph import open_photograph
-from urbanrivers_camtraps.inference.predict import predict, score_photograph
-from urbanrivers_camtraps.inference.detector_json import read_detector_json
+from urbanrivers_camtraps.images.photograph import describe_photograph, open_photograph
 
 ORANGE, BANNER = (240, 140, 0), (0, 0, 255)
 WRITE = """import sys, resource, pandas as pd
@@ -189,59 +182,6 @@ def test_a_folder_that_another_run_writes_into_is_left_alone(tmp_path):
     (tmp_path/'crops').mkdir()
     with filelock.FileLock(tmp_path/'crops'/'.lock'), pytest.raises(Exception, match='another run is writing'):
         write_crops(crop_boxes(frames, boxes), tmp_path/'crops', progress=False)
-
-
-def test_the_answer_of_a_frame_by_hand():
-    classes = ['Anas platyrhynchos', 'Branta canadensis', HUMAN, 'blank']
-    crops = pd.DataFrame([('a', .5, HUMAN, .9, [0, .05, .9, .05]), ('a', 1., 'Branta canadensis', .6, [.1, .6, 0, .3]), ('a', .8, 'Branta canadensis', .8, [.1, .8, 0, .1]),
-                          ('b', .4, 'blank', .5, [.3, .1, .1, .5]), ('b', .4, 'blank', .5, [.1, .3, .1, .5])],
-                         columns=['frame_id', 'detection_confidence', 'prediction', 'score', 'scores'])
-    crops = Predictions(crops, classes)
-    answers = frame_predictions(crops, pd.DataFrame({'media_id': ['b', 'a']}))
-    evidence = np.array([[.12, .12, .04, .25], [.1, .64, .45, .05*.3*.1]])
-    assert np.stack(answers.scores) == pytest.approx(evidence/evidence.sum(1, keepdims=True), abs=1e-6)
-    assert answers.prediction.tolist() == ['blank', 'Branta canadensis'] and answers['also'].tolist() == ['', HUMAN]
-    assert answers.classes == tuple(classes) and answers.score.tolist() == pytest.approx([.25/.53, .64/1.1915])
-
-
-def on_a_card(tmp_path: Path) -> Path:
-    "A card of three photographs and a broken file, and a detector's file that knows three of the four."
-    card = tmp_path/'card'
-    for number, box in enumerate([(100, 100, 200, 180), (10, 10, 90, 90), (200, 150, 300, 250)]): scene(card/'100RECNX'/f'IMG_{number}.JPG', box, banner=30)
-    (card/'100RECNX'/'IMG_3.JPG').write_bytes(b'\xff\xd8 broken')
-    found = lambda *box, conf=.9: {'category': '1', 'conf': conf, 'bbox': list(box)}
-    images = [{'file': '100RECNX/IMG_0.JPG', 'detections': [found(.25, 1/3, .25, .27), found(.5, .5, .2, .2, conf=.05)]}, {'file': '100RECNX/IMG_1.JPG', 'detections': [found(.5, .5, .2, .2, conf=.1)]},
-              {'file': '100RECNX/IMG_3.JPG', 'failure': 'Failure image access', 'detections': None}]
-    (tmp_path/'boxes.json').write_text(json.dumps({'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal', '2': 'person'}, 'images': images}))
-    return card
-
-
-def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
-    bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
-    results = read_detector_json(tmp_path/'boxes.json')
-    predictions = predict_crops(bundle, card, results, trim=(0, .1), progress=False)
-    assert [Path(o).name for o in predictions.path] == ['IMG_0.JPG', 'IMG_1.JPG']
-    assert [Path(o).name for o in predictions.skipped.id] == ['IMG_2.JPG', 'IMG_3.JPG'] and predictions.skipped.reason.str.contains('Let it look again').all()
-    expected, blank = bundle(open_photograph(card/'100RECNX'/'IMG_0.JPG').crop((90, 80, 210, 200)), (0, 0)), bundle.classes.index('blank')
-    evidence = np.where(np.arange(len(expected)) == blank, expected, .9*expected)
-    assert predictions.scores[0] == pytest.approx(evidence/evidence.sum(), abs=1e-5)
-    assert predictions.prediction[1] == 'blank' and predictions.score[1] == pytest.approx(.9) and predictions.crops.tolist() == [1, 0]
-    assert predictions.attrs == predict(bundle, card, progress=False).attrs
-    bare = predict_crops(bundle, card, results.detections, trim=(0, .1), progress=False)
-    assert [Path(o).name for o in bare.path] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG'] and bare.prediction[2] == 'blank'
-    assert bare.skipped.reason.str.contains('damaged|no photograph').all() and len(bare.skipped) == 1
-    for workers in (1, 3): assert np.array_equal(np.stack(predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False).scores), np.stack(predictions.scores))
-
-
-def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
-    bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
-    results, whole = read_detector_json(tmp_path/'boxes.json'), predict(bundle, card, progress=False)
-    predictions = predict_crops(bundle, card, results, without=whole, progress=False)
-    assert predictions.scores[1] == pytest.approx(score_photograph(bundle, card/'100RECNX'/'IMG_1.JPG'), abs=1e-6)
-    whole = Predictions(whole, ['Aix sponsa', *whole.classes[1:]])
-    with pytest.raises(CropError, match='does not, such as Aix sponsa'): predict_crops(bundle, card, results, without=whole, progress=False)
-    no_blank = Bundle(bundle.folder, bundle.description.model_copy(update={'classes': tuple(o.replace('blank', 'Aix sponsa') for o in bundle.classes)}), bundle.session)
-    with pytest.raises(CropError, match='knows no blank'): predict_crops(no_blank, card, results, progress=False)
 
 
 def test_boxes_in_pixels_are_refused(tmp_path):
