@@ -35,10 +35,10 @@ def test_what_is_loaded_late_is_there(path):
 def test_choices_are_those_of_the_library():
     "They are written down twice, so that showing the help loads nothing."
     from urbanrivers_camtraps.dataset.bursts import GROUP_COLUMNS
-    from urbanrivers_camtraps.training.bundle_format import MODELS
     from urbanrivers_camtraps.inference.season import FORMATS
     from urbanrivers_camtraps.review.queue import Order
     from urbanrivers_camtraps.survey import camtrap_dp
+    from urbanrivers_camtraps.training.bundle_format import MODELS
     from urbanrivers_camtraps.votes.consensus import METHODS
 
     def values(choice: type[Enum]) -> set[str]: return {o.value for o in choice}

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
-from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
-from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.apps.cli.options import SOME_SKIPPED
 from urbanrivers_camtraps.apps.main import run
+from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 
 #: Where each photograph lies, and what the camera's clock said: two visits at Prologis, one at Goose Island, whose clock was an hour ahead, and one too early.
 TAKEN = {'Prologis/DCIM/100MEDIA/IMG_0001.JPG': '2025:06:02 05:30:00', 'Prologis/DCIM/100MEDIA/IMG_0002.JPG': '2025:06:02 05:30:01',

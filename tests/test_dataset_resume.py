@@ -1,12 +1,16 @@
 """From votes to photographs at the real server's size: killed at random moments, and with faulty answers."""
-import filecmp, random, subprocess, sys, time
+import filecmp
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, Faults, make_sandbox, serve_sandbox
+from urbanrivers_camtraps.foundations.tables import read_table
 
 SOME_SKIPPED = 3 # exit status: done, some photographs listed
 CAMTRAPS = Path(sys.executable).parent/'camtraps'

@@ -10,9 +10,19 @@ from PIL import Image, ImageDraw
 pytest.importorskip('torch')
 
 from urbanrivers_camtraps.evaluation.audit import (  # noqa: E402
-    BANNER, FRAME, PLACE, Audit, AuditError, audit, audit_section, banner_strips, plot_audit, scene_background)
-from urbanrivers_camtraps.foundations.tables import read_table, write_table  # noqa: E402
+    BANNER,
+    FRAME,
+    PLACE,
+    Audit,
+    AuditError,
+    audit,
+    audit_section,
+    banner_strips,
+    plot_audit,
+    scene_background,
+)
 from urbanrivers_camtraps.foundations.pages import html_page
+from urbanrivers_camtraps.foundations.tables import read_table, write_table  # noqa: E402
 from urbanrivers_camtraps.training.preprocess import Recipe, load_pixels  # noqa: E402
 
 RECIPE = Recipe(size=64)

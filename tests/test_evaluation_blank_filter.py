@@ -6,13 +6,24 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from urbanrivers_camtraps.foundations.holdout import HoldoutError
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError
-from urbanrivers_camtraps.foundations.tables import write_table
-from urbanrivers_camtraps.foundations.predictions import DECISIONS, Predictions, decide, read_predictions
 from urbanrivers_camtraps.evaluation.blank_filter import (
-    CANDIDATES, FilterError, allowed_losses, blank_filter, filter_curve, filter_section, lost_by_class, plot_filter,
-    removed_at, accept_threshold, groups_needed, decision_counts)
+    CANDIDATES,
+    FilterError,
+    accept_threshold,
+    allowed_losses,
+    blank_filter,
+    decision_counts,
+    filter_curve,
+    filter_section,
+    groups_needed,
+    lost_by_class,
+    plot_filter,
+    removed_at,
+)
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError
+from urbanrivers_camtraps.foundations.holdout import HoldoutError
+from urbanrivers_camtraps.foundations.predictions import DECISIONS, Predictions, decide, read_predictions
+from urbanrivers_camtraps.foundations.tables import write_table
 
 ANIMAL, OTHER = 'Branta canadensis', 'Castor canadensis'
 BETWEEN, WITHIN, MEAN = 1.6, .6, -3.

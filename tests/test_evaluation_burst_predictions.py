@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.holdout import HoldoutError
-from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.evaluation.burst_predictions import burst_predictions, fit_burst_temperature, pool_bursts
 from urbanrivers_camtraps.foundations.core import BLANK
+from urbanrivers_camtraps.foundations.holdout import HoldoutError
+from urbanrivers_camtraps.foundations.predictions import Predictions
 
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK], object)
 

@@ -2,12 +2,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_evaluation_metrics import scored
 
 from urbanrivers_camtraps.evaluation.calibration import (
-    CalibrationError, apply_temperature, calibration_error, calibration_section, chance_calibration_error, cross_temperature, fit_temperature)
+    CalibrationError,
+    apply_temperature,
+    calibration_error,
+    calibration_section,
+    chance_calibration_error,
+    cross_temperature,
+    fit_temperature,
+)
 from urbanrivers_camtraps.foundations.predictions import Predictions, read_predictions
 from urbanrivers_camtraps.foundations.tables import write_table
-from test_evaluation_metrics import scored
 
 
 @pytest.mark.parametrize('temperature', [.3, 1, 3, 12])

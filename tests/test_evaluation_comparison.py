@@ -1,8 +1,8 @@
 """Two runs: the test over bursts does not cry wolf, and a better run is seen."""
 import numpy as np
+from test_evaluation_metrics import judged
 
 from urbanrivers_camtraps.evaluation.comparison import compare_runs
-from test_evaluation_metrics import judged
 
 
 def test_where_bursts_go_together_only_the_test_over_bursts_keeps_quiet():

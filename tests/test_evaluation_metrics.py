@@ -1,16 +1,25 @@
 """Metrics from tables whose truth is known: intervals that cover, weights that count."""
-import subprocess, sys
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.evaluation.metrics import (
-    METRICS, EvaluateError, blank_share_weights, intervals, macro_recall, metrics_by_blank_share, per_class, prediction_error, top_losses,
-    unknown_class_metrics)
+    METRICS,
+    EvaluateError,
+    blank_share_weights,
+    intervals,
+    macro_recall,
+    metrics_by_blank_share,
+    per_class,
+    prediction_error,
+    top_losses,
+    unknown_class_metrics,
+)
 from urbanrivers_camtraps.foundations.core import BLANK
 from urbanrivers_camtraps.foundations.predictions import Predictions
-
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', BLANK]
 

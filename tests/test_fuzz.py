@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from urbanrivers_camtraps.apps.uploads import Limits, UploadError, photographs_in
+from urbanrivers_camtraps.images.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph, read_clock
 from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
 from urbanrivers_camtraps.training.bundle_format import BundleError, golden_photographs
-from urbanrivers_camtraps.images.photograph import COSTLY_PIXEL_LIMIT, PhotographError, open_photograph, read_clock
-from urbanrivers_camtraps.apps.uploads import Limits, UploadError, photographs_in
 
 warnings.filterwarnings('ignore', module='PIL')
 MEMORY = 1_000_000_000

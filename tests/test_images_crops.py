@@ -1,5 +1,8 @@
 """Crops that are cut at the edge, below a banner, from turned and shrunk photographs, killed half-way and on a full disk; siblings and people."""
-import signal, subprocess, sys, time
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.foundations.core import HUMAN, CamtrapsError
 from urbanrivers_camtraps.images.crops import EDGES, CropError, crop_boxes, crop_edges, plot_crops, write_crops
-from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.images.photograph import describe_photograph, open_photograph
 
 ORANGE, BANNER = (240, 140, 0), (0, 0, 255)

@@ -1,5 +1,14 @@
 """Downloads that are killed, meet a full disk, bad hosts and each other: what is stored is whole, the rest listed."""
-import hashlib, io, os, re, shutil, socket, subprocess, sys, threading, time
+import hashlib
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,12 +1,22 @@
 """Photographs that are cut off, odd or hostile: each gives upright RGB pixels, or one kind of error."""
-import io, tempfile, warnings
+import io
+import tempfile
+import warnings
 from datetime import datetime
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from urbanrivers_camtraps.images.photograph import BYTES_LIMIT, PhotographError, _all_rgb, _damage, _rgb, open_photograph, read_clock
+from urbanrivers_camtraps.images.photograph import (
+    BYTES_LIMIT,
+    PhotographError,
+    _all_rgb,
+    _damage,
+    _rgb,
+    open_photograph,
+    read_clock,
+)
 
 
 def as_bytes(image: Image.Image, kind: str, **options) -> bytes:

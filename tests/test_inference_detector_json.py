@@ -1,11 +1,23 @@
 """Other programs' results are read whole or refused, in bounded memory, and ours are taken by the field's own tools; see `field_tools.txt` for these."""
-import contextlib, importlib.util, io, json, os, re, resource, signal, subprocess, sys, time, types
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
 from urbanrivers_camtraps.foundations.tables import read_table
@@ -59,7 +71,12 @@ def let_speciesnet_write(folder: Path) -> dict:
     without_init()
     from speciesnet.ensemble import SpeciesNetEnsemble, _load_taxonomy_from_file
     from speciesnet.ensemble_prediction_combiner import combine_predictions
-    from speciesnet.utils import build_classifier_result, make_predictions_dict, save_predictions, select_detections_for_classification
+    from speciesnet.utils import (
+        build_classifier_result,
+        make_predictions_dict,
+        save_predictions,
+        select_detections_for_classification,
+    )
     (folder/'taxonomy.txt').write_text('\n'.join([GOOSE, DUCK, RACCOON, NOTHING]))
     ensemble = object.__new__(SpeciesNetEnsemble)  # without its download
     ensemble.taxonomy_map, ensemble.geofence_map, ensemble.enable_geofence = _load_taxonomy_from_file(folder/'taxonomy.txt'), {}, False
@@ -86,7 +103,10 @@ def let_field_tools_read(folder: Path) -> dict:
     without_init()
     from megadetector.postprocessing.postprocess_batch_results import PostProcessingOptions, process_batch_results
     from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
-    from megadetector.utils.wi_taxonomy_utils import generate_md_results_from_predictions_json, validate_predictions_file
+    from megadetector.utils.wi_taxonomy_utils import (
+        generate_md_results_from_predictions_json,
+        validate_predictions_file,
+    )
     from speciesnet.utils import load_partial_predictions, prepare_instances_dict
     said = {}
     strict = ValidateBatchResultsOptions()
@@ -233,7 +253,11 @@ def test_the_fields_tools_take_ours(our_files):
 # --- broken files ---
 
 def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path):
-    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, convert_detector_json, read_detector_json
+    from urbanrivers_camtraps.inference.detector_json import (
+        DetectorJsonError,
+        convert_detector_json,
+        read_detector_json,
+    )
     records = [{'filepath': f'{o}.jpg', 'prediction': GOOSE, 'prediction_score': .5, 'detections': []} for o in range(3)]
     whole = written(tmp_path/'whole.json', records, info={}).read_bytes()
     assert len(read_detector_json(tmp_path/'whole.json').predictions) == 3
@@ -306,6 +330,7 @@ def test_what_is_not_a_file_of_results_is_refused(tmp_path, text, reason):
 
 def test_encodings_and_gzip(tmp_path):
     import gzip
+
     from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, read_detector_json
     (tmp_path/'latin.json').write_bytes(b'{"predictions": [{"filepath": "caf\xe9.jpg"}]}')
     with pytest.raises(DetectorJsonError, match='is not JSON'): read_detector_json(tmp_path/'latin.json')
@@ -429,7 +454,7 @@ def peak(what: str, path: Path) -> dict:
         from urbanrivers_camtraps.inference.detector_json import convert_detector_json
         convert_detector_json(path, path.with_suffix(''), size=2_000)
     else:
-        with path.open() as file: held = json.load(file)
+        with path.open() as file: _held = json.load(file)
     return {'peak': int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024}
 
 
@@ -476,7 +501,7 @@ def full(path: Path, out: Path, pickled: Path) -> dict:
                         ('speciesnet.json', lambda: write_speciesnet(ours, out/'speciesnet.json')),
                         ('md.json', lambda: write_megadetector(ours, out/'md.json'))):
         try: write()
-        except OSError as error: said[name] = 'OSError'
+        except OSError: said[name] = 'OSError'
     return said
 
 

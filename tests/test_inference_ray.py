@@ -1,5 +1,6 @@
 """A cluster of two nodes, of which a worker and then a whole node are killed on the way, gives the rows of one machine."""
-import io, time
+import io
+import time
 from pathlib import Path
 
 import pandas as pd

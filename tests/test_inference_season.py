@@ -1,8 +1,12 @@
 """A season's run that is killed, refused the disk or meets a dead host loses nothing it had written down; Ray gives the same rows."""
-import json, os, resource, shutil, signal, subprocess, sys, time
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest

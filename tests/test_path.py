@@ -1,17 +1,25 @@
 """The whole path from a shell: the demo on the practice server, and on real frames where there are some."""
-import hashlib, json, os, re, shutil, signal, subprocess, sys, time
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
-
-from urbanrivers_camtraps.inference.bundle import read_bundle
-from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
-from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.review.reviews import Reviews
 from speciesnet_stand_in import write_opinions
+
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.review.reviews import Reviews
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
@@ -232,8 +240,8 @@ def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):
     gone, *kept = sorted((copy/'images').rglob('*.jpg'))
     gone.unlink()
     times = {o: o.stat().st_mtime_ns for o in kept}
-    from urbanrivers_camtraps.images.download import download_photographs
     from urbanrivers_camtraps.foundations.sandbox import serve_sandbox
+    from urbanrivers_camtraps.images.download import download_photographs
     labels = read_table(copy/'labels.parquet')
     with serve_sandbox(practice) as site:
         labels['url'] = labels.url.str.replace(r'^http://[^/]+', site, regex=True)
@@ -279,8 +287,8 @@ def waited(condition, seconds: float = 60) -> bool:
 
 
 def test_killed_download_leaves_no_half_photograph(tmp_path):
-    from urbanrivers_camtraps.images.photograph import open_photograph
     from urbanrivers_camtraps.foundations.sandbox import Faults, make_sandbox, serve_sandbox
+    from urbanrivers_camtraps.images.photograph import open_photograph
     images = tmp_path/'data'/'images'
     with serve_sandbox(make_sandbox('small', width=320, height=240), Faults(photograph_delay=.2)) as site:
         assert camtraps('fetch', '--server', site, folder=tmp_path).returncode == 0

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hub_stand_in import Hub
 
-from urbanrivers_camtraps.inference.bundle import read_bundle
-from urbanrivers_camtraps.foundations.core import CamtrapsError
-from urbanrivers_camtraps.inference.predict import score_photograph
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
+from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.inference.predict import score_photograph
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What a page that only predicts must do without.

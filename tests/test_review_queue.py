@@ -1,17 +1,32 @@
 """The opinions and its queue: the held-out test set stays out, odd tables pass, and planted errors come first."""
-import re, subprocess, sys
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from urbanrivers_camtraps.foundations.core import TableError
 from urbanrivers_camtraps.foundations.holdout import HoldoutError
 from urbanrivers_camtraps.foundations.predictions import Predictions, read_predictions
-from urbanrivers_camtraps.foundations.core import TableError
-from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.review.label_errors import ReviewError, combine_opinions, label_quality, likely_wrong, opinions_table
-from urbanrivers_camtraps.review.queue import agreement_table, informativeness, review_queue, review_section, write_review_report
+from urbanrivers_camtraps.foundations.tables import write_table
+from urbanrivers_camtraps.review.label_errors import (
+    ReviewError,
+    combine_opinions,
+    label_quality,
+    likely_wrong,
+    opinions_table,
+)
+from urbanrivers_camtraps.review.queue import (
+    agreement_table,
+    informativeness,
+    review_queue,
+    review_section,
+    write_review_report,
+)
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank', 'human']
 BOX = {'left': .1, 'top': .2, 'right': .3, 'bottom': .4}

@@ -10,7 +10,14 @@ from survey_tables import TIME_ZONE, baci_of, deployments_of, local
 
 from urbanrivers_camtraps.foundations.core import HUMAN, TableError
 from urbanrivers_camtraps.survey.before_after import (
-    FalseNegativeAudit, before_after, effects, effects_table, minimum_detectable_change, plot_effect, t_and_bootstrap)
+    FalseNegativeAudit,
+    before_after,
+    effects,
+    effects_table,
+    minimum_detectable_change,
+    plot_effect,
+    t_and_bootstrap,
+)
 from urbanrivers_camtraps.survey.effort import DAY, SurveyError, camera_operation
 from urbanrivers_camtraps.survey.simulation import simulate_survey
 

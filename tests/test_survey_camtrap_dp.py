@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
+from urbanrivers_camtraps.foundations.names import read_labels
 from urbanrivers_camtraps.foundations.privacy import shows_people
+from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
 from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.standard import COLUMNS, TABLES, CamtrapDPError
 from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.writing import skipped_media, write_camtrap_dp
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.deployments import make_deployments
 from urbanrivers_camtraps.survey.events import make_events
-from urbanrivers_camtraps.foundations.names import read_labels
-from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 
 pytest.importorskip('frictionless')

@@ -5,7 +5,14 @@ from survey_tables import TIME_ZONE
 
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.foundations.predictions import Predictions
-from urbanrivers_camtraps.survey.deployments import DEPLOYMENT_COLUMNS, DeploymentsError, make_deployments, moments, read_deployments, season_photographs
+from urbanrivers_camtraps.survey.deployments import (
+    DEPLOYMENT_COLUMNS,
+    DeploymentsError,
+    make_deployments,
+    moments,
+    read_deployments,
+    season_photographs,
+)
 
 TABLE = """deployment_id, location,     latitude, longitude, start,            end,        folder,   clock_ahead
 prologis-06,   Prologis,     41.9002,  -87.6513,  2025-06-01 09:30, 2025-06-30, Prologis,

@@ -4,7 +4,14 @@ import pytest
 from survey_tables import TIME_ZONE, deployments_of, local, operation_of, outages_of
 
 from urbanrivers_camtraps.foundations.core import TableError
-from urbanrivers_camtraps.survey.effort import SurveyError, camera_days, camera_operation, change_days, effort_problems, suspected_outages
+from urbanrivers_camtraps.survey.effort import (
+    SurveyError,
+    camera_days,
+    camera_operation,
+    change_days,
+    effort_problems,
+    suspected_outages,
+)
 
 FOUR = (('a', 'l', '2024-05-01', '2024-05-11'), ('b', 'l', '2024-05-08', '2024-05-21'), ('c', 'l', '2024-05-09', '2024-05-10'),
         ('a2', 'm', '2024-05-01', '2024-05-11'))

@@ -11,7 +11,15 @@ pytest.importorskip('fastai')
 
 from urbanrivers_camtraps.training.preprocess import Recipe, TrainError, load_pixels  # noqa: E402
 from urbanrivers_camtraps.training.probe import (  # noqa: E402
-    features, learner_predictions, learning_points, make_dataloaders, out_of_fold, probe, search_recipes, unknown_classes)
+    features,
+    learner_predictions,
+    learning_points,
+    make_dataloaders,
+    out_of_fold,
+    probe,
+    search_recipes,
+    unknown_classes,
+)
 
 SMALL = Recipe(size=64)
 COLOURS = {'blue': (30, 60, 220), 'green': (30, 180, 40), 'red': (220, 50, 30)}

@@ -27,7 +27,16 @@ from urbanrivers_camtraps.training.preprocess import Recipe  # noqa: E402
 from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run  # noqa: E402
 from urbanrivers_camtraps.training.speciesnet_files import SUMS, SpeciesNetError, find_model, pin_model, read_labels  # noqa: E402
 from urbanrivers_camtraps.training.speciesnet_network import (  # noqa: E402
-    RECIPE, _cut_rows, _frame_square, _score_frames, _without_head, classify, load_network, load_speciesnet, make_stand_in)
+    RECIPE,
+    _cut_rows,
+    _frame_square,
+    _score_frames,
+    _without_head,
+    classify,
+    load_network,
+    load_speciesnet,
+    make_stand_in,
+)
 
 SHAPES = {'wide.jpg': (900, 601), 'odd.png': (333, 517), 'large.jpg': (1600, 1401), 'small.png': (120, 97)}
 
@@ -252,6 +261,7 @@ def test_folds_and_cache_tell_the_ways_of_shrinking_apart(ours, drawn, tmp_path)
 def test_the_graph_of_a_bundle_gives_the_network_what_the_package_would(ours, frames):
     "The graph in front, with version B's own trim for each frame, against the package's squares."
     from types import SimpleNamespace
+
     import onnx
     versions = SimpleNamespace(opset_import=[onnx.helper.make_opsetid('', 18)], ir_version=10)
     before = load_session(_before_network(Transforms(size=480, mean=(0,)*3, std=(1,)*3, trim=(0, 0), antialias=False), versions).SerializeToString())

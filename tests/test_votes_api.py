@@ -1,5 +1,14 @@
 """Fetching while everything goes wrong: killed at random, faulty answers, changes meanwhile, people in every answer."""
-import asyncio, dataclasses, itertools, json, os, random, signal, subprocess, sys, time
+import asyncio
+import dataclasses
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd

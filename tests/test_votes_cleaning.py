@@ -1,5 +1,7 @@
 """Cleaning: the funnel against plain pandas, the gain over the plain rule, signed votes, a million rows, the base install."""
-import subprocess, sys, time
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd

@@ -8,7 +8,14 @@ from urbanrivers_camtraps.foundations.names import read_labels
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
 from urbanrivers_camtraps.votes.api import fetch_observations
 from urbanrivers_camtraps.votes.consensus import (
-    METHODS, expand_votes, fit_calibration, fit_crowd, label_votes, thin_votes, weigh_votes)
+    METHODS,
+    expand_votes,
+    fit_calibration,
+    fit_crowd,
+    label_votes,
+    thin_votes,
+    weigh_votes,
+)
 
 
 @pytest.fixture(scope='module', params=[42, 7])

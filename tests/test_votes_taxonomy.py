@@ -3,14 +3,30 @@ from dataclasses import astuple
 
 import pandas as pd
 import pytest
-from fastcore.test import test_close as assert_close, test_eq as assert_eq, test_fail as assert_fail
+from fastcore.test import test_close as assert_close
+from fastcore.test import test_eq as assert_eq
+from fastcore.test import test_fail as assert_fail
 
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE
 from urbanrivers_camtraps.foundations.names import read_name, read_names
 from urbanrivers_camtraps.votes import taxonomy
 from urbanrivers_camtraps.votes.taxonomy import (
-    ANIMAL, RANKS, SPECIAL_LABELS, TAXONOMY_FILE, UNKNOWN, Taxon, at_rank, in_region, rank_agreement, read_region, read_taxon,
-    roll_up, taxon_name, taxon_of, write_taxon)
+    ANIMAL,
+    RANKS,
+    SPECIAL_LABELS,
+    TAXONOMY_FILE,
+    UNKNOWN,
+    Taxon,
+    at_rank,
+    in_region,
+    rank_agreement,
+    read_region,
+    read_taxon,
+    roll_up,
+    taxon_name,
+    taxon_of,
+    write_taxon,
+)
 
 GOOSE = '427cd520-9264-420e-b1d1-6c9e6495b461;aves;anseriformes;anatidae;branta;canadensis;canada goose'
 SWIFT = '4abf727d-f7e4-464b-9d07-f914049fe28b;aves;caprimulgiformes;apodidae;;;apodidae family'

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
-
 from test_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browser, wait_for
-from urbanrivers_camtraps.inference.bundle import read_bundle
-from urbanrivers_camtraps.training.bundle_format import golden_photographs
-from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
-from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
+
 from urbanrivers_camtraps.apps.web import WebError, write_web_page
+from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
+from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
+from urbanrivers_camtraps.training.bundle_format import golden_photographs
 
 pytestmark = needs_browser
 

@@ -1,5 +1,6 @@
 """Measure what is promised about speed, each figure against its rival in one run: `make bench`, or `make bench ONLY=fetch`."""
-import importlib, sys
+import importlib
+import sys
 
 BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser', 'results', 'season')
 

@@ -7,7 +7,17 @@ own, from the folder that `publish space --dry-run` writes and in an environment
 pandas loads where it finds it, it takes some 80 MB more). The cold start is from starting the process to its first page. Then eight clients each send drawn photographs of
 3648×2736 pixels, each uploaded anew and asked about as the public page does, for twenty seconds; the peak memory is
 the process's own after that. The clients and the app share the machine's cores, and drawing is not counted."""
-import http.client, json, os, re, signal, socket, subprocess, tempfile, threading, time, venv
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +33,9 @@ def make_bundle(
     folder: Path, # becomes the bundle
 ) -> Path:
     "Write a bundle whose network has learned nothing: it costs what a trained one does."
-    import timm, torch
+    import timm
+    import torch
+
     from urbanrivers_camtraps.training.export import write_bundle
     torch.manual_seed(0)
     network = timm.create_model(backbone, pretrained=False, num_classes=len(CLASSES)).eval()

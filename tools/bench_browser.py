@@ -5,7 +5,14 @@
 The page's own worker is asked, as the page asks it; it says how long the model ran, and how long all took from the file
 to the scores (reading, decoding, the thumbnail, the model). Five photographs warm it up; the median of the next 20 counts.
 Beside it, without a wish: a photograph of 12 megapixels, which has to be decoded and shrunk first."""
-import base64, functools, http.server, io, shutil, statistics, tempfile, threading
+import base64
+import functools
+import http.server
+import io
+import shutil
+import statistics
+import tempfile
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -30,11 +37,11 @@ ASK = """async ([data, rounds]) => {
 
 def make_site(folder: Path) -> Path:
     "Write a bundle of the network that trains without a hub, and its site."
+    from urbanrivers_camtraps.apps.web import write_web_page
     from urbanrivers_camtraps.training.bundle_format import golden_photographs
     from urbanrivers_camtraps.training.export import write_bundle
     from urbanrivers_camtraps.training.preprocess import Recipe
     from urbanrivers_camtraps.training.probe import make_learner
-    from urbanrivers_camtraps.apps.web import write_web_page
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
         photograph.save(folder/f'{name}.png')
@@ -76,8 +83,8 @@ def main() -> list[dict]:
     "Measure; give one figure for the model alone and one from the file to the scores."
     what = 'a photograph of 1,024 px in the browser'
     if not CHROMIUM: return [{'what': what, 'skipped': 'no Chromium is installed'}]
-    from urbanrivers_camtraps.training.bundle_format import golden_photographs
     from urbanrivers_camtraps.apps.web import WebError
+    from urbanrivers_camtraps.training.bundle_format import golden_photographs
     drawn = golden_photographs()['landscape']
     with tempfile.TemporaryDirectory() as folder:
         try: site = make_site(Path(folder))

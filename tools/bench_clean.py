@@ -4,8 +4,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.votes.cleaning import clean
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES
+from urbanrivers_camtraps.votes.cleaning import clean
 
 
 def million_rows(

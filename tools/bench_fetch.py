@@ -1,5 +1,8 @@
 """How long all votes of a site of June 2025's size take: our fetch against a serial loop, as the original had it."""
-import subprocess, sys, tempfile, time
+import subprocess
+import sys
+import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 

@@ -11,7 +11,16 @@ The rival is what fastai offers: `download_images` (8 threads), then `resize_ima
 whether a file is a photograph, decodes all of it, resizes and saves it. It checks no MD5, keeps no list and opens a
 connection a photograph; its answer is taken as it is. Both take turns, and the ratio is of the sums. `bare` leaves out
 what of `resize_images` is not decoding, resizing and saving: the least that can follow `download_images`."""
-import argparse, asyncio, hashlib, multiprocessing, re, subprocess, sys, tempfile, time, warnings
+import argparse
+import asyncio
+import hashlib
+import multiprocessing
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -41,6 +50,7 @@ def serve(photographs: list[bytes], delay: float, ready) -> None:
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
+
     from urbanrivers_camtraps.foundations.core import listen
 
     async def photograph(request) -> Response:

@@ -6,7 +6,9 @@ The rivals are a loop over `learn.predict`, as the original's app and notebook h
 with two processes. Ours is the bundle's `predict` as it comes, and with a smaller decode (512 px) and the int8 model. How far
 the scores move by that is said beside; whether int8 may be used at all is decided by accuracy (`small`), not here. The network
 has learned nothing, which costs as much time as one that has. All take turns, and the seconds are sums over the turns."""
-import tempfile, time, warnings
+import tempfile
+import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,10 +28,11 @@ def original(paths: list[Path]):
 
 def bundled(learner, folder: Path, paths: list[Path]):
     "Write the bundle of the same network, in both precisions; give both."
+    import pandas as pd
+
     from urbanrivers_camtraps.inference.bundle import read_bundle
     from urbanrivers_camtraps.training.export import write_bundle
     from urbanrivers_camtraps.training.quantise import add_quantised
-    import pandas as pd
     recipe = SimpleNamespace(backbone='resnet18', size=224, trim_top=.05, trim_bottom=.05, mean=(.485, .456, .406), std=(.229, .224, .225))
     write_bundle(SimpleNamespace(model=learner.model, recipe=recipe, dls=SimpleNamespace(vocab=list('abcdefgh'))), folder)
     add_quantised(folder, 'int8', paths[:10], pd.DataFrame({'path': paths[:2], 'label': 'a'}), max_loss=2)

@@ -5,7 +5,12 @@
 Each file is made once and kept, 0.4 to 1.0 GB, five labels and one to three boxes a photograph, as the programs write them: MegaDetector's
 with its categories at the end. Each run is a process of its own, which imports what it needs, and its peak memory is what the system says it held. The rival
 is `json.load` of the same file, which makes no tables yet."""
-import json, re, subprocess, sys, tempfile, time
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +68,7 @@ def measure(what: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if what == 'convert':
             import pyarrow.parquet as pq
+
             from urbanrivers_camtraps.inference.detector_json import convert_detector_json
             began = time.perf_counter()
             convert_detector_json(path, Path(folder)/'tables')

@@ -6,7 +6,13 @@ Photographs of 10 megapixels from disk, the default network (EfficientNet-Lite0,
 The rivals are the slower of decoding alone (shrink-on-load, as `predict` does it) and inference alone, each with a thread a core.
 The long run takes 20,000 photographs, 50 files told apart by trailing bytes, from a server on loopback in a process of its own; it is
 killed half-way and goes on. Rounds take turns."""
-import os, signal, subprocess, sys, tempfile, time, warnings
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +54,9 @@ print(time.perf_counter() - began, int(re.search(r'VmHWM:\\s+(\\d+)', Path('/pro
 
 def lite0(folder: Path) -> Path:
     "Write a bundle of the default network."
-    import timm, torch
+    import timm
+    import torch
+
     from urbanrivers_camtraps.training.export import write_bundle
     torch.manual_seed(0)
     recipe = SimpleNamespace(backbone='tf_efficientnet_lite0', size=224, trim_top=.05, trim_bottom=.05, mean=(.5,)*3, std=(.5,)*3)
@@ -58,12 +66,13 @@ def lite0(folder: Path) -> Path:
 
 def stages(bundle_folder: Path, paths: list[Path]) -> dict:
     "Time decoding alone, inference alone, the plain stream and Ray's, in turns."
-    from urbanrivers_camtraps.inference.bundle import read_bundle
-    from urbanrivers_camtraps.inference.ray import on_ray
+    import ray
+
     from urbanrivers_camtraps.foundations.core import in_order
     from urbanrivers_camtraps.images.photograph import STORED_SIDE, open_photograph
+    from urbanrivers_camtraps.inference.bundle import read_bundle
+    from urbanrivers_camtraps.inference.ray import on_ray
     from urbanrivers_camtraps.inference.season import Job, on_threads
-    import ray
     bundle, job, cores = read_bundle(bundle_folder), Job(str(bundle_folder)), os.cpu_count()
     pixels = [np.asarray(open_photograph(o, STORED_SIDE)) for o in paths]*ROUND  # long enough that reading the bundle, once a season, does not count
     paths, sources = paths*ROUND, [str(o) for o in paths]*ROUND
@@ -89,6 +98,7 @@ def stages(bundle_folder: Path, paths: list[Path]) -> dict:
 def season(bundle_folder: Path, paths: list[Path], folder: Path) -> dict:
     "Predict the long season in a process of its own, killed half-way; give seconds, and the peak of memory in MB."
     import pandas as pd
+
     from urbanrivers_camtraps.inference.season import read_season
     with subprocess.Popen([sys.executable, '-c', SERVER, *map(str, paths)], stdout=subprocess.PIPE, text=True) as server:
         port = int(server.stdout.readline())

@@ -17,7 +17,11 @@ drawings to validate on, so the errors beside are coarse.
 The probe: CAMTRAPS_FRAMES names a folder of real frames with a `manifest.csv` (`path`, `label`, `seq_id`). Whole bursts
 are on one side. Both are timed from files to the predictions of the validation frames, fine-tuning for 5 epochs as the
 room does it, with the probe that it starts from."""
-import os, sys, tempfile, time, warnings
+import os
+import sys
+import tempfile
+import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,6 +75,7 @@ def divided(photographs: pd.DataFrame, column: str | None = None, seed: int = 42
 def our_loaders(photographs: pd.DataFrame, recipe, own: bool = True):
     "Make ours, with all augmentation of the fine-tuning room, or with the original's."
     from fastai.vision.augment import aug_transforms
+
     from urbanrivers_camtraps.training.finetune import augmentations
     from urbanrivers_camtraps.training.probe import make_dataloaders
     return make_dataloaders(photographs, recipe, augmentations(recipe) if own else aug_transforms(), WORKERS)
@@ -114,11 +119,13 @@ def loader(photographs: pd.DataFrame, shrunk: float) -> dict:
 
 def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
     "Train the whole network for an epoch; give the seconds and the validation error."
-    from fastai.callback import progress as _, schedule as _  # they give Learner `no_bar` and `fit_one_cycle`
+    from fastai.callback import progress as _  # they give Learner `no_bar` and `fit_one_cycle`
+    from fastai.callback import schedule as _
     from fastai.learner import Learner
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import error_rate
     from fastai.torch_core import set_seed
+
     from urbanrivers_camtraps.training.backbones import make_model
     set_seed(recipe.seed, reproducible=True)
     model, _ = make_model(recipe, classes)

@@ -1,7 +1,12 @@
 """Fail where notebooks are not clean, or a module, app.py or README.md is not what the notebooks make.
 
 The tree is left as it is: everything is made again in a copy, so that nobody loses an edit made in the wrong file."""
-import os, re, shutil, subprocess, sys, tempfile
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 PACKAGE = 'urbanrivers_camtraps'

@@ -1,5 +1,8 @@
 """Build the wheel into a folder, from a copy: setuptools would put leftovers of an older build into it."""
-import shutil, subprocess, sys, tempfile
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 

@@ -1,5 +1,8 @@
 """Run the demo on the newest releases that settings.ini admits: today's user gets those, not the pinned ones."""
-import subprocess, sys, tempfile, venv
+import subprocess
+import sys
+import tempfile
+import venv
 from pathlib import Path
 
 from make_wheel import build_wheel

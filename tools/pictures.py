@@ -4,11 +4,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from urbanrivers_camtraps.images.banners import plot_banners
-from urbanrivers_camtraps.votes.cleaning import plot_funnel
-from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.dataset.card import plot_activity, plot_by_location, plot_samples
 from urbanrivers_camtraps.evaluation.metrics import plot_confusion, plot_predictions
+from urbanrivers_camtraps.foundations.tables import read_table
+from urbanrivers_camtraps.images.banners import plot_banners
+from urbanrivers_camtraps.votes.cleaning import plot_funnel
 
 
 def draw_pictures(

@@ -1,5 +1,15 @@
 """Take the docs' screenshots of the app and of the web page, with the demo's classifier: `python tools/screens.py demo`."""
-import functools, http.server, os, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import functools
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright

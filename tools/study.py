@@ -1,20 +1,21 @@
 """Measure the recipes on real frames, out of fold: `make study FRAMES=folder`. A killed run goes on where it was; the results go into nbs/study."""
-import sys, time
+import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from urbanrivers_camtraps.dataset.splits import add_folds
+from urbanrivers_camtraps.evaluation.blank_filter import removed_at
 from urbanrivers_camtraps.evaluation.calibration import calibration_error, cross_temperature
+from urbanrivers_camtraps.evaluation.metrics import macro_recall, prediction_error
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
-from urbanrivers_camtraps.dataset.splits import add_folds
-from urbanrivers_camtraps.evaluation.metrics import prediction_error, macro_recall
-from urbanrivers_camtraps.evaluation.blank_filter import removed_at
-from urbanrivers_camtraps.training.finetune import finetune
-from urbanrivers_camtraps.images.photograph import describe_photograph
 from urbanrivers_camtraps.images.motion import add_motion
+from urbanrivers_camtraps.images.photograph import describe_photograph
+from urbanrivers_camtraps.training.finetune import finetune
 from urbanrivers_camtraps.training.preprocess import Recipe
 from urbanrivers_camtraps.training.probe import learning_points, out_of_fold, probe
 

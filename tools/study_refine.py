@@ -4,18 +4,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from urbanrivers_camtraps.images.banners import add_banners
-from urbanrivers_camtraps.votes.cleaning import Rules, clean
-from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.dataset.bursts import add_bursts
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.evaluation.metrics import confusion_matrix
-from urbanrivers_camtraps.images.download import download_photographs
-from urbanrivers_camtraps.review.refinement import count_found, found_curve, gains, head_out_of_fold, plant_errors, refine_once, review_orders, label_once
 from urbanrivers_camtraps.foundations.sandbox import SANDBOX_SPECIES, make_sandbox, serve_sandbox
-from urbanrivers_camtraps.votes.api import fetch_observations
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.images.banners import add_banners
+from urbanrivers_camtraps.images.download import download_photographs
+from urbanrivers_camtraps.review.refinement import (
+    count_found,
+    found_curve,
+    gains,
+    head_out_of_fold,
+    label_once,
+    plant_errors,
+    refine_once,
+    review_orders,
+)
 from urbanrivers_camtraps.training.preprocess import Recipe
 from urbanrivers_camtraps.training.probe import features
+from urbanrivers_camtraps.votes.api import fetch_observations
+from urbanrivers_camtraps.votes.cleaning import Rules, clean
 
 WORK, RESULTS = Path('study'), Path('nbs/study')
 SEEDS = range(8)

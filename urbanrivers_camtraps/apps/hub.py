@@ -25,7 +25,6 @@ from huggingface_hub.utils import validate_repo_id
 from ..foundations import core
 from ..inference.bundle import Bundle, read_bundle
 from ..foundations.core import CamtrapsError, SettingError, atomic_folder, setting
-from ..foundations.names import class_name
 from ..foundations.privacy import names_people
 
 # %% ../../nbs/9_apps/95_hub.ipynb #c0dfff82

@@ -72,7 +72,7 @@ def demo(
     """Run the whole path on a practice server: votes, photographs, training, report, bundle.
 
     The practice server hides the address of a few photographs. They are listed as skipped, and the demo goes on."""
-    training_modules.Recipe  # before anything else: is the extra installed?
+    training_modules.Recipe  # noqa: B018 -- before anything else: is the extra installed?
     with practice.serve_sandbox(_make_sandbox(Size.small, images, manifest, seed)) as server: _votes_to_photographs(server, out)
     steps = {'dataset': lambda: dataset(seed=seed, data=out), 'card': lambda: card(data=out), 'train': lambda: train(seed=seed, data=out),
              'evaluate': lambda: evaluate(final=True, data=out), 'export': lambda: export(data=out)}

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import HUMAN, TableError, atomic_path
+from ..foundations.core import TableError, atomic_path
 from ..foundations.names import common_name
 from ..foundations.pages import Section, html_page, plot_section, table_html
 from ..foundations.plotting import COLORS, plot_style

@@ -9,7 +9,6 @@ __all__ = ['PEOPLE', 'NAMES_FILE', 'COLUMNS', 'SPECIES_RANKS', 'VAGUE', 'DOUBT',
 
 # %% ../../nbs/0_foundations/02_names.ipynb #1d4d857f
 import re, unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE
+from ..foundations.core import BLANK
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from ..foundations.privacy import shows_people

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, atomic_path
+from ..foundations.core import BLANK, NOT_ANIMALS, atomic_path
 from ..foundations.names import common_name
 from ..foundations.pages import Section, html_page, table_html
 from ..foundations.predictions import Predictions, score_matrix, top

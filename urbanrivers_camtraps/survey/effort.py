@@ -92,7 +92,7 @@ def effort_problems(
     operation: CameraOperation, # from `camera_operation`
 ) -> pd.DataFrame: # `deployment_id, problem, days`; `days` are the camera-days concerned, missing if there is no effort
     "List what was assumed about the effort, or left out of it."
-    table, ids = operation.deployments, operation.deployments.deployment_id
+    ids = operation.deployments.deployment_id
     found = [pd.DataFrame({'deployment_id': ids[rows], 'problem': problem, 'days': days[rows]})
              for rows, problem, days in _problems(operation)]
     unknown = sorted(set(operation.outages.deployment_id) - set(ids), key=str)

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from fastai.callback import progress as _, schedule as _  # they give Learner `no_bar` and `fit_one_cycle`
+from fastai.callback import progress as _bar, schedule as _schedule  # noqa: F401 -- Learner's `no_bar`, `fit_one_cycle`
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
 from fastai.callback.training import GradientClip
@@ -346,7 +346,7 @@ def _shared(learner: Learner) -> AbstractContextManager:
     "Share the training among the processes, if there are several."
     if num_distrib() < 2: return nullcontext()
     from accelerate import DistributedDataParallelKwargs
-    from fastai import distributed as _  # gives Learner `distrib_ctx`
+    from fastai import distributed  # noqa: F401 -- gives Learner `distrib_ctx`
     frozen_at_first = DistributedDataParallelKwargs(find_unused_parameters=True)
     return learner.distrib_ctx(sync_bn=False, kwargs_handlers=[frozen_at_first])
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import (
     INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, app, list_skipped, next_step)
 from ...foundations.core import CamtrapsError
+
+if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
 __all__ = ['bundles', 'crop_predictions', 'detector_json', 'predicting', 'ray_cluster', 'seasons', 'speciesnet',

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from enum import Enum
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import (
     DATASET_COLUMNS, REVIEW, Boxes, Data, LazyModule, Order, SpeciesNetFile, app, boxes_with_empty, next_step, read_own_table, results_for)
+
+if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
 __all__ = ['label_errors', 'queues', 'review_server', 'review']

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from .options import SURVEY, Data, LazyModule, People, app, list_skipped, next_step, read_own_table
+from .options import SURVEY, Data, LazyModule, People, app, list_skipped, read_own_table
 from ...foundations.core import CamtrapsError, atomic_path, read_duration
 
 # %% auto #0

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json, os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import (
     DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path
+
+if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
 __all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'calibration', 'crop_comparison', 'crop_boxes', 'finetune', 'probe',

@@ -8,13 +8,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import (
     SOME_SKIPPED, VOTES, Consensus, Data, LazyModule, app, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path, setting
+
+if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
 __all__ = ['api', 'documents', 'cleaning', 'review_store', 'tables', 'fetch', 'clean_votes']
