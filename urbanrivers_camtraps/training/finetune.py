@@ -49,7 +49,7 @@ def finetune(
     cache: str | Path | None = None, # a folder that keeps the probe's features
     workers: int = 0, # processes that decode photographs
     progress: bool = True, # show a bar and the losses
-    callbacks: tuple[Callback, ...] = (), # fastai callbacks, besides ours
+    callbacks: tuple[Callback, ...] = (), # fastai callbacks, in addition to ours
 ) -> Learner: # with `recipe`, and the classes in `dls.vocab`
     """Fit a head by `probe`, then train all of the network from there, with augmentation and one cycle.
 
