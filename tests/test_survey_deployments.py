@@ -94,7 +94,7 @@ def test_what_may_mean_two_things_is_refused(read, text, why):
 
 def test_a_table_and_a_time_zone_must_be_there(tmp_path, read):
     read(TABLE)
-    with pytest.raises(DeploymentsError, match='there is no such table'): read_deployments(tmp_path/'nowhere.csv', TIME_ZONE)
+    with pytest.raises(CamtrapsError, match='there is no such table'): read_deployments(tmp_path/'nowhere.csv', TIME_ZONE)
     with pytest.raises(DeploymentsError, match='time_zone Chicago is not known'): read_deployments(tmp_path/'some.csv', 'Chicago')
 
 

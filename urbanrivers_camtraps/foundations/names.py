@@ -18,7 +18,7 @@ import pandas as pd
 
 from . import core
 from .core import BLANK, HUMAN, NOT_ANIMALS, TableError, near_setting
-from .tables import need_columns
+from .tables import read_any_table
 
 # %% ../../nbs/0_foundations/02_names.ipynb #8d67efb7
 #: Other names for people, in lower case.
@@ -62,12 +62,8 @@ class Names:
 # %% ../../nbs/0_foundations/02_names.ipynb #dc6262fc
 def _read_csv(path: str | Path) -> pd.DataFrame:
     "Read one table of names as strings; columns other than `name` may be absent from a person's own."
-    if not Path(path).is_file(): raise TableError('there is no such table of names', path, 'Check the path')
-    try: table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8-sig')
-    except (ValueError, pd.errors.ParserError) as error:
-        raise TableError(f'is no readable table of names ({error})', path, 'Save it as CSV in UTF-8') from error
-    need_columns(table, ('name',), path)
-    return table.reindex(columns=list(COLUMNS), fill_value='').apply(lambda column: column.str.strip())
+    table = read_any_table(path, ('name',)).reset_index(drop=True)
+    return table.reindex(columns=list(COLUMNS)).fillna('')
 
 # %% ../../nbs/0_foundations/02_names.ipynb #d1020a15
 def _checked(table: pd.DataFrame, where: object) -> pd.DataFrame:
@@ -111,7 +107,7 @@ def read_names(
     "Read the table of names; raise `TableError` where a row cannot be meant."
     own = own or near_setting('CAMTRAPS_NAMES')
     if not own: return _read_names(None, 0)
-    if not Path(own).is_file(): raise TableError('there is no such table of names', own, 'Check the path')
+    if not Path(own).is_file(): raise TableError('there is no such table', own, 'Check the path')
     return _read_names(str(own), Path(own).stat().st_mtime)
 
 # %% ../../nbs/0_foundations/02_names.ipynb #dc1f6f62

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, lock_folder
 from ..foundations.predictions import Predictions, read_predictions
-from ..foundations.tables import read_table
+from ..foundations.tables import read_any_table
 from ..images.discover import find_photographs, is_photograph_path
 from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
@@ -66,7 +66,7 @@ def _sources_of(source: str | Path) -> list[str]:
 # %% ../../nbs/6_inference/65_season.ipynb #d037cdff
 def _listed_in(path: Path) -> list[str]:
     "Read the sources that a table names."
-    table = read_table(path) if path.suffix == '.parquet' else pd.read_csv(path, dtype=str)
+    table = read_any_table(path)
     column = next((o for o in ('url', 'path') if o in table), None)
     if column is None: raise TableError('lists no photographs: it has neither a column url nor a column path', path)
     return table[column].dropna().astype(str).tolist()

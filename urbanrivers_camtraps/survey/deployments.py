@@ -7,7 +7,7 @@ __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DeploymentsError', 'read_depl
            'make_deployments', 'moment', 'moments', 'check_zones']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
-import csv, difflib, os, re, unicodedata
+import difflib, os, re, unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..foundations.core import CamtrapsError
 from ..foundations.predictions import Predictions
-from ..foundations.tables import need_columns, read_table
+from ..foundations.tables import need_columns, read_any_table, read_table
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #988a806f
 class DeploymentsError(CamtrapsError):
@@ -37,8 +37,8 @@ def read_deployments(
 ) -> pd.DataFrame: # `DEPLOYMENT_COLUMNS`, `CLOCK_COLUMNS` and any others; `start` and `end` in UTC, if known
     "Read a table of deployments. Raise `DeploymentsError` with line and column if something cannot be right."
     check_zones([time_zone], 'time_zone')
-    table, lines = _read_any(Path(path))
-    need_columns(table, ('deployment_id',), path)
+    table = need_columns(_read_any(Path(path)), ('deployment_id',), path)
+    lines = table.index.to_list()
     table = _as_text(table)
     _check_names(table.deployment_id, lines, path)
     check_zones(table.time_zone.dropna(), path)
@@ -156,34 +156,13 @@ def _column(name: str, where: object) -> str:
     return name
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae4ecf4b
-def _read_any(path: Path) -> tuple[pd.DataFrame, list[int]]: # cells as text, missing if empty; the number of each line
-    "Read a Parquet file, or a CSV as people and spreadsheets write it."
-    if path.suffix.lower() == '.parquet':
-        table = read_table(path)
-        return table, list(range(len(table)))
-    lines = _lines(path)
-    columns = [_column(o, path) for o in lines[0][1]]
-    twice = [o for o in columns if o and columns.count(o) > 1]
+def _read_any(path: Path) -> pd.DataFrame: # cells of a CSV as text; the index is the number of the line
+    "Read a table of deployments with our names of columns."
+    table = read_any_table(path)
+    columns = [_column(o, path) for o in table]
+    twice = [o for o in columns if columns.count(o) > 1]
     if twice: raise DeploymentsError(f'has two columns {twice[0]}', path)
-    for number, row in lines[1:]:
-        if any(row[len(columns):]): raise DeploymentsError(f'line {number} has more cells than the first', path,
-                                                           'Put a cell with a comma in it into "…"')
-    rows = [(row + ['']*len(columns))[:len(columns)] for _, row in lines[1:]]
-    table = pd.DataFrame(rows, columns=columns, dtype=object).replace('', None)
-    return table.drop(columns='' if '' in columns else []), [number for number, _ in lines[1:]]
-
-# %% ../../nbs/8_survey/80_deployments.ipynb #a2af7478
-def _lines(path: Path) -> list[tuple[int, list[str]]]: # number and cells of each line that is not empty
-    "Read the lines of a CSV, divided by commas, semicolons or tabs."
-    if not path.is_file(): raise DeploymentsError('there is no such table', path, 'Check the path')
-    try: text = path.read_text('utf-8-sig')
-    except ValueError as error: raise DeploymentsError(f'is not text in UTF-8 ({error})', path,
-                                                       'Save it as CSV (UTF-8)') from error
-    head = text.partition('\n')[0]
-    rows = csv.reader(text.splitlines(), delimiter=max(',;\t', key=head.count), skipinitialspace=True)
-    lines = [(number, [o.strip() for o in row]) for number, row in enumerate(rows, 1) if any(o.strip() for o in row)]
-    if not lines: raise DeploymentsError('is empty', path)
-    return lines
+    return table.set_axis(columns, axis=1)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ed854e55
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:

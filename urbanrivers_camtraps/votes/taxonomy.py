@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, TableError
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from ..foundations.names import SPECIES_RANKS, Names, common_name, read_name
 from ..foundations.plotting import COLORS, plot_style
-from ..foundations.tables import need_columns
+from ..foundations.tables import need_columns, read_any_table
 
 # %% ../../nbs/1_votes/15_taxonomy.ipynb #1cb3ecc4
 class TaxonomyError(CamtrapsError):
@@ -182,11 +182,7 @@ def read_region(
 
     Raises `TableError` if it is not one, and `TaxonomyError` if a name is not a species."""
     path = Path(path or REGION_FILE)
-    if not path.is_file(): raise TableError('there is no such list of species', path, 'Check the path')
-    try: table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8-sig')
-    except (ValueError, pd.errors.ParserError) as error:
-        raise TableError(f'is not a readable list of species ({error})', path, 'Save it as CSV in UTF-8') from error
-    region = need_columns(table, ('name', 'source'), path)[['name', 'source']]
+    region = read_any_table(path, ('name', 'source'))[['name', 'source']].fillna('').reset_index(drop=True)
     lost = [o for o in region.name if (taxon_of(o) or Taxon()).species is None]
     if lost: raise TaxonomyError(f'{lost[0]!r} is not a species', path.name, 'Write it as `Genus species`')
     return region

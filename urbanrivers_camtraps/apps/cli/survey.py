@@ -90,12 +90,18 @@ def _name_time_zone(time_zone: str) -> None:
     if time_zone == _TIME_ZONE: typer.echo(f'times are those of {time_zone}: --time-zone sets another time zone')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #ab1059c0
+#: Columns of numbers in tables that people write.
+_NUMBERS = ('missed', 'looked', 'removed', 'kept', 'count', 'photographs', 'latitude', 'longitude')
+
+
 def _read_any(path: Path | None) -> pd.DataFrame | None:
     "Read a table that a person wrote, .parquet or .csv."
     if path is None: return None
-    if path.suffix == '.parquet': return tables.read_table(path)
-    try: return pd.read_csv(path, dtype={'deployment_id': str, 'location_id': str, 'location': str})
-    except (OSError, ValueError) as error: raise CamtrapsError(f'cannot be read as CSV ({error})', path) from error
+    table = tables.read_any_table(path)
+    numbers = {o: pd.to_numeric(table[o], errors='coerce') for o in _NUMBERS if o in table}
+    wrong = next((o for o, values in numbers.items() if values.isna().any() and table[o][values.isna()].notna().any()), None)
+    if wrong: raise CamtrapsError(f'not all cells of {wrong} are numbers', path)
+    return table.assign(**numbers)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #076f3787
 def _missed(path: Path | None) -> object:
