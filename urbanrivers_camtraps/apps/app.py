@@ -276,7 +276,7 @@ def _endpoint(bundle: Bundle) -> None:
 _AGREEMENT = ("We store today's date, what the model said and what you say. Only if you tick this we also store the "
               'photograph, without its metadata, to train on; never one of people.')
 
-# %% ../../nbs/9_apps/94_app.ipynb #815a65dc
+# %% ../../nbs/9_apps/94_app.ipynb #fc1b7ec1
 def _wrong(bundle: Bundle, reports: Reports | None, photograph: gr.Image, place: gr.Dropdown) -> gr.Accordion:
     "Add the form in which a visitor says that an answer is wrong."
     choices = [(bundle.common_names.get(o, o), o) for o in bundle.classes] + [('Something else', SOMETHING_ELSE)]
@@ -307,7 +307,7 @@ def _one_tab(bundle: Bundle, reports: Reports | None) -> None:
     gr.on([photograph.change, place.change], partial(_show, bundle=bundle), [photograph, place], outputs,
           preprocess=False, api_visibility='private', concurrency_id='photograph', show_progress_on=shown)
 
-# %% ../../nbs/9_apps/94_app.ipynb #ae6c1889
+# %% ../../nbs/9_apps/94_app.ipynb #10fdbd82
 def _photograph_column(bundle: Bundle) -> tuple[gr.Image, gr.Dropdown]:
     "Add the photograph, examples to try, and the choice of a place."
     photograph = gr.Image(type='filepath', image_mode=None, label='Photograph', height=380,
