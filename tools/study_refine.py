@@ -78,7 +78,7 @@ def measure(photographs: pd.DataFrame, taken: np.ndarray, kind: str, share: floa
 
 def main() -> None:
     "Measure all, and write results after each."
-    tables, curves, taught = [], [], []
+    tables, curves, labelled_more = [], [], []
     for site in SITES:
         photographs = photographs_of(site)
         taken = features(photographs, Recipe(), cache=WORK/site/'features')
@@ -91,9 +91,9 @@ def main() -> None:
                 print(*about.values(), table.set_index('arm').found.round(1).to_dict(), flush=True)
         for labelled in (50, FIRST):
             judged = pd.concat([label_once(photographs, taken, labelled, seed=seed, final=True).assign(seed=seed) for seed in SEEDS])
-            taught.append(gains(judged, 'chance').assign(site=site, labelled=labelled, seeds=len(SEEDS)))
+            labelled_more.append(gains(judged, 'chance').assign(site=site, labelled=labelled, seeds=len(SEEDS)))
         RESULTS.mkdir(parents=True, exist_ok=True)
-        for name, parts in (('refine', tables), ('refine_found', curves), ('refine_informative', taught)):
+        for name, parts in (('refine', tables), ('refine_found', curves), ('refine_informative', labelled_more)):
             pd.concat(parts).round(4).to_csv(RESULTS/f'{name}.csv', index=False)
 
 
