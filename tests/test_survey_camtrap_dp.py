@@ -135,7 +135,7 @@ def test_no_people_and_no_volunteers_in_any_file(practice, package):
 def test_a_single_vote_for_a_person_is_enough(practice):
     labels, fetched = practice
     alone, asked = (skipped_media(labels, make_deployments(fetched.observations), observations=o) for o in (None, fetched.observations))
-    assert set(alone.media_id) <= set(asked.media_id)
+    assert set(alone.id) <= set(asked.id)
     one = pd.DataFrame({'media_id': ['m3'], 'observation_type': ['animal'], 'scientific_name': ['Homo sapiens']})
     photographs, deployments = small()
     assert skipped_media(photographs, deployments, observations=one).to_dict('records') == [{'id': 'm3', 'reason': 'shows people'}]

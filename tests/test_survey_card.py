@@ -62,7 +62,7 @@ def test_cameras_with_banners_of_their_own_have_a_table_each(survey, bundle_fold
     wide, narrow = (('--bundle', bundle_folder, '--max-side', o) for o in (512, 1024))
     assert called('predict', survey/'card'/'Prologis', *wide, '--out', tmp_path/'one.parquet') == 0
     assert called('predict', survey/'card'/'goose-06', *narrow, '--out', tmp_path/'one.parquet') == 1  # nothing is thrown away
-    assert 'holds answers of another bundle or other settings' in capsys.readouterr().err
+    assert 'holds predictions of another bundle or other settings' in capsys.readouterr().err
     assert called('predict', survey/'card'/'goose-06', *narrow, '--out', tmp_path/'two.parquet') == SOME_SKIPPED
     told = ('--season', tmp_path/'one.parquet', '--season', tmp_path/'two.parquet', '--deployments', survey/'deployments.csv')
     assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED and '3 events: ' in capsys.readouterr().out
