@@ -74,8 +74,8 @@ def survey(
     _name_time_zone(time_zone)
     out.with_name('effects.csv').unlink(missing_ok=True)
     if arms and changed: _write_effects(whole, comparison, out.with_name('effects.csv'))
-    unplaced = _list_unplaced(seen, out.with_name('photographs_skipped.csv'))
-    return list_skipped(whole.skipped, out.with_name('events_skipped.csv')) or unplaced
+    skipped = _list_skipped_photographs(seen, out.with_name('photographs_skipped.csv'))
+    return list_skipped(whole.skipped, out.with_name('events_skipped.csv')) or skipped
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
 def _write_effects(whole: object, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
@@ -177,7 +177,7 @@ def _given_events(events: Path, deployments: Path | None, time_zone: str) -> _Se
     return _Seen(None, _read_any(events), deployment_tables.read_deployments(deployments, time_zone))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7eed8d14
-def _list_unplaced(seen: _Seen, path: Path) -> int | None:
+def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
     "List the photographs of a season for which place or time is not known."
     return None if seen.skipped is None else list_skipped(seen.skipped, path)
 
@@ -211,8 +211,8 @@ def package(
     missing = package_writing.skipped_media(seen.photographs, places, people.value, seen.votes)
     withheld = missing.reason.str.contains('people')
     if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
-    unplaced = _list_unplaced(seen, out.with_name(f'{out.name}_photographs_skipped.csv'))
-    return list_skipped(missing[~withheld], out.with_name(f'{out.name}_skipped.csv')) or unplaced
+    skipped = _list_skipped_photographs(seen, out.with_name(f'{out.name}_photographs_skipped.csv'))
+    return list_skipped(missing[~withheld], out.with_name(f'{out.name}_skipped.csv')) or skipped
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a0364c01
 def _validate(folder: Path) -> None:
