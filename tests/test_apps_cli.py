@@ -37,7 +37,7 @@ def test_choices_are_those_of_the_library():
     from urbanrivers_camtraps.dataset.bursts import GROUP_COLUMNS
     from urbanrivers_camtraps.inference.season import FORMATS
     from urbanrivers_camtraps.review.queue import Order
-    from urbanrivers_camtraps.survey import camtrap_dp
+    from urbanrivers_camtraps.survey.camtrap_dp.writing import People
     from urbanrivers_camtraps.training.bundle_format import MODELS
     from urbanrivers_camtraps.votes.consensus import METHODS
 
@@ -46,7 +46,7 @@ def test_choices_are_those_of_the_library():
     assert values(options.Precision) == set(MODELS)
     assert values(options.Format) == set(FORMATS)
     assert values(options.Order) == set(get_args(Order))
-    assert values(options.People) == set(get_args(camtrap_dp.People))
+    assert values(options.People) == set(get_args(People))
     assert values(options.Consensus) == {'agreement', *METHODS}
 
 

@@ -6,8 +6,6 @@
 __all__ = []
 
 # %% ../nbs/9_apps/99_all.ipynb #3f6698d1
-import importlib
-
 from .dataset.bursts import add_bursts
 from .dataset.card import write_card
 from .dataset.duplicates import add_hashes, merge_bursts, near_duplicates
@@ -17,8 +15,9 @@ from .evaluation.blank_filter import accept_threshold, blank_filter, plot_filter
 from .evaluation.burst_predictions import burst_predictions
 from .evaluation.calibration import apply_temperature, fit_temperature, plot_reliability
 from .evaluation.comparison import compare_runs
-from .evaluation.metrics import (
-    confusion_matrix, intervals, macro_recall, per_class, plot_confusion, plot_predictions, plot_recall, prediction_error)
+from urbanrivers_camtraps.evaluation.metrics import (
+    confusion_matrix, intervals, macro_recall, per_class, plot_confusion, plot_predictions, plot_recall,
+    prediction_error)
 from .evaluation.report import write_report
 from .foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError
 from .foundations.names import common_name, read_names
@@ -43,28 +42,12 @@ from .survey.events import make_events
 from .votes.api import fetch_changes, fetch_observations, read_fetched, write_fetched
 from .votes.cleaning import Rules, clean, plot_class_counts, plot_funnel
 
-# %% ../nbs/9_apps/99_all.ipynb #b00d0fc6
-#: Extra → module → names.
-_EXTRAS = {
-    'train': {'training.preprocess': ('Recipe',),
-              'training.probe': ('probe', 'learner_predictions', 'out_of_fold', 'search_recipes', 'save_run', 'load_run'),
-              'training.finetune': ('finetune', 'plot_augmented'),
-              'training.attention': ('plot_activation',),
-              'training.export': ('write_bundle',),
-              'review.learning_curve': ('learning_curve', 'plot_learning_curve'),
-              'evaluation.audit': ('audit', 'plot_audit'),
-              'review.label_errors': ('opinions_table', 'likely_wrong'),
-              'review.queue': ('review_queue',)},
-    'survey': {'survey.report': ('Survey',),
-               'survey.before_after': ('before_after', 'plot_effect'),
-               'survey.rates': ('rates',),
-               'survey.simulation': ('simulate_survey',)}}
-
-# %% ../nbs/9_apps/99_all.ipynb #ebcdfd9c
+# %% ../nbs/9_apps/99_all.ipynb #36ad92ba
 class _Missing:
     "Stands for a name whose package is not installed, and says so when it is used."
     def __init__(self, name: str, extra: str, package: str | None):
-        self._error = CamtrapsError(f'needs {package}, which is not installed', name, f"Run: pip install 'urbanrivers_camtraps[{extra}]'")
+        todo = f"Run: pip install 'urbanrivers_camtraps[{extra}]'"
+        self._error = CamtrapsError(f'needs {package}, which is not installed', name, todo)
 
     def __call__(self, *arguments: object, **options: object) -> None:
         "Raise the error."
@@ -75,16 +58,34 @@ class _Missing:
         if attribute.startswith('__'): raise AttributeError(attribute)
         raise self._error
 
-# %% ../nbs/9_apps/99_all.ipynb #3d6da7e3
-def _load(module: str, names: tuple[str, ...], extra: str) -> dict[str, object]:
-    "Return the names of a module, or what stands for them."
-    try: loaded = importlib.import_module(f'urbanrivers_camtraps.{module}')
-    except ModuleNotFoundError as error: return {name: _Missing(name, extra, error.name) for name in names}
-    return {name: getattr(loaded, name) for name in names}
+# %% ../nbs/9_apps/99_all.ipynb #3b554b4f
+def _stand_in(extra: str, error: ModuleNotFoundError, *names: str) -> None:
+    "Let something stand for names whose package is missing."
+    globals().update({name: _Missing(name, extra, error.name) for name in names})
 
-# %% ../nbs/9_apps/99_all.ipynb #c0c450b2
-_OPTIONAL = {name: thing for extra, modules in _EXTRAS.items() for module, names in modules.items()
-             for name, thing in _load(module, names, extra).items()}
-globals().update(_OPTIONAL)
+# %% ../nbs/9_apps/99_all.ipynb #f6353570
+try:
+    from urbanrivers_camtraps.evaluation.audit import audit, plot_audit
+    from urbanrivers_camtraps.training.attention import plot_activation
+    from urbanrivers_camtraps.training.export import write_bundle
+    from urbanrivers_camtraps.training.finetune import finetune, plot_augmented
+    from urbanrivers_camtraps.training.preprocess import Recipe
+    from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run
+except ModuleNotFoundError as error:
+    _stand_in('train', error, 'audit', 'plot_audit', 'plot_activation', 'write_bundle', 'finetune', 'plot_augmented',
+              'Recipe', 'learner_predictions', 'load_run', 'out_of_fold', 'probe', 'save_run')
 
-__all__ = sorted({name for name in globals() if not name.startswith('_')} - {'importlib'})
+# %% ../nbs/9_apps/99_all.ipynb #932e31f9
+try:
+    from urbanrivers_camtraps.review.label_errors import likely_wrong, opinions_table
+    from urbanrivers_camtraps.review.queue import review_queue
+except ModuleNotFoundError as error: _stand_in('votes', error, 'likely_wrong', 'opinions_table', 'review_queue')
+
+# %% ../nbs/9_apps/99_all.ipynb #80014e18
+try:
+    from urbanrivers_camtraps.survey.simulation import simulate_survey
+    from urbanrivers_camtraps.survey.report import Survey
+except ModuleNotFoundError as error: _stand_in('survey', error, 'simulate_survey', 'Survey')
+
+# %% ../nbs/9_apps/99_all.ipynb #cb71e54b
+__all__ = sorted({name for name in globals() if not name.startswith('_')} - {'error'})

@@ -34,18 +34,21 @@ training_modules = LazyModule('urbanrivers_camtraps.training.probe', extra='trai
 # %% ../../nbs/9_apps/98_main.ipynb #587fd280
 Images = Annotated[Path, typer.Option(help='Folder of photographs to serve instead of drawn ones.')]
 Manifest = Annotated[Path, typer.Option(
-    help='CSV about these photographs: path, label, location, frame, seq_id, burst_index, observation_type, scientific_name.')]
+    help='CSV about these photographs: path, label, location, frame, seq_id, burst_index, observation_type, '
+         'scientific_name.')]
 
 # %% ../../nbs/9_apps/98_main.ipynb #3bacd1c9
 @app.command(rich_help_panel=DEMO)
 def sandbox(
-    size: Annotated[Size, typer.Option(help='small: hundreds of photographs. june-2025: as many as the real server had.')] = Size.small,
+    size: Annotated[Size, typer.Option(help='small: hundreds of photographs. june-2025: as many as the real server '
+                                            'had.')] = Size.small,
     images: Images = None,
     manifest: Manifest = None,
     port: Annotated[int, typer.Option(help='Port of the server; 0 for any free one.')] = 8765,
     seed: Annotated[int, typer.Option(help='Seed of the photographs and votes.')] = 42,
     faults: Annotated[str, typer.Option(
-        help='What goes wrong and how often, such as error_500=0.1,cut=0.05; also slow, too_many, html, truncated, not_jpeg.')] = '',
+        help='What goes wrong and how often, such as error_500=0.1,cut=0.05; also slow, too_many, html, truncated, '
+             'not_jpeg.')] = '',
 ) -> None:
     "Serve a practice server on this machine: the server's API with drawn photographs and made-up volunteers."
     shares = (o.partition('=') for o in faults.split(',') if o.strip())
@@ -58,7 +61,8 @@ def sandbox(
 # %% ../../nbs/9_apps/98_main.ipynb #98785e59
 def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> object:
     "Make the practice server, with drawn or with real photographs."
-    if (images is None) != (manifest is None): raise CamtrapsError('belong together', '--images and --manifest', 'Use both or neither')
+    if (images is None) != (manifest is None):
+        raise CamtrapsError('belong together', '--images and --manifest', 'Use both or neither')
     return practice.make_sandbox_from(images, manifest, seed) if images else practice.make_sandbox(size.value, seed)
 
 # %% ../../nbs/9_apps/98_main.ipynb #df739458
@@ -73,8 +77,10 @@ def demo(
 
     The practice server hides the address of a few photographs. They are listed as skipped, and the demo goes on."""
     training_modules.Recipe  # noqa: B018 -- before anything else: is the extra installed?
-    with practice.serve_sandbox(_make_sandbox(Size.small, images, manifest, seed)) as server: _votes_to_photographs(server, out)
-    steps = {'dataset': lambda: dataset(seed=seed, data=out), 'card': lambda: card(data=out), 'train': lambda: train(seed=seed, data=out),
+    with practice.serve_sandbox(_make_sandbox(Size.small, images, manifest, seed)) as server:
+        _votes_to_photographs(server, out)
+    steps = {'dataset': lambda: dataset(seed=seed, data=out), 'card': lambda: card(data=out),
+             'train': lambda: train(seed=seed, data=out),
              'evaluate': lambda: evaluate(final=True, data=out), 'export': lambda: export(data=out)}
     _run_steps(steps)
     typer.echo('\n— predict')
@@ -85,7 +91,8 @@ def demo(
 # %% ../../nbs/9_apps/98_main.ipynb #3b1a11df
 def _votes_to_photographs(server: str, out: Path) -> None:
     "Fetch, clean and download from `server`."
-    _run_steps({'fetch': lambda: fetch(server, data=out), 'clean': lambda: clean_votes(data=out), 'images': lambda: images(data=out)})
+    _run_steps({'fetch': lambda: fetch(server, data=out), 'clean': lambda: clean_votes(data=out),
+                'images': lambda: images(data=out)})
 
 # %% ../../nbs/9_apps/98_main.ipynb #a2f80a4a
 def _run_steps(steps: dict) -> None:

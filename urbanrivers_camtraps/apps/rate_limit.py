@@ -55,7 +55,8 @@ class RateLimit:
 
 # %% ../../nbs/9_apps/93_rate_limit.ipynb #739ef9f3
 class TokenBuckets:
-    "Tokens that each key may spend; if there are too many keys, those that were idle for the longest time are forgotten."
+    "Tokens that each key may spend; if there are too many keys, those that were idle for the longest time are "
+    "forgotten."
     def __init__(
         self,
         rate: float, # tokens that come back in a second

@@ -116,7 +116,8 @@ class _Spent:
     def check(self, files: int, size: int, where: str) -> None:
         "Raise `UploadError` if this many more files or bytes would be too much."
         if self.files + files > self.limits.photographs:
-            raise UploadError(f'more than {self.limits.photographs:,} files at once', where, 'Send them in several parts')
+            raise UploadError(f'more than {self.limits.photographs:,} files at once', where,
+                              'Send them in several parts')
         if self.bytes + size > self.limits.bytes_in_all:
             what = f'more than {self.limits.bytes_in_all/1e6:,g} MB at once, unpacked'
             raise UploadError(what, where, 'Send them in several parts')

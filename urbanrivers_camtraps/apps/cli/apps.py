@@ -42,13 +42,16 @@ def publish_bundle(
     kind: Annotated[HubKind, typer.Argument(help='model: the files with a model card. space: the app, running.')],
     name: Annotated[str, typer.Argument(help='Name on the Hub, such as urban-rivers/camtraps.')],
     bundle: BundleFolder = None,
-    out: Annotated[Path, typer.Option(help='Folder for what is published. By default it stands beside the bundle.')] = None,
-    dry_run: Annotated[bool, typer.Option('--dry-run', help='Write the folder and show what would change, but upload nothing.')] = False,
+    out: Annotated[Path, typer.Option(
+        help='Folder for what is published. By default it stands beside the bundle.')] = None,
+    dry_run: Annotated[bool, typer.Option(
+        '--dry-run', help='Write the folder and show what would change, but upload nothing.')] = False,
     private: Annotated[bool, typer.Option('--private', help='Make a new repository private.')] = False,
 ) -> None:
     "Publish the bundle on the Hugging Face Hub in one commit. Needs the setting HF_TOKEN."
     bundle = _whole_frame_bundle(bundle)
-    published = hub.publish(kind.value, name, bundle, private=private, dry_run=dry_run, folder=out or bundle.parent/kind.value)
+    out = out or bundle.parent/kind.value
+    published = hub.publish(kind.value, name, bundle, private=private, dry_run=dry_run, folder=out)
     typer.echo(published.difference.to_string(index=False))
     typer.echo(f'{published!r}\n{published.folder}')
 

@@ -35,8 +35,10 @@ def dataset(
     test: Annotated[float, typer.Option(help='Share of the photographs in the held-out test set.')] = .2,
     valid: Annotated[float, typer.Option(help='Share of the photographs for validation while training.')] = .2,
     seed: Annotated[int, typer.Option(help='Seed of the split. The same seed gives the same split.')] = 42,
-    folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, not from the tables.')] = None,
-    motion: Annotated[bool, typer.Option('--motion', help='Find where something moved, for `train --motion` (fixed cameras).')] = False,
+    folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, not from the '
+                                              'tables.')] = None,
+    motion: Annotated[bool, typer.Option('--motion', help='Find where something moved, for `train --motion` (fixed '
+                                                          'cameras).')] = False,
     boxes: Boxes = None,
     data: Data = Path('data'),
 ) -> int | None:
@@ -62,7 +64,8 @@ def _print_split(split: pd.DataFrame, by: str) -> None:
     "Show the photographs a class and side, and name what is hard to judge or in no split."
     typer.echo(splits.split_counts(split).to_string())
     typer.echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
-    for row in splits.hard_to_split(split, by).itertuples(): typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
+    for row in splits.hard_to_split(split, by).itertuples():
+        typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
     outside = (split.split == 'none').sum()
     if outside: typer.echo(f'{outside:,} photographs are in no split, because their {by} is not known')
 
@@ -101,7 +104,8 @@ def _write_crops(photographs: pd.DataFrame, boxes: Path, data: Path) -> pd.DataF
     "Cut the boxes out for `train --crops`, and return the photographs that cannot be read."
     detections = boxes_with_empty(results_for(photographs, boxes))
     with_boxes = photographs[photographs.media_id.isin(detections.media_id)]
-    cut, unreadable = crops.write_crops(crops.crop_boxes(with_boxes, detections[detections.category.notna()]), data/'crops')
+    cut, unreadable = crops.write_crops(crops.crop_boxes(with_boxes, detections[detections.category.notna()]),
+                                        data/'crops')
     tables.write_table(detections, data/'detections.parquet', file=boxes.name)
     tables.write_table(cut, data/'crops.parquet', **photographs.attrs)
     typer.echo(f'{len(cut):,} crops of {cut.frame_id.nunique():,} photographs in {data/"crops"}')

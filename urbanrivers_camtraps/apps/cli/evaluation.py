@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from .options import EVALUATION, Data, LazyModule, SpeciesNetFile, app, next_step, read_own_table, results_for
+from .options import (
+    EVALUATION, Data, LazyModule, SpeciesNetFile, app, next_step, read_own_table, results_for)
 from .training import load_trained, predict_split
 from ...foundations.core import atomic_path
 
@@ -64,9 +65,12 @@ def evaluate(
         judged, evaluated_on = test, f'{len(test)} test photographs, split by {by}'
     if speciesnet: sections.insert(0, _ensemble_section(data, judged, speciesnet, evaluated_on))
     report = report or data/'report.html'
-    found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on, sections)
-    with atomic_path(data/'figures.json') as path: path.write_text(json.dumps({**found, 'evaluated_on': evaluated_on}, indent=1))
-    typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: {found['majority_error']:.1%}")
+    found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
+                                 sections)
+    with atomic_path(data/'figures.json') as path:
+        path.write_text(json.dumps({**found, 'evaluated_on': evaluated_on}, indent=1))
+    typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
+               f"{found['majority_error']:.1%}")
     typer.echo(f'report: {report}')
     next_step('export', 'write the bundle that predicts without torch')
 
@@ -75,7 +79,8 @@ def _data_sections(photographs: pd.DataFrame, recipe: object, data: Path) -> lis
     "Make the report's sections on votes, photographs and training from the tables that are there."
     augmented = finetune.plot_augmented(photographs, recipe)
     text = f"Split by {photographs.attrs.get('by', 'image')}: no group is on two sides."
-    sections = [pages.plot_section('What the network sees', 'Training photographs with banners cut off, squished and varied at random.',
+    sections = [pages.plot_section('What the network sees', 'Training photographs with banners cut off, squished and '
+                                                            'varied at random.',
                                      augmented, photographs=True),
                 pages.plot_section('The split', text, splits.plot_split(photographs))]
     if 'banner_how' in photographs: sections.append(reports.banner_section(photographs))
@@ -86,14 +91,19 @@ def _vote_sections(data: Path) -> list:
     "Make the sections on how votes became labels."
     funnel, dropped = tables.read_table(data/'funnel.parquet'), tables.read_table(data/'dropped.parquet')
     rows = dropped[~privacy.shows_people(dropped)].groupby('step', sort=False).head(3)
-    rows = rows.assign(media_id=rows.media_id.str[:8] + '…')[['step', 'label', 'count', 'votes', 'deployment', 'media_id']]
-    account = pages.table_html(funnel) + '<h3>Some of the rows that were dropped</h3>' + pages.table_html(rows.fillna('–'))
-    heading, text, plot = pages.plot_section('From votes to labels', 'Rows kept and dropped at each step.', cleaning.plot_funnel(funnel))
+    rows = rows.assign(media_id=rows.media_id.str[:8] + '…')[['step', 'label', 'count', 'votes', 'deployment',
+                                                              'media_id']]
+    some = '<h3>Some of the rows that were dropped</h3>' + pages.table_html(rows.fillna('–'))
+    account = pages.table_html(funnel) + some
+    heading, text, plot = pages.plot_section('From votes to labels', 'Rows kept and dropped at each step.',
+                                             cleaning.plot_funnel(funnel))
     counts = cleaning.plot_class_counts(read_own_table(data/'labels.parquet'))
-    return [(heading, text, plot + account), pages.plot_section('The classes', 'Photographs a class after cleaning.', counts)]
+    return [(heading, text, plot + account), pages.plot_section('The classes', 'Photographs a class after cleaning.',
+                                                                counts)]
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #1a2b8f1f
-def _model_sections(photographs: pd.DataFrame, learner: object, valid: pd.DataFrame, judged: pd.DataFrame, evaluated_on: str,
+def _model_sections(photographs: pd.DataFrame, learner: object, valid: pd.DataFrame, judged: pd.DataFrame,
+                    evaluated_on: str,
                     data: Path) -> list:
     "Make the sections on how far the metrics can be trusted; none of them looks at the test set."
     cache = data/'features'
@@ -112,7 +122,8 @@ def _model_sections(photographs: pd.DataFrame, learner: object, valid: pd.DataFr
 def _crop_sections(judged: pd.DataFrame, data: Path, evaluated_on: str) -> list:
     "Compare whole frames with crops, if the model was trained on crops."
     path = data/'out_of_fold_whole.parquet'
-    return [crop_comparison.crop_section(tables.read_table(path), judged, evaluated_on, _group(judged))] if path.exists() else []
+    return [crop_comparison.crop_section(tables.read_table(path), judged, evaluated_on,
+                                         _group(judged))] if path.exists() else []
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #a4c7f9f5
 def _group(judged: pd.DataFrame) -> str:
@@ -125,7 +136,8 @@ def _ensemble_section(data: Path, judged: pd.DataFrame, speciesnet: Path, evalua
     out_of_fold = read_own_table(data/'out_of_fold.parquet')
     both = pd.concat([out_of_fold, judged]).drop_duplicates('media_id')
     others = results_for(both, speciesnet).predictions
-    section = ensemble.ensemble_section(judged, others, ensemble.fit_ensemble_weight(out_of_fold, others), evaluated_on, _group(judged))
+    section = ensemble.ensemble_section(judged, others, ensemble.fit_ensemble_weight(out_of_fold, others),
+                                        evaluated_on, _group(judged))
     typer.echo(section[1])
     return section
 

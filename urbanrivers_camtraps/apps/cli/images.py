@@ -25,7 +25,8 @@ def images(
     max_side: Annotated[int, typer.Option(min=64, help='Longest side of the stored copies, in pixels.')] = 1024,
     workers: Annotated[int, typer.Option(min=1, help='Number of downloads at the same time.')] = 16,
     resume: Annotated[bool, typer.Option(
-        '--resume/--no-resume', help='Keep the photographs that the manifest lists as stored, or download all of them again.')] = True,
+        '--resume/--no-resume', help='Keep the photographs that the manifest lists as stored, or download all of them '
+                                     'again.')] = True,
     verify: Annotated[bool, typer.Option(
         '--verify', help='Read each stored copy, and download it again if it is not as it was stored.')] = False,
     data: Data = Path('data'),
@@ -34,7 +35,8 @@ def images(
 
     Writes images/<Species_name>/, images/manifest.csv and photographs.parquet."""
     labels = read_own_table(data/'labels.parquet')
-    photographs, skipped = download.download_photographs(labels, data/'images', max_side, workers, resume=resume, verify=verify)
+    photographs, skipped = download.download_photographs(labels, data/'images', max_side, workers, resume=resume,
+                                                         verify=verify)
     tables.write_table(photographs, data/'photographs.parquet', max_side=max_side)
     typer.echo(f'{len(photographs):,} photographs in {data/"images"}')
     status = list_skipped(skipped, data/'skipped.csv')

@@ -35,25 +35,30 @@ speciesnet_files = LazyModule('urbanrivers_camtraps.training.speciesnet_files')
 @app.command('predict', rich_help_panel=INFERENCE)
 def predict_photographs(
     photographs: Annotated[list[str], typer.Argument(
-        help='Photographs, folders (with all that is below them), globs, addresses (https://, s3://), or tables (.csv, .parquet) with a column '
-             'url or path.')],
+        help='Photographs, folders (with all that is below them), globs, addresses (https://, s3://), or tables '
+             '(.csv, .parquet) with a column url or path.')],
     bundle: BundleFolder = None,
     out: Annotated[Path, typer.Option(
         help='File for the predictions (.parquet, .csv or .json). By default they are shown on the screen.')] = None,
     kind: Annotated[Format, typer.Option(
-        '--format', help='Format of a .json file: our own, or one that the tools for MegaDetector or SpeciesNet read.')] = Format.camtraps,
+        '--format', help='Format of a .json file: our own, or one that the tools for MegaDetector or SpeciesNet '
+                         'read.')] = Format.camtraps,
     deployment: Annotated[str, typer.Option(
-        help='Deployment where the photographs were taken, so that the banner of that camera is cut off. The bundle must know it.')] = None,
+        help='Deployment where the photographs were taken, so that the banner of that camera is cut off. The bundle '
+             'must know it.')] = None,
     boxes: Boxes = None,
     max_side: Annotated[int, typer.Option(
-        min=64, help='Longest side to which photographs are decoded, in pixels. A smaller one is faster, but not quite what the model was '
-                     'trained on.')] = 1024,
+        min=64, help='Longest side to which photographs are decoded, in pixels. A smaller one is faster, but not quite '
+                     'what the model was trained on.')] = 1024,
     precision: Annotated[Precision, typer.Option(
-        help='Which model of the bundle to use. Others than float32 must be in it (`camtraps export --small`).')] = Precision.float32,
+        help='Which model of the bundle to use. Others than float32 must be in it (`camtraps export --small`).',
+    )] = Precision.float32,
     engine: Annotated[Engine, typer.Option(
-        help='threads: use this machine. ray: use a cluster; the predictions are the same. Needs --out.')] = Engine.threads,
+        help='threads: use this machine. ray: use a cluster; the predictions are the same. Needs --out.',
+    )] = Engine.threads,
     address: Annotated[str, typer.Option(
-        help='Address of the Ray cluster, such as auto or ray://host:10001. By default one is started on this machine.')] = None,
+        help='Address of the Ray cluster, such as auto or ray://host:10001. By default one is started on this machine.',
+    )] = None,
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     folder = bundles.find_bundle(bundle)
@@ -92,7 +97,8 @@ def _table_for(out: Path, kind: Format) -> Path:
     return out if out.suffix.lower() == '.parquet' else out.with_name(f'.{out.name}.parquet')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #afbd67f9
-def _predict_to(out: Path, kind: Format, photographs: list[str], job: object, engine: Engine, address: str | None) -> int | None:
+def _predict_to(out: Path, kind: Format, photographs: list[str], job: object, engine: Engine,
+                address: str | None) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
     try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute)
@@ -105,23 +111,29 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: object, en
         table.unlink()
     typer.echo(f'{len(season):,} photographs: {out}')
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
-    if table == out: next_step(f'survey --season {out} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
+    if table == out:
+        next_step(f'survey --season {out} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
     return status
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #06839eb9
-speciesnet_app = typer.Typer(no_args_is_help=True, help="Run Google's SpeciesNet, or pin the files of a model.", rich_markup_mode='rich')
+speciesnet_app = typer.Typer(no_args_is_help=True, help="Run Google's SpeciesNet, or pin the files of a model.",
+                             rich_markup_mode='rich')
 app.add_typer(speciesnet_app, name='speciesnet', rich_help_panel=INFERENCE)
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #225b63ab
 @speciesnet_app.command('run')
 def speciesnet_run(
-    photographs: Annotated[list[str], typer.Argument(help='Photographs, folders (with all that is below them) or globs.')],
+    photographs: Annotated[list[str], typer.Argument(
+        help='Photographs, folders (with all that is below them) or globs.')],
     out: Annotated[Path, typer.Option(
-        help='JSON file for the predictions. If it is there already, the run continues from it.')] = Path('speciesnet.json'),
-    country: Annotated[str, typer.Option(help='Country in three letters, such as USA, so that only its species are named.')] = None,
+        help='JSON file for the predictions. If it is there already, the run continues from it.',
+    )] = Path('speciesnet.json'),
+    country: Annotated[str, typer.Option(
+        help='Country in three letters, such as USA, so that only its species are named.')] = None,
     region: Annotated[str, typer.Option(help='Region of the country, such as IL.')] = None,
     model: Annotated[Path, typer.Option(
-        help='Folder of a model. By default the setting SPECIESNET_DIR, or the model that the package downloads.')] = None,
+        help='Folder of a model. By default the setting SPECIESNET_DIR, or the model that the package downloads.',
+    )] = None,
     python: Annotated[Path, typer.Option(
         help='Python of the environment in which the package `speciesnet` is installed. By default this one.')] = None,
 ) -> int | None:

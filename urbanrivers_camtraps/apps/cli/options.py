@@ -36,7 +36,8 @@ class LazyModule:
         "Import the module and return its attribute; raise `CamtrapsError` if a package is not installed."
         try: return getattr(importlib.import_module(self._name), attribute)
         except ModuleNotFoundError as error:
-            raise CamtrapsError(f'this command needs {error.name}, which is not installed', todo=_how_to_install(self._extra)) from error
+            raise CamtrapsError(f'this command needs {error.name}, which is not installed',
+                                todo=_how_to_install(self._extra)) from error
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #41b1fcf9
 def _how_to_install(extra: str | None) -> str:
@@ -51,7 +52,8 @@ SOME_SKIPPED = 3
 DEMO, VOTES, IMAGES, DATASET, TRAINING = 'Start here', 'Votes', 'Photographs', 'Data set', 'Training'
 EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Review', 'Survey', 'Apps'
 #: The commands in their usual order.
-_ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare', 'predict', 'speciesnet',
+_ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
+          'predict', 'speciesnet',
           'review', 'survey', 'package', 'app', 'web', 'publish')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #735fad06
@@ -68,10 +70,12 @@ class _InUsualOrder(TyperGroup):
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #4431ea35
 app = typer.Typer(
-    name='camtraps', cls=_InUsualOrder, result_callback=_exit, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='rich',
+    name='camtraps', cls=_InUsualOrder, result_callback=_exit, no_args_is_help=True, pretty_exceptions_enable=False,
+    rich_markup_mode='rich',
     context_settings={'help_option_names': ['-h', '--help']},
     help="From volunteers' votes on camera-trap photographs to a classifier, and from its predictions to a survey.\n\n"
-         'Try `camtraps demo` first: it needs no account and no photographs. The commands are listed in their usual order, and each names the '
+         'Try `camtraps demo` first: it needs no account and no photographs. The commands are listed in their usual '
+         'order, and each names the '
          'next one.\n\n'
          'Exit status: 0 if all is well, 1 for an error, 2 for a wrong call, 3 if some photographs were skipped.')
 
@@ -85,7 +89,8 @@ def _print_version(wanted: bool) -> None:
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ce63e203
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Print the version and exit.')] = False,
+    version: Annotated[bool, typer.Option('--version', callback=_print_version, is_eager=True,
+                                          help='Print the version and exit.')] = False,
 ) -> None:
     "Hold the options that stand before a command; the help text stands at `app`."
 
@@ -121,7 +126,8 @@ scores = LazyModule('urbanrivers_camtraps.foundations.predictions')
 _PREDICTIONS = ('out_of_fold.parquet', 'out_of_fold_whole.parquet', 'predictions.parquet')
 
 #: The command that writes each table.
-_WRITTEN_BY = {'observations.parquet': 'fetch', 'labels.parquet': 'clean', 'photographs.parquet': 'images', 'dataset.parquet': 'dataset',
+_WRITTEN_BY = {'observations.parquet': 'fetch', 'labels.parquet': 'clean', 'photographs.parquet': 'images',
+               'dataset.parquet': 'dataset',
                'crops.parquet': 'dataset --boxes', 'out_of_fold.parquet': 'train'}
 
 #: The columns that the commands after `camtraps dataset` need of its table.
@@ -169,7 +175,8 @@ def results_for(
 ) -> object: # `DetectorResults`
     "Read what another program said of these photographs, and name how many it does not mention."
     found = detector_json.read_detector_json(path)
-    predictions, detections = (detector_json.match_photographs(photographs, o) for o in (found.predictions, found.detections))
+    predictions, detections = (detector_json.match_photographs(photographs, o) for o in (found.predictions,
+                                                                                         found.detections))
     missing = len(photographs) - predictions.media_id.nunique()
     if missing: typer.echo(f'{path} has no answer for {missing:,} of {len(photographs):,} photographs', err=True)
     return detector_json.DetectorResults(predictions, detections, found.skipped)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    DATASET_COLUMNS, REVIEW, Boxes, Data, LazyModule, Order, SpeciesNetFile, app, boxes_with_empty, next_step, read_own_table, results_for)
+from urbanrivers_camtraps.apps.cli.options import (
+    DATASET_COLUMNS, REVIEW, Boxes, Data, LazyModule, Order, SpeciesNetFile, app, boxes_with_empty, next_step,
+    read_own_table, results_for)
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
@@ -27,7 +28,8 @@ review_server = LazyModule('urbanrivers_camtraps.review.server')
 @app.command(rich_help_panel=REVIEW)
 def review(
     order: Annotated[Order, typer.Option(
-        help='label_error: labels that are probably wrong. informative: photographs from which the model would learn most. both: in turn.')] = Order.both,
+        help='label_error: labels that are probably wrong. informative: photographs from which the model would learn '
+             'most. both: in turn.')] = Order.both,
     limit: Annotated[int, typer.Option(min=1, help='Number of photographs to review. By default all.')] = None,
     speciesnet: SpeciesNetFile = None,
     boxes: Boxes = None,
@@ -41,7 +43,8 @@ def review(
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     open_ones = photographs[photographs.split != 'test']
     judged = read_own_table(data/'out_of_fold.parquet')
-    opinions = label_errors.opinions_table(judged, *_other_opinions(open_ones, speciesnet, boxes), photographs=photographs)
+    opinions = label_errors.opinions_table(judged, *_other_opinions(open_ones, speciesnet, boxes),
+                                           photographs=photographs)
     typer.echo(opinions.agreement.value_counts().to_string(header=False))
     typer.echo(f'opinions: {queues.review_metrics(opinions)}')
     queues.write_review_report(opinions, data/'review.html')

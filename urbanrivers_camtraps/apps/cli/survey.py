@@ -31,9 +31,11 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
 Season = Annotated[list[Path], typer.Option(
-    help="What `camtraps predict --out season.parquet` wrote; repeat it for several. By default the volunteers' labels are used.")]
+    help="What `camtraps predict --out season.parquet` wrote; repeat it for several. By default the volunteers' "
+         "labels are used.")]
 Deployments = Annotated[Path, typer.Option(
-    help='Table (.csv, .parquet) with deployment_id, location, latitude, longitude, start, end, and for a season folder, time_zone and '
+    help='Table (.csv, .parquet) with deployment_id, location, latitude, longitude, start, end, and for a season '
+         'folder, time_zone and '
          'clock_ahead. By default each deployment lasts from its first to its last photograph.')]
 EventGap = Annotated[str, typer.Option(help='Time without a photograph that ends an event, with its unit.')]
 TimeZone = Annotated[str, typer.Option(help='Time zone of the cameras, such as America/Chicago.')]
@@ -44,15 +46,19 @@ _TIME_ZONE = 'America/Chicago'
 @app.command(rich_help_panel=SURVEY)
 def survey(
     season: Season = None,
-    events: Annotated[Path, typer.Option(help='Table of events (.parquet, .csv), used with --deployments and without --season.')] = None,
+    events: Annotated[Path, typer.Option(
+        help='Table of events (.parquet, .csv), used with --deployments and without --season.')] = None,
     deployments: Deployments = None,
-    outages: Annotated[Path, typer.Option(help='Table of when cameras did not work: deployment_id, start, end.')] = None,
+    outages: Annotated[Path, typer.Option(
+        help='Table of when cameras did not work: deployment_id, start, end.')] = None,
     arms: Annotated[Path, typer.Option(
         help='Table with location and arm (impact or control). With --changed, before and after are compared.')] = None,
     changed: Annotated[str, typer.Option(
-        help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.')] = None,
+        help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.',
+    )] = None,
     missed: Annotated[Path, typer.Option(
-        help='Table of what an audit of the blank filter found: period (before, after), missed, looked; better also removed, kept and arm.')] = None,
+        help='Table of what an audit of the blank filter found: period (before, after), missed, looked; better also '
+             'removed, kept and arm.')] = None,
     event_gap: EventGap = '30min',
     time_zone: TimeZone = _TIME_ZONE,
     out: Annotated[Path, typer.Option(help='File of the report. By default survey.html in the data folder.')] = None,
@@ -62,7 +68,8 @@ def survey(
 
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv."""
     if events and season: raise CamtrapsError('cannot be used together', '--events and --season', 'Choose one of them')
-    seen = _given_events(events, deployments, time_zone) if events else _seen(season, deployments, event_gap, time_zone, data)
+    if events: seen = _given_events(events, deployments, time_zone)
+    else: seen = _seen(season, deployments, event_gap, time_zone, data)
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
     whole = reports.Survey(seen.events, seen.deployments, _read_any(outages), time_zone, all_photographs)
     comparison = {'arms': _read_any(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
@@ -99,7 +106,8 @@ def _read_any(path: Path | None) -> pd.DataFrame | None:
     if path is None: return None
     table = tables.read_any_table(path)
     numbers = {o: pd.to_numeric(table[o], errors='coerce') for o in _NUMBERS if o in table}
-    wrong = next((o for o, values in numbers.items() if values.isna().any() and table[o][values.isna()].notna().any()), None)
+    wrong = next((o for o, values in numbers.items() if values.isna().any() and table[o][values.isna()].notna().any()),
+                 None)
     if wrong: raise CamtrapsError(f'not all cells of {wrong} are numbers', path)
     return table.assign(**numbers)
 
@@ -116,7 +124,8 @@ def _missed(path: Path | None) -> object:
 def _audit_of(rows: pd.DataFrame, path: Path) -> object:
     "Return the counts of one arm, before and after."
     rows = rows.set_index('period')[[o for o in ('missed', 'looked', 'removed', 'kept') if o in rows]]
-    if set(rows.index) != {'before', 'after'} or len(rows) != 2: raise CamtrapsError('needs one row before and one after', path)
+    if set(rows.index) != {'before', 'after'} or len(rows) != 2:
+        raise CamtrapsError('needs one row before and one after', path)
     return changes.FalseNegativeAudit(**{o: tuple(rows.loc[o]) for o in ('before', 'after')})
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8712b8bc
@@ -156,24 +165,29 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     placed = deployment_tables.season_photographs(season, places)
     shared = burst_answers.burst_predictions(bursts.add_bursts(placed))
     for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
-        typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with nothing seen', err=True)
+        typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with '
+                   f'nothing seen', err=True)
     notes = _rests_on(shared, placed.skipped)
     for note in notes: typer.echo(note)
-    return _Seen(shared, event_tables.make_events(shared, event_gap, 'prediction'), places, skipped=placed.skipped, notes=notes)
+    return _Seen(shared, event_tables.make_events(shared, event_gap, 'prediction'), places, skipped=placed.skipped,
+                 notes=notes)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c381e88f
 def _rests_on(shared: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
     "Return the sentences that say what a season's rates rest on."
     to_review = (shared.decision == 'review').sum()
-    notes = (f'All labels are predictions of a model, on {len(shared):,} photographs; it would ask a volunteer about {to_review:,} of them.',)
+    notes = (f'All labels are predictions of a model, on {len(shared):,} photographs; it would ask a volunteer about '
+             f'{to_review:,} of them.',)
     if skipped.empty: return notes
     reasons = skipped.reason.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
-    return (*notes, f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in reasons.items())}.")
+    return (*notes, f"{len(skipped):,} photographs are left out: "
+                    f"{', '.join(f'{n:,} {o}' for o, n in reasons.items())}.")
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f06d3fef
 def _given_events(events: Path, deployments: Path | None, time_zone: str) -> _Seen:
     "Read events and deployments that a person wrote."
-    if deployments is None: raise CamtrapsError('does not say when the cameras worked', events, 'Add --deployments with a table of them')
+    if deployments is None:
+        raise CamtrapsError('does not say when the cameras worked', events, 'Add --deployments with a table of them')
     return _Seen(None, _read_any(events), deployment_tables.read_deployments(deployments, time_zone))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7eed8d14
@@ -188,13 +202,16 @@ def package(
     season: Season = None,
     deployments: Deployments = None,
     people: Annotated[People, typer.Option(
-        help='People and vehicles. absent: left out. events: their events only, without photographs. withheld: listed, but not '
-             'public.')] = People.absent,
-    digits: Annotated[int, typer.Option(min=0, max=6, help='Decimal digits of the coordinates. By default they are exact.')] = None,
+        help='People and vehicles. absent: left out. events: their events only, without photographs. withheld: listed, '
+             'but not public.')] = People.absent,
+    digits: Annotated[int, typer.Option(
+        min=0, max=6, help='Decimal digits of the coordinates. By default they are exact.')] = None,
     title: Annotated[str, typer.Option(help='Title of the data package.')] = 'Camera trap photographs',
     organization: Annotated[str, typer.Option(help='Organisation that holds the rights.')] = 'Urban Rivers',
-    licence: Annotated[str, typer.Option('--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
-    model: Annotated[str, typer.Option(help='Name and version of the model that made the predictions of a season.')] = '',
+    licence: Annotated[str, typer.Option(
+        '--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
+    model: Annotated[str, typer.Option(
+        help='Name and version of the model that made the predictions of a season.')] = '',
     event_gap: EventGap = '30min',
     time_zone: TimeZone = _TIME_ZONE,
     data: Data = Path('data'),
@@ -202,8 +219,10 @@ def package(
     "Write labels or predictions, and events, as a Camtrap DP 1.0.2 data package, and validate it."
     seen = _seen(season, deployments, event_gap, time_zone, data)
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
-    about = {'title': title, 'organization': organization, 'license': licence, 'model': model, 'description': ' '.join(seen.notes)}
-    package_writing.write_camtrap_dp(out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
+    about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
+             'description': ' '.join(seen.notes)}
+    package_writing.write_camtrap_dp(
+        out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
     typer.echo(f'data package: {out}, without the photographs themselves')
     _name_time_zone(time_zone)

@@ -41,19 +41,23 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 @app.command(rich_help_panel=TRAINING)
 def train(
     method: Annotated[Fit, typer.Option(
-        help='probe: fit a linear head on a frozen backbone, in seconds. finetune: start from the probe and train all layers.')] = Fit.probe,
+        help='probe: fit a linear head on a frozen backbone, in seconds. finetune: start from the probe and train all '
+             'layers.')] = Fit.probe,
     backbone: Annotated[str, typer.Option(
         help='A torchvision or timm name, or speciesnet. The default needs no download.')] = 'tf_efficientnet_lite0',
     size: Annotated[int, typer.Option(
-        min=32, help='Side of the square that the network sees, in pixels. By default as the backbone takes it: usually 224.')] = None,
+        min=32, help='Side of the square that the network sees, in pixels. By default as the backbone takes it: '
+                     'usually 224.')] = None,
     epochs: Annotated[int, typer.Option(min=1, help='Passes over the photographs (finetune only).')] = 6,
     motion: Annotated[bool, typer.Option(
-        '--motion', help='Also look closer at the place where something moved. Needs `camtraps dataset --motion`.')] = False,
+        '--motion', help='Also look closer at the place where something moved. Needs `camtraps dataset --motion`.',
+    )] = False,
     crops: Annotated[bool, typer.Option(
         '--crops', help='Learn from what a detector found. Needs `camtraps dataset --boxes`.')] = False,
     folds: Annotated[bool, typer.Option(
-        '--folds/--no-folds', help='Also train once a fold, so that each photograph is judged by a model that was not trained on it. By '
-                                   'default with probe only, because it takes five times as long.')] = None,
+        '--folds/--no-folds', help='Also train once a fold, so that each photograph is judged by a model that was not '
+                                   'trained on it. By default with probe only, because it takes five times as '
+                                   'long.')] = None,
     seed: Annotated[int, typer.Option(help='Seed of the training. The same seed gives the same model.')] = 42,
     data: Data = Path('data'),
 ) -> None:
@@ -65,7 +69,8 @@ def train(
     if processes > 1 and (method is Fit.probe or folds or crops):
         raise CamtrapsError('work with --method finetune only, without --folds and --crops', 'several processes')
     seen = read_own_table(data/'crops.parquet', (*DATASET_COLUMNS, 'frame_id')) if crops else photographs
-    recipe = probe.Recipe(backbone, size or backbones.find_backbone(backbone).size, epochs=epochs, motion=motion, seed=seed)
+    size = size or backbones.find_backbone(backbone).size
+    recipe = probe.Recipe(backbone, size, epochs=epochs, motion=motion, seed=seed)
     learner, fit, settings = _trained(method, seen, recipe, data)
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
     judged, split = _judged(learner, seen, fit, settings, data, method is Fit.probe if folds is None else folds)
@@ -90,9 +95,11 @@ def _trained(method: Fit, seen: pd.DataFrame, recipe: object, data: Path) -> tup
     return fit(seen, recipe, **settings, **more), fit, settings
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7e63f374
-def _judged(learner: object, seen: pd.DataFrame, fit: object, settings: dict, data: Path, folds: bool) -> tuple[pd.DataFrame, str]:
+def _judged(learner: object, seen: pd.DataFrame, fit: object, settings: dict, data: Path,
+            folds: bool) -> tuple[pd.DataFrame, str]:
     "Predict photographs that the model was not trained on, and say in words which they are."
-    if folds: return probe.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
+    if folds:
+        return probe.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
     return probe.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7204e52d
@@ -126,10 +133,12 @@ def _judge_whole_frames(photographs: pd.DataFrame, judged: pd.DataFrame, recipe:
 def export(
     bundle: Annotated[Path, typer.Option(help='Folder of the bundle. By default bundle/ in the data folder.')] = None,
     small: Annotated[Precision, typer.Option(
-        help='Add a smaller model: float16 takes half the space, int8 a quarter. It is added only if it costs less than half a percentage '
+        help='Add a smaller model: float16 takes half the space, int8 a quarter. It is added only if it costs less '
+             'than half a percentage '
              'point of accuracy on validation photographs.')] = Precision.float32,
     pickle: Annotated[bool, typer.Option(
-        '--pickle', help="Also write fastai's own learner.pkl into model/. Open such a file only if you trust its author.")] = False,
+        '--pickle', help="Also write fastai's own learner.pkl into model/. Open such a file only if you trust its "
+                         "author.")] = False,
     data: Data = Path('data'),
 ) -> None:
     "Write the bundle that predict, the app and the web page use. It needs no torch and holds no pickle."
@@ -137,8 +146,10 @@ def export(
     learner.recipe = replace(learner.recipe, motion=False)  # a bundle sees one photograph at a time
     valid = predict_split(learner, seen, photographs, 'valid', data)
     folder = bundles.write_bundle(
-        learner, bundle or data/'bundle', _metrics(data/'figures.json'), photographs.attrs.get('dataset_hash'), _thresholds(valid),
-        examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs), crops=seen is not photographs)
+        learner, bundle or data/'bundle', _metrics(data/'figures.json'), photographs.attrs.get('dataset_hash'),
+        _thresholds(valid),
+        examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
+        crops=seen is not photographs)
     typer.echo(f'bundle: {folder}')
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
     if pickle:
@@ -149,7 +160,7 @@ def export(
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #3a902931
 def load_trained(
     data: Path, # folder of the tables
-) -> tuple[object, pd.DataFrame, pd.DataFrame]: # learner, photographs, and what the model sees: photographs or their crops
+) -> tuple[object, pd.DataFrame, pd.DataFrame]: # learner, photographs, and what the model sees: these or their crops
     "Read the trained model and its photographs."
     photographs, run = read_own_table(data/'dataset.parquet', DATASET_COLUMNS), data/'model'/'run.json'
     if not run.exists(): raise CamtrapsError('there is no trained model', data/'model', 'Run `camtraps train` first')
@@ -188,7 +199,8 @@ def _examples(learner: object, photographs: pd.DataFrame) -> dict[str, str]:
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #8a9a021e
 def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
-    "Choose the scores from which nobody needs to look, on photographs that the model was not trained on; none if these are too few."
+    "Choose the scores from which nobody needs to look, on photographs that the model was not trained on; none if "
+    "these are too few."
     thresholds = {}
     if 'burst_id' not in valid: return thresholds
     try: thresholds['blank'] = float(blank_filter.blank_filter(valid).threshold)

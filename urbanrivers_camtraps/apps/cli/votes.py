@@ -32,19 +32,23 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 @app.command(rich_help_panel=VOTES)
 def fetch(
     server: Annotated[str, typer.Option(
-        help='Address of the server. By default the setting CAMTRAPS_SITE (environment, .env file or Kaggle secret).')] = None,
+        help='Address of the server. By default the setting CAMTRAPS_SITE (environment, .env file or Kaggle secret).',
+    )] = None,
     species: Annotated[str, typer.Option(
-        help='Scientific names, separated by commas. By default every reviewed photograph, blank ones included.')] = None,
+        help='Scientific names, separated by commas. By default every reviewed photograph, blank ones included.',
+    )] = None,
     since: Annotated[str, typer.Option(
-        help='Take only what changed since a date, or since the last fetch (`last`), and merge it into the tables.')] = None,
+        help='Take only what changed since a date, or since the last fetch (`last`), and merge it into the tables.',
+    )] = None,
     volunteers: Annotated[bool, typer.Option(
-        '--volunteers', help='Keep single votes, so that `clean` can weigh volunteers. Each volunteer becomes a hash, keyed with the '
-                             'setting CAMTRAPS_VOLUNTEER_KEY.')] = False,
+        '--volunteers', help='Keep single votes, so that `clean` can weigh volunteers. Each volunteer becomes a hash, '
+                             'keyed with the setting CAMTRAPS_VOLUNTEER_KEY.')] = False,
     data: Data = Path('data'),
 ) -> int | None:
     """Fetch the volunteers' votes from the server.
 
-    Writes observations.parquet, media.parquet and fetch_skipped.csv. If it is interrupted, the same command continues."""
+    Writes observations.parquet, media.parquet and fetch_skipped.csv. If it is interrupted, the same command
+    continues."""
     names = [o.strip() for o in species.split(',') if o.strip()] if species else None
     fetched = _fetched(server, names, since, volunteers, data)
     api.write_fetched(fetched, data)
@@ -55,14 +59,16 @@ def fetch(
     return status
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #11112582
-def _fetched(server: str | None, names: list[str] | None, since: str | None, volunteers: bool, data: Path) -> api.Fetched:
+def _fetched(server: str | None, names: list[str] | None, since: str | None, volunteers: bool,
+             data: Path) -> api.Fetched:
     "Fetch everything, or only what changed, merged into what is there."
     if not since:
         key = setting('CAMTRAPS_VOLUNTEER_KEY') if volunteers else None
         return api.fetch_observations(server, names, reviewed=not names, folder=data/'.fetch', key=key)
     before = api.read_fetched(data)
     if names or volunteers:
-        raise CamtrapsError('asks for the same photographs as the last fetch', '--since', 'Leave --species and --volunteers out')
+        raise CamtrapsError('asks for the same photographs as the last fetch', '--since',
+                            'Leave --species and --volunteers out')
     key = setting('CAMTRAPS_VOLUNTEER_KEY') if before.query.get('key') else None
     return api.fetch_changes(before, server, None if since == 'last' else since, key)
 
@@ -70,7 +76,8 @@ def _fetched(server: str | None, names: list[str] | None, since: str | None, vol
 def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
     "Name the votes and photographs that could not be used, and return the exit status."
     unused = skipped[skipped.effect != documents.EMPTY]
-    if empty := len(skipped) - len(unused): typer.echo(f'{empty:,} fields that the server left empty are listed in {path}')
+    if empty := len(skipped) - len(unused):
+        typer.echo(f'{empty:,} fields that the server left empty are listed in {path}')
     for row in unused.head(3).itertuples(): typer.echo(f'{row.effect}: {row.id} {row.field}: {row.reason}', err=True)
     if unused.empty: return None
     typer.echo(f'{len(unused):,} votes or photographs were left out; all are listed in {path}', err=True)
@@ -80,12 +87,14 @@ def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
 @app.command('clean', rich_help_panel=VOTES)
 def clean_votes(
     method: Annotated[Consensus, typer.Option(
-        help='How votes become labels. agreement: three volunteers who agree. The others weigh every vote.')] = Consensus.pooled,
+        help='How votes become labels. agreement: three volunteers who agree. The others weigh every vote.',
+    )] = Consensus.pooled,
     min_votes: Annotated[int, typer.Option(help='Votes that a label needs. The default depends on the method.')] = None,
     min_confidence: Annotated[float, typer.Option(
         min=0, max=1, help='Confidence that a label needs. The default depends on the method.')] = None,
     min_photographs: Annotated[int, typer.Option(help='Photographs that a class needs.')] = None,
-    june_2025: Annotated[bool, typer.Option('--june-2025', help='Use the rules of the first model, of June 2025.')] = False,
+    june_2025: Annotated[bool, typer.Option(
+        '--june-2025', help='Use the rules of the first model, of June 2025.')] = False,
     data: Data = Path('data'),
 ) -> None:
     """Turn votes and reviews into one label a photograph.
@@ -102,7 +111,7 @@ def clean_votes(
     if len(cleaned.unknown_names):
         typer.echo(f'{len(cleaned.unknown_names)} names are not in the table of names: {data/"unknown_names.csv"}')
     if not cleaned.calibrated_on:
-        typer.echo('No photograph has enough votes to check the confidence, so the confidence of these labels is a guess')
+        typer.echo('No photograph has enough votes to check the confidence, so it is a guess for these labels')
     next_step('images', 'download the labelled photographs')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #dc1ad230
@@ -126,5 +135,6 @@ def _votes_and_reviews(data: Path, june_2025: bool) -> tuple[pd.DataFrame, pd.Da
     reviewed = data/'reviews.sqlite'
     if june_2025 or not reviewed.exists(): return observations, votes
     reviews = review_store.read_reviews(reviewed)
-    typer.echo(f'{reviews.media_id.nunique():,} photographs take their label from their reviews, not from their votes: {reviewed}')
+    typer.echo(f'{reviews.media_id.nunique():,} photographs take their label from their reviews, not from their '
+               f'votes: {reviewed}')
     return review_store.add_reviews(observations, reviews, votes)
