@@ -38,7 +38,8 @@ def write_opinions(
             record |= {'classifications': {'classes': taxa, 'scores': [sure, round(1 - sure, 3)]}, 'prediction': taxa[0], 'prediction_score': sure,
                        'prediction_source': 'classifier'}
         else:
-            for box in boxes or record['detections'].append({'category': '0', 'label': 'whole image', 'conf': 1., 'bbox': [0, 0, 1, 1]}) or record['detections']:
+            whole = {'category': '0', 'label': 'whole image', 'conf': 1., 'bbox': [0, 0, 1, 1]}
+            for box in boxes or record['detections'].append(whole) or record['detections']:
                 box |= {'raw_classifications': {'classes': taxa, 'scores': [sure, round(1 - sure, 3)]},
                         'processed_classification': {'class': taxa[0], 'score': sure, 'source': 'classifier'}}
         records.append(record)

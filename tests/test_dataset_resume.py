@@ -30,7 +30,9 @@ def start(server: str, data: Path) -> subprocess.Popen:
     "Start the three commands that bring the data, one after the other; a shell gives the exit status of the last."
     fetch = f'{CAMTRAPS} fetch --server {server} --species "{",".join(SANDBOX_SPECIES)}" --data {data}'
     clean = f'{CAMTRAPS} clean --method agreement --data {data}'  # fewer photographs than the default keeps
-    return subprocess.Popen(['sh', '-c', f'{fetch} && {clean} && exec {CAMTRAPS} images --data {data}'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = f'{fetch} && {clean} && exec {CAMTRAPS} images --data {data}'
+    quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+    return subprocess.Popen(['sh', '-c', command], start_new_session=True, **quiet)
 
 
 def progress(data: Path) -> int:

@@ -54,7 +54,8 @@ def noisy(folder: Path, count: int, each: int = 1) -> tuple[pd.DataFrame, pd.Dat
         pixels = np.random.default_rng(number).integers(0, 255, (120, 160, 3), 'uint8')
         if number == 3: pixels[:] = 128
         Image.fromarray(pixels).save(folder/f'{number:03}.jpg', quality=90)
-        rows.append({'media_id': f'{number:03}', 'label': ('Branta canadensis', 'blank')[number % 2], 'banner_top': 0., 'banner_bottom': 0., **describe_photograph(folder/f'{number:03}.jpg')})
+        rows.append({'media_id': f'{number:03}', 'label': ('Branta canadensis', 'blank')[number % 2],
+                     'banner_top': 0., 'banner_bottom': 0., **describe_photograph(folder/f'{number:03}.jpg')})
         boxes += [(f'{number:03}', 'animal', .9 - .1*o, .1 + .2*o, .2, .4 + .2*o, .6) for o in range(each)]
     return pd.DataFrame(rows), detected(*boxes)
 
@@ -67,7 +68,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def child(tmp_path: Path, crops: pd.DataFrame, folder: Path, limit: int = 0) -> subprocess.Popen:
     "Write crops in another process."
     crops.to_parquet(tmp_path/'crops.parquet')
-    return subprocess.Popen([sys.executable, '-c', WRITE, tmp_path/'crops.parquet', folder, str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, '-c', WRITE, tmp_path/'crops.parquet', folder, str(limit)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_animal_is_in_the_crop_and_the_banner_is_not(tmp_path):
@@ -100,7 +102,8 @@ def test_originals_give_more_pixels_and_only_the_path_decides(tmp_path):
     (tmp_path/'stored').mkdir()
     open_photograph(original['path'], 1000).save(tmp_path/'stored'/'a.jpg', quality=90)
     stored, boxes = {**original, **describe_photograph(tmp_path/'stored'/'a.jpg')}, detected(('a', 'animal', .9, .4, .4, .45, 1400/3000))
-    small, large = (write_crops(crop_boxes(pd.DataFrame([stored | {'path': o}]), boxes), tmp_path/'crops', progress=False)[0] for o in (stored['path'], original['path']))
+    tables = (pd.DataFrame([stored | {'path': o}]) for o in (stored['path'], original['path']))
+    small, large = (write_crops(crop_boxes(o, boxes), tmp_path/'crops', progress=False)[0] for o in tables)
     assert (small.width[0], large.width[0]) == (60, 240) and small.sha256[0] != large.sha256[0]  # cut anew, since it comes from another file
     for o in (large,): assert share(o.path[0], ORANGE) == pytest.approx((200/240)**2, abs=.02)
     shrunk, _ = write_crops(crop_boxes(pd.DataFrame([original]), boxes), tmp_path/'crops', max_side=100, progress=False)
@@ -114,7 +117,9 @@ def test_tiny_boxes_and_frames_without_one(tmp_path):
     assert crops.media_id.tolist() == ['tiny_0'] and (crops.width[0], crops.height[0]) == (32, 32)
     assert open_photograph(crops.path[0]).size == (32, 32)  # large enough for every other room
     wide = detected(('tiny', 'animal', .9, 0, .5, 1, .505))
-    assert open_photograph(write_crops(crop_boxes(pd.DataFrame(rows), wide, square=False), tmp_path/'wide', progress=False)[0].path[0]).size == (400, 60)  # an eighth of the 480 that it would have with its margin
+    crops, _ = write_crops(crop_boxes(pd.DataFrame(rows), wide, square=False), tmp_path/'wide', progress=False)
+    # an eighth of the 480 that it would have with its margin
+    assert open_photograph(crops.path[0]).size == (400, 60)
 
 
 def test_siblings_and_their_crops_are_on_one_side(tmp_path):

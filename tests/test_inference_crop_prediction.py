@@ -30,9 +30,11 @@ def on_a_card(tmp_path: Path) -> Path:
     for number, box in enumerate([(100, 100, 200, 180), (10, 10, 90, 90), (200, 150, 300, 250)]): scene(card/'100RECNX'/f'IMG_{number}.JPG', box, banner=30)
     (card/'100RECNX'/'IMG_3.JPG').write_bytes(b'\xff\xd8 broken')
     found = lambda *box, conf=.9: {'category': '1', 'conf': conf, 'bbox': list(box)}
-    images = [{'file': '100RECNX/IMG_0.JPG', 'detections': [found(.25, 1/3, .25, .27), found(.5, .5, .2, .2, conf=.05)]}, {'file': '100RECNX/IMG_1.JPG', 'detections': [found(.5, .5, .2, .2, conf=.1)]},
+    images = [{'file': '100RECNX/IMG_0.JPG', 'detections': [found(.25, 1/3, .25, .27), found(.5, .5, .2, .2, conf=.05)]},
+              {'file': '100RECNX/IMG_1.JPG', 'detections': [found(.5, .5, .2, .2, conf=.1)]},
               {'file': '100RECNX/IMG_3.JPG', 'failure': 'Failure image access', 'detections': None}]
-    (tmp_path/'boxes.json').write_text(json.dumps({'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal', '2': 'person'}, 'images': images}))
+    (tmp_path/'boxes.json').write_text(json.dumps({
+        'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal', '2': 'person'}, 'images': images}))
     return card
 
 
@@ -50,7 +52,9 @@ def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
     bare = predict_crops(bundle, card, results.detections, trim=(0, .1), progress=False)
     assert [Path(o).name for o in bare.path] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG'] and bare.prediction[2] == 'blank'
     assert bare.skipped.reason.str.contains('damaged|no photograph').all() and len(bare.skipped) == 1
-    for workers in (1, 3): assert np.array_equal(np.stack(predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False).scores), np.stack(predictions.scores))
+    for workers in (1, 3):
+        again = predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False)
+        assert np.array_equal(np.stack(again.scores), np.stack(predictions.scores))
 
 
 def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
@@ -60,5 +64,6 @@ def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_fol
     assert predictions.scores[1] == pytest.approx(score_photograph(bundle, card/'100RECNX'/'IMG_1.JPG'), abs=1e-6)
     whole = Predictions(whole, ['Aix sponsa', *whole.classes[1:]])
     with pytest.raises(CropError, match='does not, such as Aix sponsa'): predict_crops(bundle, card, results, fallback=whole, progress=False)
-    no_blank = Bundle(bundle.folder, bundle.description.model_copy(update={'classes': tuple(o.replace('blank', 'Aix sponsa') for o in bundle.classes)}), bundle.session)
+    classes = tuple(o.replace('blank', 'Aix sponsa') for o in bundle.classes)
+    no_blank = Bundle(bundle.folder, bundle.description.model_copy(update={'classes': classes}), bundle.session)
     with pytest.raises(CropError, match='has no class blank'): predict_crops(no_blank, card, results, progress=False)

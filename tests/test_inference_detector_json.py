@@ -384,7 +384,8 @@ def test_the_processed_classification_counts_before_the_raw_ones():
 
 def test_records_in_other_layouts():
     from urbanrivers_camtraps.inference.detector_records import PREDICTION_COLUMNS, read_record, record_format
-    old, md = record_format('predictions', {}), record_format('images', {'detection_categories': {'1': 'animal'}, 'classification_categories': {'0': 'coyote', '1': 'blank'}})
+    old = record_format('predictions', {})
+    md = record_format('images', {'detection_categories': {'1': 'animal'}, 'classification_categories': {'0': 'coyote', '1': 'blank'}})
     best = read_record({'filepath': 'a.jpg', 'classifications': {'classes': [DUCK, GOOSE], 'scores': [.5, .3]}}, old).prediction
     assert dict(zip(PREDICTION_COLUMNS, best))['taxon'] == DUCK and best[2] == .5
     box = {'category': '1', 'bbox': [.1, .1, .2, .2]}
@@ -394,7 +395,8 @@ def test_records_in_other_layouts():
     assert read_record({'filepath': 'a.jpg', 'detections': [whole, box | {'category': '2', 'conf': .9}]}, old).prediction[1] == 'Branta canadensis'
     assert read_record({'filepath': 'a.jpg', 'prediction': GOOSE}, old).problems == ['the score is null, which is not from 0 to 1']
     assert read_record({'filepath': 'a.jpg', 'prediction': 7, 'prediction_score': .5}, old).problems == ['the class 7 is not a label']
-    assert read_record({'filepath': 'a.jpg', 'detections': [box | {'category': '3', 'conf': .19}]}, record_format('predictions', {}, None, .1)).prediction[1] == 'vehicle'
+    record = {'filepath': 'a.jpg', 'detections': [box | {'category': '3', 'conf': .19}]}
+    assert read_record(record, record_format('predictions', {}, None, .1)).prediction[1] == 'vehicle'
 
 
 # --- odd predictions ---

@@ -88,8 +88,10 @@ def test_unlabelled_photographs_of_the_test_set_are_refused():
     predictions = out_of_fold()
     half, other = predictions.iloc[:60], predictions.iloc[60:].drop(columns=['label', 'fold'])
     assert opinions_table(half, unlabelled=other).label.isna().sum() == 60
-    with pytest.raises(HoldoutError, match='unlabelled: holds 60 photographs of the held-out test set'): opinions_table(half, unlabelled=kept(other, split='test'))
-    with pytest.raises(ReviewError, match='other classes'): opinions_table(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
+    with pytest.raises(HoldoutError, match='unlabelled: holds 60 photographs of the held-out test set'):
+        opinions_table(half, unlabelled=kept(other, split='test'))
+    with pytest.raises(ReviewError, match='other classes'):
+        opinions_table(half, unlabelled=out_of_fold(classes=[*CLASSES[:4], 'vehicle']).drop(columns='label'))
     with pytest.raises(ReviewError, match='lists a photograph twice'): opinions_table(half, unlabelled=predictions.drop(columns='label'))
 
 
@@ -166,7 +168,8 @@ def test_a_label_that_the_model_does_not_know():
     predictions = out_of_fold()
     opinions = opinions_table(kept(predictions, label=predictions.label.mask(predictions.index == 0, 'Vulpes vulpes')))
     assert np.isnan(label_quality(opinions)[0]) and not likely_wrong(opinions)[0]
-    assert 'photograph 0000' not in set(review_queue(opinions, 'label_error').media_id) and 'photograph 0000' in set(review_queue(opinions, 'informative').media_id)
+    assert 'photograph 0000' not in set(review_queue(opinions, 'label_error').media_id)
+    assert 'photograph 0000' in set(review_queue(opinions, 'informative').media_id)
 
 
 @pytest.mark.parametrize('lacks', [['burst_id'], ['deployment_id'], ['votes', 'confidence'], ['burst_id', 'deployment_id', 'votes', 'confidence']])

@@ -48,10 +48,12 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
     assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED
     rates = pd.read_csv(tmp_path/'rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
-    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}  # 05:30 to 05:45 is one visit, more than half an hour later begins another
+    # 05:30 to 05:45 is one visit; more than half an hour later begins another
+    assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}
     assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10, 'Wolf Point': 5}
     skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
-    assert {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values} == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
+    reasons = {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values}
+    assert reasons == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
     said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
     assert '3 events: ' in said.out and 'on 5 photographs; it would ask a volunteer about 5 of them' in said.out
     assert 'it would ask a volunteer about 5 of them' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
@@ -70,7 +72,8 @@ def test_cameras_with_banners_of_their_own_have_a_table_each(survey, bundle_fold
 
 def test_a_card_becomes_a_data_package(survey, tmp_path):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
-    assert called('package', tmp_path/'package', *told, '--digits', 2, '--license', 'CC0-1.0', '--model', 'tiny 1', '--organization', 'Goose Watch') == SOME_SKIPPED
+    about = ('--digits', 2, '--license', 'CC0-1.0', '--model', 'tiny 1', '--organization', 'Goose Watch')
+    assert called('package', tmp_path/'package', *told, *about) == SOME_SKIPPED
     assert validate_camtrap_dp(tmp_path/'package').empty
     package = read_camtrap_dp(tmp_path/'package')
     assert package.about['licenses'][0]['name'] == 'CC0-1.0' and set(package.observations.classified_by) == {'tiny 1'}
@@ -82,7 +85,10 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
     assert package.media.path.str.fullmatch(r'media/[\w/-]+\.(JPG|jpg)').all() and not package.media.path.str.contains('JPG.jpg').any()
 
 
-@pytest.mark.parametrize('arguments, reason', [((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'), (('--season', 'season.parquet', '--events', 'season.parquet'), 'Choose one of them'), (('--events', 'season.parquet'), 'Add --deployments'),
+@pytest.mark.parametrize('arguments, reason', [
+    ((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'),
+    (('--season', 'season.parquet', '--events', 'season.parquet'), 'Choose one of them'),
+    (('--events', 'season.parquet'), 'Add --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
                                                (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is not a season'),
                                                (('--season', 'season.parquet', '--deployments', 'deployments.csv', '--event-gap', '30'), 'has no unit'),

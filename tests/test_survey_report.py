@@ -26,7 +26,8 @@ def test_what_an_audit_found_is_on_the_page(tmp_path):
     river = simulate_survey(3, days=365, missed={'impact': (.1, .3), 'control': (.1, .1)})
     survey = Survey(river.events, river.deployments, river.outages, TIME_ZONE)
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed, missed=river.missed).read_text()
-    for words in ('In plain words', 'camera-days', 'Mallard', 'Vehicle', 'carried in', 'would be', 'hints', 'When the cameras worked'): assert words in page, words
+    for words in ('In plain words', 'camera-days', 'Mallard', 'Vehicle', 'carried in', 'would be', 'hints',
+                  'When the cameras worked'): assert words in page, words
     assert 'nan' not in page.split('<body>')[1].lower().replace('data:image', '').split('base64')[0] and 'What is odd' not in page
 
 

@@ -63,7 +63,8 @@ def test_pooled_is_crowd_kit_on_votes_drawn_at_random(seed):
     classification = pytest.importorskip('crowdkit.aggregation.classification')
     rng = np.random.default_rng(seed)
     names = np.array([f'name {o}' for o in range(rng.integers(2, 25))], object)
-    votes = pd.DataFrame({'media_id': rng.permutation(rng.integers(0, 80, 300)).astype(str), 'label': rng.choice(names, 300, p=rng.dirichlet(np.ones(len(names))))})
+    votes = pd.DataFrame({'media_id': rng.permutation(rng.integers(0, 80, 300)).astype(str),
+                          'label': rng.choice(names, 300, p=rng.dirichlet(np.ones(len(names))))})
     ours = weigh_votes(votes, fit_crowd(votes)).set_index('media_id')
     table = pd.DataFrame({'task': votes.media_id, 'worker': 'all', 'label': votes.label})
     theirs = classification.DawidSkene(n_iter=3, tol=-np.inf).fit(table).probas_.loc[ours.index]

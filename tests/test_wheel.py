@@ -11,12 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'urbanrivers_camtraps'
 #: The chapters and modules that need an extra; every other module must do without.
-NEED_EXTRAS = ('training.', 'images.motion', 'evaluation.audit', 'inference.speciesnet', 'review.refinement', 'survey.report',
-               'apps.app', 'apps.hub')
+NEED_EXTRAS = ('training.', 'survey.activity', 'survey.report', 'apps.app', 'apps.hub')
 #: Modules without which the wheel is no use: named, so that a missing one fails too.
 MUST_BE_THERE = {'foundations.core', 'foundations.sandbox', 'votes.api', 'votes.cleaning', 'images.download',
                  'dataset.splits', 'training.probe', 'evaluation.metrics', 'inference.bundle', 'inference.predict',
-                 'review.queue', 'survey.events', 'apps.app', 'apps.cli'}
+                 'review.queue', 'survey.events', 'apps.app', 'apps.main', 'all'}
 #: Files that modules read or copy.
 DATA_FILES = ('foundations/names.csv', 'votes/taxonomy.csv', 'votes/region_chicago.csv', 'review/page_files/page.js',
               'survey/camtrap_dp.json', 'apps/web_files/index.html')
@@ -75,15 +74,16 @@ def test_base_is_light(empty, tmp_path):
 
 
 def test_modules_import_without_extras(empty, modules, tmp_path):
-    names = sorted(o for o in modules if not o.startswith(NEED_EXTRAS))
     code = f'''
 import importlib, json
 faults = {{}}
-for name in {names}:
+for name in {sorted(modules)}:
     try: importlib.import_module('{PACKAGE}.' + name)
     except ImportError as error: faults[name] = str(error)
 print(json.dumps(faults))'''
-    assert json.loads(run(empty, code, tmp_path)) == {}
+    faults = json.loads(run(empty, code, tmp_path))
+    assert {name: fault for name, fault in faults.items() if not name.startswith(NEED_EXTRAS)} == {}
+    assert [o for o in NEED_EXTRAS if not any(name.startswith(o) for name in faults)] == [], 'needs no extra'
 
 
 def test_command(empty, tmp_path):

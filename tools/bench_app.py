@@ -4,7 +4,8 @@
 
 `python app.py` serves a bundle of a freshly made EfficientNet-Lite0 and one of a ResNet-18, each in a process of its
 own, from the folder that `publish space --dry-run` writes and in an environment of its requirements alone (with pyarrow, which
-pandas loads where it finds it, it takes some 80 MB more). The cold start is from starting the process to its first page. Then eight clients each send drawn photographs of
+pandas loads where it finds it, it takes some 80 MB more). The cold start is from starting the process to its first
+page. Then eight clients each send drawn photographs of
 3648×2736 pixels, each uploaded anew and asked about as the public page does, for twenty seconds; the peak memory is
 the process's own after that. The clients and the app share the machine's cores, and drawing is not counted."""
 import http.client

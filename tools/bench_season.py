@@ -127,7 +127,8 @@ def stage_lines(seconds: dict) -> list[dict]:
     other = 'infer' if slower == 'decode' else 'decode'
     return [{'what': f'{count} photographs of 10 megapixels from disk, EfficientNet-Lite0, against the slower stage ({names[other]}: {seconds[other]:.1f} s)',
              'rival': names[slower], 'seconds': seconds['stream'], 'rival_seconds': seconds[slower], 'ratio': seconds[slower]/seconds['stream'], 'wanted': .8},
-            {'what': f'{40*EACH:,} of them on Ray, one machine', 'rival': 'the plain stream', 'seconds': seconds['ray'], 'rival_seconds': seconds['stream, long'],
+            {'what': f'{40*EACH:,} of them on Ray, one machine', 'rival': 'the plain stream',
+             'seconds': seconds['ray'], 'rival_seconds': seconds['stream, long'],
              'ratio': seconds['stream, long']/seconds['ray'], 'wanted': .7}]
 
 

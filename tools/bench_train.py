@@ -119,8 +119,7 @@ def loader(photographs: pd.DataFrame, shrunk: float) -> dict:
 
 def one_epoch(loaders, recipe, classes: int) -> tuple[float, float]:
     "Train the whole network for an epoch; give the seconds and the validation error."
-    from fastai.callback import progress as _  # they give Learner `no_bar` and `fit_one_cycle`
-    from fastai.callback import schedule as _
+    from fastai.callback import progress, schedule  # noqa: F401 -- they give Learner `no_bar` and `fit_one_cycle`
     from fastai.learner import Learner
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import error_rate

@@ -50,7 +50,8 @@ def main(demo: Path, folder: Path = Path('nbs/images')) -> None:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
         app = subprocess.Popen([sys.executable, 'app.py'], env={**os.environ, 'CAMTRAPS_BUNDLE': str(demo/'bundle'), 'GRADIO_SERVER_PORT': str(port)})
-        browser = playwright.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
+        browser = playwright.chromium.launch(executable_path=shutil.which('chromium'), args=[
+            '--no-sandbox', '--disable-gpu', '--disable-background-networking'])
         try:
             for _ in range(300):
                 try: urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=5).close()

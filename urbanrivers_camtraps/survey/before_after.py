@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from ..foundations.core import BLANK, NOT_ANIMALS
 from ..foundations.plotting import COLORS, plot_style
 from urbanrivers_camtraps.survey.effort import (
-    ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, camera_operation,
+    ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, 
     change_days, counted_periods,
     days_between, text_ids)
 from .rates import ALL_PEOPLE, WILDLIFE, events_with_effort, is_of, shown_label
@@ -44,7 +44,7 @@ def before_after(
     used, skipped = _location_changes(events, add_arms(operation, arms), arms, ends, label, least_days)
     impact, control = _changes_by_arm(used)
     by_arm, (shift, audit), audited = _corrections(missed)
-    (one, wide_one, _), (other, wide_other, _) = _mean(impact), _mean(control)
+    (_, wide_one, _), (_, wide_other, _) = _mean(impact), _mean(control)
     parts = _parts(impact, control, by_arm, shift, audit)
     p = _permuted(impact - by_arm['impact'][0], control - by_arm['control'][0], permutations)
     effect = parts.iloc[2]

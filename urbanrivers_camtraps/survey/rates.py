@@ -21,7 +21,7 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from .deployments import moments
 from urbanrivers_camtraps.survey.effort import (
-    ARM_COLORS, CameraOperation, add_arms, arm_legend, calendar_edges, camera_days, camera_operation, check_by,
+    ARM_COLORS, CameraOperation, add_arms, arm_legend, calendar_edges, camera_days, check_by,
     mark_change, text_ids)
 
 # %% ../../nbs/8_survey/83_rates.ipynb #f6a9e2d6
