@@ -53,7 +53,7 @@ def test_demo_shows_the_whole_job(demo):
     folder, said = demo
     assert 'enough_votes' in said and 'report.html' in said
     assert re.search(r'error \d+\.\d% on \d+ test photographs', said)
-    figures = pd.read_json(folder/'figures.json', typ='series')
+    figures = pd.read_json(folder/'metrics.json', typ='series')
     assert figures.error < figures.majority_error - .1
     page = (folder/'report.html').read_text(encoding='utf-8')
     assert '@' not in page.split('</style>')[1] and 'src="http' not in page and str(folder) not in page
@@ -90,7 +90,7 @@ def test_nothing_but_the_final_word_opens_a_test_photograph(demo, tmp_path):
     for verb in (['train', '--size', '96'], ['evaluate'], ['export']):
         done = camtraps(*verb, folder=tmp_path)
         assert done.returncode == 0, done.stderr
-    figures = pd.read_json(data/'figures.json', typ='series')
+    figures = pd.read_json(data/'metrics.json', typ='series')
     assert 'out of fold' in figures.evaluated_on and figures.photographs == (photographs.split.isin(['train', 'valid'])).sum()
     assert not set(read_table(data/'out_of_fold.parquet').media_id) & set(photographs.media_id[photographs.split == 'test'])
     done = camtraps('evaluate', '--final', folder=tmp_path)
@@ -269,7 +269,7 @@ def test_demo_on_real_frames(tmp_path):
     both = photographs.merge(given[['media_id', 'seq_id']].drop_duplicates('media_id'), on='media_id')
     assert len(both) == len(photographs) > 1000
     assert both.groupby('seq_id').split.nunique().max() == 1  # the banner's own bursts, not those we found
-    figures = pd.read_json(tmp_path/'demo'/'figures.json', typ='series')
+    figures = pd.read_json(tmp_path/'demo'/'metrics.json', typ='series')
     assert figures.error < .3 < figures.majority_error
     for schema in ('5.0.5', '5.0.6'):  # a second opinion in each of the layouts
         write_opinions(photographs, tmp_path/'speciesnet.json', schema)

@@ -51,7 +51,7 @@ def evaluate(
 ) -> None:
     """Judge the trained model out of fold, or with --final on the held-out test set.
 
-    Writes report.html and figures.json."""
+    Writes report.html and metrics.json."""
     learner, photographs, seen = load_trained(data)
     by = photographs.attrs.get('by', 'image')
     judged = read_own_table(data/'out_of_fold.parquet')
@@ -67,7 +67,7 @@ def evaluate(
     report = report or data/'report.html'
     found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
                                  sections)
-    with atomic_path(data/'figures.json') as path:
+    with atomic_path(data/'metrics.json') as path:
         path.write_text(json.dumps({**found, 'evaluated_on': evaluated_on}, indent=1))
     typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
                f"{found['majority_error']:.1%}")

@@ -80,7 +80,7 @@ def train(
     (data/'out_of_fold_whole.parquet').unlink(missing_ok=True)
     if crops: _judge_whole_frames(photographs, judged, learner.recipe, data)
     tables.write_table(judged, data/'out_of_fold.parquet', **judged.attrs, evaluated_on=split)
-    (data/'figures.json').unlink(missing_ok=True)  # it describes another model
+    (data/'metrics.json').unlink(missing_ok=True)  # it describes another model
     error = (judged.prediction != judged.label).mean()
     typer.echo(f'{method.value} of {backbone}: error {error:.1%} on {len(judged)} {split}')
     next_step('evaluate', 'write the report')
@@ -146,7 +146,7 @@ def export(
     learner.recipe = replace(learner.recipe, motion=False)  # a bundle sees one photograph at a time
     valid = predict_split(learner, seen, photographs, 'valid', data)
     folder = bundles.write_bundle(
-        learner, bundle or data/'bundle', _metrics(data/'figures.json'), photographs.attrs.get('dataset_hash'),
+        learner, bundle or data/'bundle', _metrics(data/'metrics.json'), photographs.attrs.get('dataset_hash'),
         _thresholds(valid),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
         crops=seen is not photographs)
