@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from test_app import CHROMIUM, QUIET, needs_browser
+from test_apps_app import CHROMIUM, QUIET, needs_browser
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb')
