@@ -22,14 +22,14 @@ def refuse_test_photographs(
     table: pd.DataFrame, # about to be looked at; with `split`, if there is a held-out test set
     where: str = 'photographs', # name of the table in the error
     final: bool | None = None, # True: nothing is left to choose; None: this is never done with the test set
-    dataset: pd.DataFrame | None = None, # all photographs, `media_id, split` and best `burst_id`: their bursts count too
+    dataset: pd.DataFrame | None = None, # all photographs: `media_id, split`, and `burst_id`, which counts too
 ) -> pd.DataFrame:
     "Return the table. Raise `HoldoutError` if photographs of the held-out test set are in it, unless `final`."
     tested = 0 if final else _count_tested(table, dataset)
     if not tested: return table
-    raise HoldoutError(
-        f'holds {tested:,} photographs of the held-out test set, which stays closed until nothing is left to choose', where,
-        "Leave out the rows with split 'test'" + ('' if final is None else ', or open it with `final=True`'))
+    what = f'holds {tested:,} photographs of the held-out test set, which stays closed until nothing is left to choose'
+    raise HoldoutError(what, where, "Leave out the rows with split 'test'" +
+                       ('' if final is None else ', or open it with `final=True`'))
 
 # %% ../../nbs/0_foundations/05_holdout.ipynb #69b9664e
 def without_test_photographs(
@@ -55,7 +55,7 @@ def refuse_training_photographs(
 def split_hash(
     photographs: pd.DataFrame, # with `label`, `sha256` and `split`
 ) -> str: # 16 hexadecimal digits
-    "Return a name for a split: which photograph, with which label, is in which part. The order of rows does not matter."
+    "Return a name for a split, by which photograph is in which part with which label, in any order."
     parts = photographs.label + ' ' + photographs.split
     lines = sorted(f'{sha256} {part}' for sha256, part in zip(photographs.sha256, parts))
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]

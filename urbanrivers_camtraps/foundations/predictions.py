@@ -52,24 +52,6 @@ class Predictions(pd.DataFrame):
         "Show the first rows, the classes, and how many photographs were skipped."
         return f'{pd.DataFrame(self.head(5))._repr_html_()}<p>{html.escape(_summary(self))}</p>'
 
-# %% ../../nbs/0_foundations/03_predictions.ipynb #139586d4
-def _join_metadata(joined: Predictions, parts: list[pd.DataFrame]) -> Predictions:
-    "Give a concatenated table the classes of its parts and all that they skipped."
-    parts = [o for o in parts if isinstance(o, Predictions)]
-    if len(joined) != sum(map(len, parts)): return joined  # put side by side
-    if len({o.classes for o in parts}) > 1:
-        raise TableError('predictions of different classes cannot be joined', 'predictions',
-                         'Predict all photographs with one model')
-    joined.skipped = pd.concat([o.skipped for o in parts], ignore_index=True)
-    return joined
-
-
-def _summary(predictions: Predictions, most: int = 8) -> str:
-    "Write how many photographs there are, which classes, and how many were skipped."
-    names = ', '.join(map(str, predictions.classes[:most])) + (' …' if len(predictions.classes) > most else '')
-    return (f'{len(predictions):,} photographs, {len(predictions.classes)} classes ({names}), '
-            f'{len(predictions.skipped):,} skipped')
-
 # %% ../../nbs/0_foundations/03_predictions.ipynb #91dbf59c
 def read_predictions(
     path: str | Path, # a `.parquet` file that `write_table` wrote
@@ -79,7 +61,7 @@ def read_predictions(
     table = read_table(path, columns)
     classes, skipped = table.attrs.pop('classes', None), table.attrs.pop('skipped', [])
     if classes is None:
-        raise TableError('does not name the classes of its scores', path, 'Make it again with the command that predicts')
+        raise TableError('does not name the classes of its scores', path, 'Make it again, by predicting')
     return Predictions(table, classes, pd.DataFrame(skipped, columns=['id', 'reason'], dtype=object))
 
 # %% ../../nbs/0_foundations/03_predictions.ipynb #540bbe55
@@ -99,7 +81,7 @@ def classes_of(
     "Return the class names in the order of the scores; none if the table is not `Predictions`."
     return tuple(predictions.classes) if isinstance(predictions, Predictions) else ()
 
-
+# %% ../../nbs/0_foundations/03_predictions.ipynb #f0b9acc8
 def score_matrix(
     predictions: Predictions, # with `scores`
 ) -> tuple[np.ndarray, list[str]]: # photographs × classes, and the classes
@@ -119,7 +101,7 @@ def blank_scores(
     "Return the score of the class `blank`, in the precision that it came in."
     scores, classes = score_matrix(predictions)
     if BLANK not in classes:
-        raise TableError('the model has no class blank', 'predictions', 'Train it with blank photographs among the others')
+        raise TableError('the model has no class blank', 'predictions', 'Train it with blank photographs as well')
     blank = scores[:, classes.index(BLANK)]
     if not ((blank >= 0) & (blank <= 1)).all():
         raise TableError('scores are not between 0 and 1', 'predictions', 'Use the scores after the softmax')
@@ -137,7 +119,7 @@ def answer_scores(
 #: The decisions of `decide`.
 DECISIONS = (BLANK, 'accept', 'review')
 
-
+# %% ../../nbs/0_foundations/03_predictions.ipynb #3978def8
 def is_removed(
     scores: np.ndarray, # of the class `blank`
     threshold: float, # from which a photograph is removed
@@ -156,3 +138,21 @@ def decide(
     removed = np.zeros(len(score), bool) if blank is None else is_removed(blank_scores(predictions), blank)
     taken = np.zeros(len(score), bool) if accept is None else named & (score >= accept)
     return pd.Series(np.select([removed, taken], DECISIONS[:2], DECISIONS[2]), predictions.index, name='decision')
+
+# %% ../../nbs/0_foundations/03_predictions.ipynb #139586d4
+def _join_metadata(joined: Predictions, parts: list[pd.DataFrame]) -> Predictions:
+    "Give a concatenated table the classes of its parts and all that they skipped."
+    parts = [o for o in parts if isinstance(o, Predictions)]
+    if len(joined) != sum(map(len, parts)): return joined  # put side by side
+    if len({o.classes for o in parts}) > 1:
+        raise TableError('predictions of different classes cannot be joined', 'predictions',
+                         'Predict all photographs with one model')
+    joined.skipped = pd.concat([o.skipped for o in parts], ignore_index=True)
+    return joined
+
+# %% ../../nbs/0_foundations/03_predictions.ipynb #fe0587e2
+def _summary(predictions: Predictions, most: int = 8) -> str:
+    "Write how many photographs there are, which classes, and how many were skipped."
+    names = ', '.join(map(str, predictions.classes[:most])) + (' …' if len(predictions.classes) > most else '')
+    return (f'{len(predictions):,} photographs, {len(predictions.classes)} classes ({names}), '
+            f'{len(predictions.skipped):,} skipped')

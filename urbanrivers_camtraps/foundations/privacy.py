@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shows_people', 'names_people', 'scores_show_people', 'mentions_people']
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #f2e5186d
+# %% ../../nbs/0_foundations/04_privacy.ipynb #71ae6fbb
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +18,7 @@ from .names import PEOPLE, read_name
 from .predictions import Predictions
 from .tables import need_columns
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #e65e0e99
+# %% ../../nbs/0_foundations/04_privacy.ipynb #2ec55941
 def shows_people(
     photographs: pd.DataFrame, # any table with one row a photograph; what it lacks is not looked at
     observations: pd.DataFrame | None = None, # vote rows with `media_id`: one vote is enough
@@ -30,7 +30,7 @@ def shows_people(
         people |= need_columns(photographs, ('media_id',), 'photographs').media_id.isin(voted).to_numpy()
     return pd.Series(_with_bursts(photographs, people), photographs.index, dtype=bool)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #82a2861e
+# %% ../../nbs/0_foundations/04_privacy.ipynb #b1149808
 def names_people(
     label: object, # a class, a name, a folder, a detector's category, or several with commas or semicolons between
 ) -> bool:
@@ -39,7 +39,7 @@ def names_people(
     parts = [o.replace('_', ' ').strip() for o in parts]
     return any(o.lower() in _LABELS or read_name(o).label == HUMAN for o in parts)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #66656e25
+# %% ../../nbs/0_foundations/04_privacy.ipynb #29361646
 def scores_show_people(
     scores: Iterable[float], # one score a class
     classes: Iterable[str], # class names in the order of the scores
@@ -48,29 +48,30 @@ def scores_show_people(
     scores, people = np.asarray(scores, float), np.array([names_people(o) for o in classes], bool)
     return bool(people[scores.argmax()] or scores[people].sum() >= _MAYBE_SCORE)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #c08ebcc5
+# %% ../../nbs/0_foundations/04_privacy.ipynb #1a9d86a9
 def mentions_people(
     text: str, # what a visitor typed
 ) -> bool:
     "Return whether a visitor's words speak of a person."
     return names_people(text) or bool(set(re.findall(r'\w+', text.lower())) & _WORDS)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #a5886187
+# %% ../../nbs/0_foundations/04_privacy.ipynb #f3ac4468
 #: Labels of people and vehicles, in lower case.
 _LABELS = {HUMAN, VEHICLE, *PEOPLE}
 
 #: Words of a visitor that speak of a person.
-_WORDS = {HUMAN, *PEOPLE, 'humans', 'persons', 'man', 'men', 'woman', 'women', 'child', 'children', 'boy', 'girl', 'baby', 'kid',
-          'kids', 'me', 'my', 'face', 'hiker', 'jogger', 'runner', 'cyclist', 'kayaker', 'angler', 'somebody'}
+_WORDS = {HUMAN, *PEOPLE, 'humans', 'persons', 'man', 'men', 'woman', 'women', 'child', 'children', 'boy', 'girl',
+          'baby', 'kid', 'kids', 'me', 'my', 'face', 'hiker', 'jogger', 'runner', 'cyclist', 'kayaker', 'angler',
+          'somebody'}
 
 #: Columns that hold an opinion on what a photograph shows.
-_OPINIONS = ('label', 'prediction', 'frame_prediction', 'speciesnet', 'also', 'observation_type', 'scientific_name', 'category',
-             'label_before', 'true_label', 'second_label')
+_OPINIONS = ('label', 'prediction', 'frame_prediction', 'speciesnet', 'also', 'observation_type', 'scientific_name',
+             'category', 'label_before', 'true_label', 'second_label')
 
 #: Score of people and vehicles together, and confidence of a box, from which a photograph is not shown.
 _MAYBE_SCORE, _MAYBE_BOX = .1, .05
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #27578ec1
+# %% ../../nbs/0_foundations/04_privacy.ipynb #c55cc2c0
 def _by_column(table: pd.DataFrame) -> np.ndarray:
     "Mark the rows in which a column names people."
     people = np.zeros(len(table), bool)
@@ -79,28 +80,29 @@ def _by_column(table: pd.DataFrame) -> np.ndarray:
         people |= column.isin(named).to_numpy(bool)
     return people
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #86bec12f
+# %% ../../nbs/0_foundations/04_privacy.ipynb #8cc1b452
 def _by_folder(table: pd.DataFrame) -> np.ndarray:
     "Mark the rows whose photograph is in a folder of people."
     if 'path' not in table: return np.zeros(len(table), bool)
     folders = pd.Series([Path(o).parent.name if isinstance(o, str | Path) else '' for o in table.path])
     return folders.isin([o for o in folders.unique() if names_people(o)]).to_numpy(bool)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #bfab03db
+# %% ../../nbs/0_foundations/04_privacy.ipynb #69ee7fe5
 def _by_score(table: pd.DataFrame) -> np.ndarray:
     "Mark the rows whose scores leave a chance to people."
     if not isinstance(table, Predictions) or 'scores' not in table or not any(map(names_people, table.classes)):
         return np.zeros(len(table), bool)
     return np.array([np.ndim(o) > 0 and scores_show_people(o, table.classes) for o in table.scores], bool)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #5f4f2644
+# %% ../../nbs/0_foundations/04_privacy.ipynb #0970cca2
 def _by_box(table: pd.DataFrame) -> np.ndarray:
     "Mark the rows of which a detector boxed a person."
     if 'boxes' not in table: return np.zeros(len(table), bool)
     found = (o if isinstance(o, list | tuple | np.ndarray) else () for o in table.boxes)
-    return np.array([any(names_people(o['category']) and o['confidence'] >= _MAYBE_BOX for o in boxes) for boxes in found], bool)
+    people = [any(names_people(o['category']) and o['confidence'] >= _MAYBE_BOX for o in boxes) for boxes in found]
+    return np.array(people, bool)
 
-# %% ../../nbs/0_foundations/04_privacy.ipynb #1e94814b
+# %% ../../nbs/0_foundations/04_privacy.ipynb #134e8220
 def _with_bursts(table: pd.DataFrame, people: np.ndarray) -> np.ndarray:
     "Mark also other rows of the same photograph, and what was taken in the same burst."
     for column in (table[o].astype(object).to_numpy() for o in ('media_id', 'burst_id') if o in table):

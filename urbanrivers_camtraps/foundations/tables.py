@@ -95,4 +95,5 @@ def _check_cells(head: list[str], lines: list[tuple[int, list[str]]], path: Path
     if twice: raise TableError(f'has two columns {twice[0]}', path)
     for number, row in lines:
         if not any(row[len(head):]): continue
-        raise TableError(f'line {number} has more cells than the first', path, 'Put a cell with a comma in it into "…"')
+        todo = 'Put a cell with a comma in it into "…"'
+        raise TableError(f'line {number} has more cells than the first', path, todo)
