@@ -40,6 +40,7 @@ def test_classes_stay(predictions, change):
 
 def test_skipped_photographs_stay(predictions):
     assert predictions[predictions.fold == 0].skipped.values.tolist() == [['x.jpg', 'is empty']]
+    assert Predictions(predictions).skipped.id.tolist() == Predictions(predictions, ['a', 'b']).skipped.id.tolist() == ['x.jpg']
     assert pd.concat([predictions, predictions]).skipped.id.tolist() == ['x.jpg', 'x.jpg']
 
 
@@ -55,7 +56,7 @@ def test_classes_are_not_mixed(predictions):
 
 
 def test_a_table_needs_classes():
-    with pytest.raises(AttributeError): Predictions(pd.DataFrame({'scores': [[1.]]}))
+    with pytest.raises(TableError, match='does not name the classes'): Predictions(pd.DataFrame({'scores': [[1.]]}))
 
 
 def test_to_disk_and_back(predictions, tmp_path):
@@ -87,7 +88,7 @@ def test_decisions(predictions):
 
 
 def test_how_it_looks(predictions):
-    page = Predictions(predictions, ['<b>', BLANK])._repr_html_()
+    page = Predictions(predictions, ['<b>', BLANK], predictions.skipped[:0])._repr_html_()
     assert '4 photographs, 2 classes (&lt;b&gt;, blank), 0 skipped' in page
     many = Predictions(pd.concat([predictions]*30), [f'class {o}' for o in range(20)])._repr_html_()
     assert '120 photographs, 20 classes' in many and many.count('<tr') < 10 and 'class 9' not in many

@@ -22,6 +22,8 @@ from .evaluation.report import write_report
 from .foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError
 from .foundations.names import common_name, read_names
 from .foundations.plotting import plot_style
+from .foundations.predictions import Predictions, read_predictions
+from .foundations.privacy import shows_people
 from .foundations.sandbox import make_sandbox, serve_sandbox
 from .foundations.tables import read_table, write_table
 from .images.banners import add_banners, plot_banners

@@ -26,13 +26,15 @@ class Predictions(pd.DataFrame):
         self,
         table: pd.DataFrame, # one row a photograph, usually with `prediction, score, scores`
         classes: Iterable[str] | None = None, # class names in the order of `scores`; by default those of `table`
-        skipped: pd.DataFrame | None = None, # photographs that could not be used: `id, reason`; by default none
+        skipped: pd.DataFrame | None = None, # photographs that could not be used: `id, reason`; by default as `table`
     ):
-        classes = table.classes if classes is None else classes
+        if isinstance(table, Predictions): old_classes, old_skipped = table.classes, table.skipped
+        else: old_classes, old_skipped = None, pd.DataFrame(columns=['id', 'reason'], dtype=object)
+        classes = old_classes if classes is None else classes
+        if classes is None: raise TableError('does not name the classes of its scores', 'predictions')
         super().__init__(table)
         self.attrs = dict(table.attrs)
-        self.classes = tuple(classes)
-        self.skipped = pd.DataFrame(columns=['id', 'reason'], dtype=object) if skipped is None else skipped
+        self.classes, self.skipped = tuple(classes), old_skipped if skipped is None else skipped
 
     @property
     def _constructor(self) -> Callable[..., pd.DataFrame]:
