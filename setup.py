@@ -24,8 +24,9 @@ def description() -> str:
     return re.sub(r'(\]\()(?!https?:|#)', rf'\1{blob}', text)
 
 
-votes, app, survey, package, scale = (requirements(f'{o}_') for o in ('votes', 'app', 'survey', 'package', 'scale'))
-train = requirements('train_') + votes  # the demo weighs votes before it trains
+votes, serve, app, survey, package, scale = (
+    requirements(f'{o}_') for o in ('votes', 'serve', 'app', 'survey', 'package', 'scale'))
+train = requirements('train_') + votes + serve  # the demo serves the sandbox, and review finds label errors
 speciesnet = requirements('speciesnet_') + train
 everything = speciesnet + app + survey + package + scale
 setup(
@@ -57,7 +58,7 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
-    extras_require={'votes': votes, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey,
+    extras_require={'votes': votes, 'serve': serve, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey,
                     'package': package, 'scale': scale, 'all': everything, 'dev': requirements('dev_') + everything},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),

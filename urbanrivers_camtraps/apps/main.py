@@ -27,7 +27,7 @@ from ..foundations.core import CamtrapsError
 __all__ = ['practice', 'privacy', 'training_modules', 'Images', 'Manifest', 'sandbox', 'demo', 'run', 'main']
 
 # %% ../../nbs/9_apps/98_main.ipynb #786f4592
-practice = LazyModule('urbanrivers_camtraps.foundations.sandbox')
+practice = LazyModule('urbanrivers_camtraps.foundations.sandbox', extra='serve')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 training_modules = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 

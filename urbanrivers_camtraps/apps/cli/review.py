@@ -22,7 +22,7 @@ __all__ = ['label_errors', 'queues', 'review_server', 'review']
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #cfded318
 label_errors = LazyModule('urbanrivers_camtraps.review.label_errors', extra='train')
 queues = LazyModule('urbanrivers_camtraps.review.queue', extra='train')
-review_server = LazyModule('urbanrivers_camtraps.review.server')
+review_server = LazyModule('urbanrivers_camtraps.review.server', extra='serve')
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #05b6e6e3
 @app.command(rich_help_panel=REVIEW)
