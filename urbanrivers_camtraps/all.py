@@ -24,7 +24,6 @@ from .foundations.names import common_name, read_names
 from .foundations.plotting import plot_style
 from .foundations.predictions import Predictions, read_predictions
 from .foundations.privacy import shows_people
-from .foundations.sandbox import make_sandbox, serve_sandbox
 from .foundations.tables import read_table, write_table
 from .images.banners import add_banners, plot_banners
 from .images.crops import crop_boxes, plot_crops, write_crops
@@ -88,6 +87,9 @@ try:
     from urbanrivers_camtraps.survey.simulation import simulate_survey
     from urbanrivers_camtraps.survey.report import Survey
 except ModuleNotFoundError as error: _stand_in('survey', error, 'simulate_survey', 'Survey')
+
+try: from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
+except ModuleNotFoundError as error: _stand_in('serve', error, 'make_sandbox', 'serve_sandbox')
 
 # %% ../nbs/9_apps/99_all.ipynb #cb71e54b
 __all__ = sorted({name for name in globals() if not name.startswith('_')} - {'error'})
