@@ -569,7 +569,7 @@ def _draw_grass(photograph: Image.Image, rng: np.random.Generator, pose: _Pose) 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #3d8eef89
 def _as_row(media: Any) -> SimpleNamespace:
     "Return the fields of a row, whichever kind of row it is."
-    return SimpleNamespace(**(media._asdict() if isinstance(media, tuple) else media))
+    return SimpleNamespace(**(media._asdict() if hasattr(media, '_asdict') else media))
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #118d8643
 _Boxes = list[tuple[str, _Box | None]]

@@ -568,7 +568,7 @@ def _june_rows(rng: np.random.Generator, plan: pd.DataFrame) -> pd.DataFrame:
     split = rng.choice(np.flatnonzero((fate == 'kept') & ~plan.nothing), 17, replace=False)  # three say 1, three say 2
     null = np.concatenate([nothing, np.flatnonzero(fate == 'conflict')])
     lone = np.concatenate([np.flatnonzero(np.isin(fate, ['few', 'uncounted'])), nothing])
-    old = np.where(rng.random(len(blank)) < .03, None, BLANK)
+    old = np.where(rng.random(len(blank)) < .03, np.array(None), BLANK)
     return pd.concat([
         _vote_rows(animal, 'animal', name[animal], 0, _enough(rng, len(animal))),
         _vote_rows(split, 'animal', name[split], 1, _enough(rng, len(split))),
