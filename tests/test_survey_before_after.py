@@ -1,4 +1,4 @@
-"""An effect rests on locations; who cannot be compared is listed, and an audit of the filter is carried in."""
+"""An effect rests on locations; who cannot be compared is listed, and the effect is corrected by an audit of the filter."""
 import math
 from itertools import combinations
 
@@ -47,10 +47,10 @@ def test_effort_that_differs_does_not_look_like_a_change():
 
 
 @pytest.mark.parametrize('counts, says', [
-    ({'W1': (5, 9), 'K1': (5, 5)}, 'it takes two locations an arm'), ({'W1': (5, 9), 'W2': (3, 4)}, '2 impact and 0 control'),
+    ({'W1': (5, 9), 'K1': (5, 5)}, 'each arm needs two locations'), ({'W1': (5, 9), 'W2': (3, 4)}, '2 impact and 0 control'),
     ({'W1': (0, 0), 'W2': (0, 0), 'K1': (0, 0), 'K2': (0, 0)}, '4 without an event in either period'),
     ({'W1': (5, 5), 'W2': (5, 5), 'K1': (5, 5), 'K2': (5, 5)}, 'do not differ at all'),
-    ({'W1': (5, 9), 'W2': (3, 4), 'K1': (5, 4), 'K2': (7, 7)}, 'fewer than ten locations an arm can show'),
+    ({'W1': (5, 9), 'W2': (3, 4), 'K1': (5, 4), 'K2': (7, 7)}, 'Ten locations per arm'),
     (COUNTS, 'cannot give a p below 0.33'), (COUNTS, 'may be chance')])
 def test_few_locations_are_told_what_they_can_show(counts, says):
     effect = before_after(*baci_of(counts), '2025-07-01')
@@ -106,10 +106,10 @@ def test_power_is_what_the_noncentral_t_says():
 
 
 @pytest.mark.parametrize('wrong, says', [
-    ({'changed': 'soon'}, 'is no day'), ({'changed': ('2025-07-01', '2025-05-01')}, 'the earlier first'),
-    ({'arms': pd.DataFrame({'location_id': ['W1'], 'arm': ['wet']})}, 'no such arm: wet'),
-    ({'arms': pd.DataFrame({'location_id': ['W1', 'W1'], 'arm': ['impact', 'control']})}, 'has two arms: W1'),
-    ({'missed': FalseNegativeAudit((3, 2), (1, 2))}, 'is no audit'), ({'missed': {'wet': FalseNegativeAudit((1, 2), (1, 2))}}, 'no such arm: wet')])
+    ({'changed': 'soon'}, 'is not a day'), ({'changed': ('2025-07-01', '2025-05-01')}, 'the earlier first'),
+    ({'arms': pd.DataFrame({'location_id': ['W1'], 'arm': ['wet']})}, 'wet is not an arm'),
+    ({'arms': pd.DataFrame({'location_id': ['W1', 'W1'], 'arm': ['impact', 'control']})}, 'W1 has two arms'),
+    ({'missed': FalseNegativeAudit((3, 2), (1, 2))}, 'is not an audit'), ({'missed': {'wet': FalseNegativeAudit((1, 2), (1, 2))}}, 'wet is not an arm')])
 def test_wrong_questions_get_an_answer(wrong, says):
     events, operation, arms = baci_of({'W1': (5, 9), 'K1': (5, 5)})
     with pytest.raises(SurveyError, match=says): before_after(events, operation, **({'arms': arms, 'changed': '2025-07-01'} | wrong))
@@ -150,7 +150,7 @@ def test_a_sample_of_the_removed_says_the_same_as_one_of_the_animals():
     assert FalseNegativeAudit(same, same).log_recall()[0] == pytest.approx(0)
 
 
-@pytest.mark.parametrize('counts, says', [((3, 0), 'is no audit'), ((1, 2, 5), 'removed and kept')])
+@pytest.mark.parametrize('counts, says', [((3, 0), 'is not an audit'), ((1, 2, 5), 'removed and kept')])
 def test_an_audit_that_cannot_be_right_is_refused(counts, says):
     with pytest.raises(SurveyError, match=says): FalseNegativeAudit(counts, (1, 2)).log_recall()
 

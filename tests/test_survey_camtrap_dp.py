@@ -234,14 +234,14 @@ def test_a_spoiled_package_is_refused_with_file_and_row(whole, tmp_path, name):
 
 
 DESCRIPTORS = {
-    'no project': (lambda o: o.pop('project'), "'project' is a required"), 'no resources': (lambda o: o.pop('resources'), 'lists no deployments'),
-    'no observations': (lambda o: o['resources'].pop(), 'lists no observations'),
+    'no project': (lambda o: o.pop('project'), "'project' is a required"), 'no resources': (lambda o: o.pop('resources'), 'does not list the table deployments'),
+    'no observations': (lambda o: o['resources'].pop(), 'does not list the table observations'),
     'a date that is none': (lambda o: o['temporal'].update(start='2025-02-31'), 'date'),
     'a role unheard of': (lambda o: o['contributors'][0].update(role='author'), 'author'),
     'an area that is none': (lambda o: o['spatial'].update(type='Circle'), 'Circle'),
     'one licence': (lambda o: o.update(licenses=[{'name': 'CC0-1.0', 'scope': 'data'}]), 'too short'),
-    'a table elsewhere': (lambda o: o['resources'][1].update(path='https://example.org/media.csv'), 'no single file of the package'),
-    'a table above': (lambda o: o['resources'][1].update(path='../media.csv'), 'no single file of the package'),
+    'a table elsewhere': (lambda o: o['resources'][1].update(path='https://example.org/media.csv'), 'not a single file of the package'),
+    'a table above': (lambda o: o['resources'][1].update(path='../media.csv'), 'not a single file of the package'),
     'a name in capitals': (lambda o: o.update(name='My Package'), 'does not match')}
 
 
@@ -256,8 +256,8 @@ def test_a_spoiled_descriptor_is_found(whole, tmp_path, name):
     assert (problems.file == 'datapackage.json').any() and problems.problem.str.contains(expected).any(), problems.to_string()
 
 
-@pytest.mark.parametrize('content, expected', [(b'{', 'is no JSON'), (b'[]', 'describes no package'), (b'\xff\xfe', 'is no JSON'),
-                                               (b'{"resources": [1, {"name": []}]}', 'lists no deployments'),
+@pytest.mark.parametrize('content, expected', [(b'{', 'is not JSON'), (b'[]', 'does not describe a package'), (b'\xff\xfe', 'is not JSON'),
+                                               (b'{"resources": [1, {"name": []}]}', 'does not list the table deployments'),
                                                (b'{"profile": "https://x/camtrap-dp/0.6/camtrap-dp-profile.json"}', 'is Camtrap DP 0.6')])
 def test_what_is_no_descriptor_is_said(tmp_path, content, expected):
     (tmp_path/'datapackage.json').write_bytes(content)
@@ -265,7 +265,7 @@ def test_what_is_no_descriptor_is_said(tmp_path, content, expected):
     assert validate_camtrap_dp(tmp_path).problem.str.contains(expected).any()
 
 
-@pytest.mark.parametrize('content, expected', [(b'', 'no readable CSV'), (b'\xff\xfe\x00', 'no readable CSV'), (b'mediaID,x\na,b,c\n', 'no readable CSV')])
+@pytest.mark.parametrize('content, expected', [(b'', 'not a readable CSV'), (b'\xff\xfe\x00', 'not a readable CSV'), (b'mediaID,x\na,b,c\n', 'not a readable CSV')])
 def test_what_is_no_table_is_said(whole, tmp_path, content, expected):
     folder = Path(shutil.copytree(whole, tmp_path/'p'))
     (folder/'media.csv').write_bytes(content)
@@ -297,7 +297,7 @@ def test_a_package_of_others_is_read(whole, tmp_path):
     assert read_camtrap_dp(tmp_path/'p.zip').photographs.equals(theirs.photographs)
     assert len(read_camtrap_dp(folder/'datapackage.json').media) == 6
     (tmp_path/'q.zip').write_bytes((tmp_path/'p.zip').read_bytes()[:-30])
-    with pytest.raises(CamtrapDPError, match='no readable .zip'): read_camtrap_dp(tmp_path/'q.zip')
+    with pytest.raises(CamtrapDPError, match='not a readable .zip'): read_camtrap_dp(tmp_path/'q.zip')
 
 
 def test_columns_are_those_of_the_standard(whole):

@@ -113,9 +113,9 @@ def test_every_kind_of_problem_is_listed():
     table = deployments_of(*FOUR, ('r', 'n', '2024-05-09', '2024-05-01'), ('u', 'o', None, None))
     listed = effort_problems(operation(table, outages_of(('x', '2024-05-01', '2024-05-02'))))
     assert listed[['deployment_id', 'problem']].values.tolist() == [
-        ['u', 'start or end is not known, nor any photograph: no effort'], ['r', 'ends before it starts: no effort'],
+        ['u', 'start or end is not known, and no photograph can fill it in: no effort'], ['r', 'ends before it starts: no effort'],
         ['b', 'overlaps an earlier one at its location'], ['c', 'overlaps an earlier one at its location'],
-        ['x', 'has an outage, but is no deployment']]
+        ['x', 'has an outage, but is not among the deployments']]
 
 
 @pytest.mark.parametrize('changes, options, error, says', [
@@ -129,4 +129,4 @@ def test_what_cannot_be_read_is_refused(changes, options, error, says):
 
 @pytest.mark.parametrize('changed', ['spring', None, ('2025-07-01', '2025-05-01'), ('2025-07-01',)])
 def test_a_change_is_a_day_or_two(changed):
-    with pytest.raises(SurveyError, match='is no day'): change_days(changed, TIME_ZONE)
+    with pytest.raises(SurveyError, match='is not a day'): change_days(changed, TIME_ZONE)

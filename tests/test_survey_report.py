@@ -15,7 +15,7 @@ def test_the_report_is_whole_or_not_there(tmp_path):
     river = simulate_survey(0, arms=2, days=60)
     survey = Survey(river.events, river.deployments, river.outages, TIME_ZONE)
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed).read_text()
-    assert 'fewer than ten locations an arm' in page and page.count('<img') == 6 and 'http' not in page.split('</style>')[1].split('<img')[0]
+    assert 'Ten locations per arm' in page and page.count('<img') == 6 and 'http' not in page.split('</style>')[1].split('<img')[0]
     nothing = Survey(river.events, river.deployments.assign(end=pd.NaT), time_zone=TIME_ZONE)
     with pytest.raises(SurveyError, match='no deployment has any effort'): nothing.report(tmp_path/'none.html')
     with pytest.raises(SurveyError, match='a change needs arms'): survey.report(tmp_path/'none.html', changed='2024-05-05')
@@ -26,14 +26,14 @@ def test_what_an_audit_found_is_on_the_page(tmp_path):
     river = simulate_survey(3, days=365, missed={'impact': (.1, .3), 'control': (.1, .1)})
     survey = Survey(river.events, river.deployments, river.outages, TIME_ZONE)
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed, missed=river.missed).read_text()
-    for words in ('In plain words', 'camera-days', 'Mallard', 'Vehicle', 'carried in', 'would be', 'hints',
+    for words in ('In plain words', 'camera-days', 'Mallard', 'Vehicle', 'Corrected for what the blank filter missed', 'would be', 'hints',
                   'When the cameras worked'): assert words in page, words
     assert 'nan' not in page.split('<body>')[1].lower().replace('data:image', '').split('base64')[0] and 'What is odd' not in page
 
 
 def test_without_events_coordinates_or_arms_there_is_a_page(tmp_path):
     page = Survey(SEEN.head(0), TWO, time_zone=TIME_ZONE).report(tmp_path/'survey.html').read_text()
-    assert 'No animal was met' in page and 'takes arms' in page and 'coordinates are not known' in page
+    assert 'No animal was met' in page and 'are not compared' in page and 'coordinates are not known' in page
 
 
 def test_what_is_odd_is_on_the_page_and_names_are_escaped(tmp_path):

@@ -35,7 +35,7 @@ DAY = pd.Timedelta(days=1)
 
 @dataclass(frozen=True, repr=False)
 class CameraOperation:
-    "When each camera worked, and what that rests on. `camera_operation` makes it."
+    "When each camera worked, and the tables from which this is known. `camera_operation` makes it."
     periods: pd.DataFrame # one row per period in which a camera worked: the deployments' columns, `place` and `assumed`
     deployments: pd.DataFrame # as given; ends that were filled in are named in `assumed`
     outages: pd.DataFrame # `deployment_id, start, end` in UTC
@@ -53,7 +53,7 @@ class CameraOperation:
 def camera_operation(
     deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known location and coordinates
     outages: pd.DataFrame | None = None, # `deployment_id, start, end`: when a camera did not work, by the local clock
-    photographs: pd.DataFrame | None = None, # `deployment_id, timestamp` of all, blank ones too, for unknown ends
+    photographs: pd.DataFrame | None = None, # `deployment_id, timestamp`, blank ones too: for unknown ends
     *,
     time_zone: str, # of the local clock, such as `America/Chicago`
     overlaps: Overlaps = 'once', # how often time counts in which a location has two cameras
@@ -64,7 +64,7 @@ def camera_operation(
     has no period. An outage without an end lasts until the end of its deployment. Raises `SurveyError` if an outage
     ends before it starts, and `TableError` if a column is missing."""
     if overlaps not in ('once', 'twice'):
-        raise SurveyError(f'overlaps cannot be counted {overlaps!r}', todo="Choose 'once' or 'twice'")
+        raise SurveyError(f'overlaps cannot be {overlaps!r}', todo="Choose 'once' or 'twice'")
     check_zones([time_zone], 'time_zone')
     taken = _read_photographs(photographs)
     table, lost = _fill_ends(_read_deployments(deployments), taken), _read_outages(outages, time_zone)
@@ -96,7 +96,7 @@ def effort_problems(
     found = [pd.DataFrame({'deployment_id': ids[rows], 'problem': problem, 'days': days[rows]})
              for rows, problem, days in _problems(operation)]
     unknown = sorted(set(operation.outages.deployment_id) - set(ids), key=str)
-    found.append(pd.DataFrame({'deployment_id': unknown, 'problem': 'has an outage, but is no deployment',
+    found.append(pd.DataFrame({'deployment_id': unknown, 'problem': 'has an outage, but is not among the deployments',
                                'days': np.nan}))
     return pd.concat([o.astype({'days': float}) for o in found if len(o)] or found[:1], ignore_index=True)
 
@@ -170,7 +170,7 @@ def _read_photographs(photographs: pd.DataFrame | None) -> pd.DataFrame | None:
 
 # %% ../../nbs/8_survey/82_effort.ipynb #fde5afe4
 def _read_outages(outages: pd.DataFrame | None, time_zone: str) -> pd.DataFrame:
-    "Return outages in UTC and in the order of their starts; a start or end that is missing is far away."
+    "Return outages in UTC and in the order of their starts; a missing start or end becomes 1900 or 2200."
     if outages is None or outages.empty: return pd.DataFrame(columns=['deployment_id', 'start', 'end'])
     outages = need_columns(outages, ('deployment_id', 'start', 'end'), 'outages')
     start, end = (moments(outages[o], 'outages', time_zone).fillna(pd.Timestamp(far, tz='UTC'))
@@ -268,12 +268,12 @@ def days_between(
 
 # %% ../../nbs/8_survey/82_effort.ipynb #bcbe72dc
 def _problems(operation: CameraOperation) -> list[tuple[pd.Series, str, pd.Series]]:
-    "Return for each kind of problem which deployments have it, how to call it, and the days concerned."
+    "Return for each kind of problem: the deployments that have it, its description, and the camera-days concerned."
     table, none = operation.deployments, pd.Series(np.nan, operation.deployments.index)
     days, shared = _days_of_deployments(operation)
     unknown = table.start.isna() | table.end.isna()
     seen = table.deployment_id if operation.photographs is None else operation.photographs.deployment_id
-    return [(unknown, 'start or end is not known, nor any photograph: no effort', none),
+    return [(unknown, 'start or end is not known, and no photograph can fill it in: no effort', none),
             (table.end < table.start, 'ends before it starts: no effort', none),
             (table.assumed.str.contains('start') & ~unknown, 'start is not known: taken from the first photograph',
              days),
@@ -305,10 +305,10 @@ def add_arms(
     if arms is None: return replace(operation, periods=operation.periods.assign(arm=None))
     key = arm_key(arms)
     unknown = sorted(set(arms.arm.dropna().astype(str)) - set(ARM_COLORS))
-    if unknown: raise SurveyError(f'no such arm: {", ".join(unknown)}', 'arms', 'Write impact or control')
+    if unknown: raise SurveyError(f'{", ".join(unknown)} is not an arm', 'arms', 'Write impact or control')
     listed = arms.assign(key=text_ids(arms[key])).drop_duplicates(['key', 'arm'])
     twice = listed.key[listed.key.duplicated()]
-    if len(twice): raise SurveyError(f'has two arms: {twice.iloc[0]}', 'arms', 'Keep one row per location')
+    if len(twice): raise SurveyError(f'{twice.iloc[0]} has two arms', 'arms', 'Keep one row per location')
     arm = text_ids(operation.periods[key]).map(listed.set_index('key').arm)
     return replace(operation, periods=operation.periods.assign(arm=arm))
 
@@ -328,7 +328,7 @@ def change_days(
 ) -> list[pd.Timestamp]: # end of before, start of after
     "Read the day of the change. Raises `SurveyError` if it is not one."
     ends = list(changed) if isinstance(changed, (tuple, list)) else [changed, changed]
-    error = SurveyError(f'is no day: {changed}', 'changed', 'Write 2025-04-30, or two days, the earlier first')
+    error = SurveyError(f'is not a day: {changed}', 'changed', 'Write 2025-04-30, or two days, the earlier first')
     try: ends = [moment(o, time_zone) for o in ends]
     except (ValueError, TypeError) as wrong: raise error from wrong
     if len(ends) != 2 or any(pd.isna(o) for o in ends) or ends[1] < ends[0]: raise error
