@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from dotenv import dotenv_values
+
+if TYPE_CHECKING: import pandas as pd
 
 # %% ../../nbs/0_foundations/00_core.ipynb #68339c54
 BLANK, HUMAN, VEHICLE = 'blank', 'human', 'vehicle'
@@ -76,8 +78,9 @@ def near_setting(
 def read_duration(
     duration: str | timedelta, # such as `30s`, `15 min` or `1h`, or a `pd.Timedelta`
     where: object = 'duration', # option or column to name in the error
-) -> pd.Timedelta:
+) -> 'pd.Timedelta':
     "Return a length of time. Raise `SettingError` if it has no unit or cannot be read."
+    import pandas as pd  # here, so that the command line can show its help without it
     example = 'Write a number with its unit, such as 30s, 15min or 1h'
     if isinstance(duration, int | float) or isinstance(duration, str) and not duration.strip()[-1:].isalpha():
         raise SettingError(f'{duration!r} has no unit', where, example)
