@@ -216,7 +216,7 @@ def test_bundle_answers_as_the_learner_did(demo, monkeypatch):
 def test_the_data_card_shows_the_data(demo):
     page = (demo[0]/'data.html').read_text(encoding='utf-8')
     headings = re.findall('<h2>(.*?)</h2>', page)
-    assert {'The photographs', 'Classes by location', 'At which hours', 'From votes to labels', 'Banners', 'All but the same'} <= set(headings)
+    assert {'The photographs', 'Classes by location', 'At which hours', 'From votes to labels', 'Banners', 'Near-duplicates'} <= set(headings)
     assert '@' not in page.split('</style>')[1] and 'src="http' not in page and str(demo[0]) not in page
     photographs = read_table(demo[0]/'dataset.parquet')
     assert photographs.attrs['dataset_hash'] in page and f'{len(photographs):,}' in page
@@ -231,7 +231,7 @@ def test_a_second_version_says_what_changed(demo, tmp_path):
     for verb in ('dataset', 'card'):
         done = camtraps(verb, '--data', 'demo', folder=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert '3 photographs are not as they were' in (data/'data.html').read_text(encoding='utf-8')
+    assert '3 photographs have changed' in (data/'data.html').read_text(encoding='utf-8')
 
 
 def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):

@@ -224,7 +224,7 @@ def _funnel_sections(data: Path) -> list[Section]:
 _SKIPPED_TABLES = (
     ('unknown_names.csv', 'Names that nobody knows',
      'Typed by volunteers and not in the table of names: how often, and what was made of it.'),
-    ('skipped.csv', 'Photographs that could not be had', 'Each with the reason.'))
+    ('skipped.csv', 'Skipped photographs', 'Each with the reason.'))
 
 
 def _skipped_sections(data: Path) -> list[Section]:
@@ -246,7 +246,7 @@ def _pair_sections(photographs: pd.DataFrame, data: Path) -> list[Section]:
     counted = pairs.groupby(['relation', 'labels']).size().rename('pairs').reset_index()
     text = ('Pairs that a perceptual hash cannot tell apart, those with two labels first. Pairs of one occasion (one '
             'deployment, within an hour) are one group for splitting; the others are only reported.')
-    heading, text, figure = plot_section('All but the same', text, plot_pairs(photographs, pairs), photographs=True)
+    heading, text, figure = plot_section('Near-duplicates', text, plot_pairs(photographs, pairs), photographs=True)
     return [(heading, text, figure + table_html(counted))]
 
 # %% ../../nbs/3_dataset/33_card.ipynb #1d95389b
@@ -256,7 +256,7 @@ def _changes_section(before: pd.DataFrame | None, photographs: pd.DataFrame) -> 
     if before is None: return heading, 'This is the first version in this folder.', ''
     counted = count_changes(version_changes(before, photographs))
     if counted.empty: return heading, 'The same photographs with the same labels.', ''
-    return heading, f'{counted.photographs.sum():,} photographs are not as they were.', table_html(counted)
+    return heading, f'{counted.photographs.sum():,} photographs have changed.', table_html(counted)
 
 # %% ../../nbs/3_dataset/33_card.ipynb #1d95389c
 def _key_figures(photographs: pd.DataFrame) -> dict[str, str]:

@@ -26,7 +26,7 @@ from ..images.photograph import PhotographError, describe_photograph, open_photo
 def split_photographs(
     photographs: pd.DataFrame, # with `label` and the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
-    test: float = .2, # share held out for the last word, at most a half
+    test: float = .2, # share held out for the final evaluation, at most a half
     valid: float = .2, # share to look at while training, at most half of the rest
     seed: int = 42, # another seed, another split
     before: pd.DataFrame | None = None, # an earlier split of some of them, whose test set stays what it was
@@ -100,7 +100,7 @@ def hard_to_split(
     by: SplitBy = 'burst', # what must stay together
     folds: int = 5, # that one would like to have
 ) -> pd.DataFrame: # one row a class with fewer groups than folds: `label, photographs, groups, what_to_do`
-    "List the classes for which figures will mean little, and what to do."
+    "List the classes with too few groups for reliable metrics, and what to do."
     by_class = group_ids(photographs, by).groupby(photographs.label)
     table = by_class.agg(photographs='size', groups='nunique').reset_index()
     table = table[table.groups < folds].sort_values('groups', kind='stable', ignore_index=True)

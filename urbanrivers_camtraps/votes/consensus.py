@@ -28,7 +28,7 @@ class VotesError(CamtrapsError):
 def expand_votes(
     observations: pd.DataFrame, # rows with `media_id`, `label` and the number of `votes`
 ) -> pd.DataFrame: # one row a vote: `media_id, volunteer, label`; `volunteer` is None
-    "Turn counted votes into one row for each vote. Rows without a label are no votes and are left out."
+    "Turn counted votes into one row for each vote. Rows without a label are not votes and are left out."
     named = observations.loc[observations.label.notna(), ['media_id', 'label', 'votes']]
     repeated = np.repeat(np.arange(len(named)), named.votes)
     return named[['media_id', 'label']].take(repeated).assign(volunteer=None).reset_index(drop=True)

@@ -77,7 +77,8 @@ app = typer.Typer(
          'Try `camtraps demo` first: it needs no account and no photographs. The commands are listed in their usual '
          'order, and each names the '
          'next one.\n\n'
-         'Exit status: 0 if all is well, 1 for an error, 2 for a wrong call, 3 if some photographs were skipped.')
+         'Exit status: 0 if all is well, 1 for an error, 2 for a wrong option or argument, 3 if some photographs were '
+         'skipped.')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #fa2889ea
 def _print_version(wanted: bool) -> None:
@@ -112,7 +113,7 @@ Engine = _choices('Engine', 'threads', 'ray')
 People = _choices('People', 'absent', 'events', 'withheld')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #12d3d1a0
-Data = Annotated[Path, typer.Option(help='Folder of the tables that the commands hand to each other.')]
+Data = Annotated[Path, typer.Option(help='Folder of the tables that one command writes and the next one reads.')]
 BundleFolder = Annotated[Path, typer.Option(
     help='Folder of the bundle. By default the setting CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]
 SpeciesNetFile = Annotated[Path, typer.Option(help='JSON file in which SpeciesNet answered for these photographs.')]

@@ -46,18 +46,18 @@ def train(
     backbone: Annotated[str, typer.Option(
         help='A torchvision or timm name, or speciesnet. The default needs no download.')] = 'tf_efficientnet_lite0',
     size: Annotated[int, typer.Option(
-        min=32, help='Side of the square that the network sees, in pixels. By default as the backbone takes it: '
-                     'usually 224.')] = None,
+        min=32, help="Side of the square that the network sees, in pixels. By default the backbone's own, usually "
+                     "224.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help='Passes over the photographs (finetune only).')] = 6,
     motion: Annotated[bool, typer.Option(
-        '--motion', help='Also look closer at the place where something moved. Needs `camtraps dataset --motion`.',
+        '--motion', help='Also use a crop of the place where something moved. Needs `camtraps dataset --motion`.',
     )] = False,
     crops: Annotated[bool, typer.Option(
-        '--crops', help='Learn from what a detector found. Needs `camtraps dataset --boxes`.')] = False,
+        '--crops', help="Train on crops of a detector's boxes. Needs `camtraps dataset --boxes`.")] = False,
     folds: Annotated[bool, typer.Option(
-        '--folds/--no-folds', help='Also train once a fold, so that each photograph is judged by a model that was not '
-                                   'trained on it. By default with probe only, because it takes five times as '
-                                   'long.')] = None,
+        '--folds/--no-folds', help='Also train one model for each fold, so that each photograph is predicted by a '
+                                   'model that was not trained on it. By default only with probe, because it takes '
+                                   'five times as long.')] = None,
     seed: Annotated[int, typer.Option(help='Seed of the training. The same seed gives the same model.')] = 42,
     data: Data = Path('data'),
 ) -> None:
