@@ -1,5 +1,8 @@
 """Publishing as the Hub sees it: a Space in an empty environment, a repo that is downloaded, and a line that is cut."""
+import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +30,17 @@ NAME = 'urban-rivers/who'
 def contents(folder: Path) -> dict[str, bytes]:
     "Read all files below a folder."
     return {o.relative_to(folder).as_posix(): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
+
+
+def with_files(folder: Path, files: dict[str, bytes]) -> Path:
+    "Put files into a bundle and list all that it holds."
+    for name, data in files.items():
+        (folder/name).parent.mkdir(exist_ok=True)
+        (folder/name).write_bytes(data)
+    description = json.loads((folder/'bundle.json').read_text())
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents(folder).items() if name != 'bundle.json'}
+    (folder/'bundle.json').write_text(json.dumps(description | {'files': hashes}))
+    return folder
 
 
 # --- a Space in an environment of its own
@@ -141,16 +155,9 @@ def send(hub, bundle_folder, tmp_path):
 @pytest.fixture
 def other_bundle(bundle_folder, tmp_path) -> Path:
     "Another bundle: other weights, one example less, one more text."
-    import hashlib
-    import json
     folder = Path(shutil.copytree(bundle_folder, tmp_path/'other'))
-    (folder/'model.safetensors').write_bytes(b'other weights'*99)
     shutil.rmtree(folder/'examples')
-    (folder/'notes.md').write_text('New.\n')
-    description = json.loads((folder/'bundle.json').read_text())
-    description['files'] = {o: hashlib.sha256(data).hexdigest() for o, data in contents(folder).items() if o != 'bundle.json'}
-    (folder/'bundle.json').write_text(json.dumps(description))
-    return folder
+    return with_files(folder, {'model.safetensors': b'other weights'*99, 'notes.md': b'New.\n'})
 
 
 def test_space_is_published_as_one_commit(hub, send):
@@ -193,7 +200,7 @@ def test_private(hub, send):
     send(private=True)
     assert hub.private[NAME]
     hub.private[NAME] = False
-    with pytest.raises(PublishError, match='is public, and was to be private'): send(private=True)
+    with pytest.raises(PublishError, match='is public, but was to be private'): send(private=True)
 
 
 @pytest.fixture
@@ -310,3 +317,49 @@ def test_damaged_bundle_is_not_published(bundle_folder, tmp_path):
     for write in (write_space, write_model_repo):
         with pytest.raises(CamtrapsError, match='is damaged'): write(damaged, tmp_path/'out')
     assert not (tmp_path/'out').exists()
+
+
+@pytest.mark.parametrize(('name', 'data', 'reason'), [
+    ('README.md', b'Ask jo.doe@example.org.', 'jo.doe@example.org, which must not be public'),
+    ('README.md', b'It was in /home/jo/river before.', '/home/jo, which must not be public'),
+    ('golden/notes.txt', b'C:\\Users\\jo', 'must not be public'),
+    ('golden/notes.bin', None, 'must not be public'),  # a path of this machine in a binary file
+    ('examples/human.jpg', b'x', 'shows a person'),
+    ('golden/Homo_sapiens.jpg', b'x', 'shows a person')])
+def test_what_must_not_be_public_is_refused(bundle_folder, tmp_path, name, data, reason):
+    bundle = Path(shutil.copytree(bundle_folder, tmp_path/'bundle'))
+    if data is None: data = b'\xff\0' + str(tmp_path.resolve()).encode() + b'/x'
+    earlier = contents(write_model_repo(bundle, tmp_path/'out'))
+    with_files(bundle, {name: data})
+    with pytest.raises(PublishError, match=re.escape(reason)): write_model_repo(bundle, tmp_path/'out')
+    assert contents(tmp_path/'out') == earlier and sorted(o.name for o in tmp_path.iterdir()) == ['bundle', 'out']
+
+
+def test_a_downloaded_repo_is_published_again(bundle_folder, tmp_path):
+    first = write_model_repo(bundle_folder, tmp_path/'first')
+    assert contents(write_model_repo(first, tmp_path/'second')) == contents(first)
+    assert contents(write_model_repo(bundle_folder, tmp_path/'second')) == contents(first)  # replaces its own
+    assert sorted(o.name for o in tmp_path.iterdir()) == ['first', 'second']
+
+
+def test_card_with_a_table_of_classes(bundle_folder, tmp_path):
+    bundle = Path(shutil.copytree(bundle_folder, tmp_path/'bundle'))
+    table = {'conditions': 'a test set', 'classes': [{'class': 'blank', 'recall': .51234, 'photographs': 12}]}
+    folder = write_model_repo(with_files(bundle, {'metrics.json': json.dumps(table).encode()}), tmp_path/'out')
+    card = (folder/'README.md').read_text()
+    assert 'Measured on a test set' in card and '| blank | 0.512 | 12 |' in card and card.endswith('apache-2.0`.\n')
+    assert (write_model_repo(folder, tmp_path/'again')/'README.md').read_text() == card
+    with pytest.raises(PublishError, match='has no `classes`'):
+        write_model_repo(with_files(bundle, {'metrics.json': b'[]'}), tmp_path/'out')
+
+
+def test_other_folders_are_not_replaced(bundle_folder, tmp_path):
+    for folder in (bundle_folder, bundle_folder.parent, bundle_folder/'model'):
+        with pytest.raises(PublishError, match='would replace the bundle'): write_model_repo(bundle_folder, folder)
+    (tmp_path/'diary').mkdir()
+    (tmp_path/'diary'/'README.md').write_text('mine')
+    clone = write_model_repo(bundle_folder, tmp_path/'clone')
+    (clone/'.git').mkdir()
+    for folder in (tmp_path/'diary', clone):
+        with pytest.raises(PublishError, match='holds something else'): write_model_repo(bundle_folder, folder)
+    assert (tmp_path/'diary'/'README.md').read_text() == 'mine'

@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.foundations.holdout import (
-    HoldoutError, refuse_test_photographs, refuse_training_photographs, split_hash, without_test_photographs)
+    HoldoutError,
+    refuse_test_photographs,
+    refuse_training_photographs,
+    split_hash,
+    without_test_photographs,
+)
 
 
 @pytest.mark.parametrize('split', [['test', None], pd.Categorical(['test', 'valid']), pd.array(['test', pd.NA], dtype='string')])

@@ -8,7 +8,14 @@ import pytest
 
 from urbanrivers_camtraps.foundations.core import BLANK, TableError
 from urbanrivers_camtraps.foundations.predictions import (
-    DECISIONS, Predictions, blank_scores, classes_of, decide, read_predictions, score_matrix)
+    DECISIONS,
+    Predictions,
+    blank_scores,
+    classes_of,
+    decide,
+    read_predictions,
+    score_matrix,
+)
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 
 CLASSES = ('Castor canadensis', BLANK)
