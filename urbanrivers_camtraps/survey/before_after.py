@@ -234,7 +234,7 @@ def _limits(effect: Effect) -> str:
     found += (' Ten locations per arm, if they vary like these, would be enough to find '
               f'{_factor(ten)} or {_factor(1/ten)}.')
     least = 2/math.comb(impact + control, impact)
-    return found + (f' With {impact} and {control}, no permutation test gives a p below {least:.2g}.' if least > .05
+    return found + (f' With {impact} and {control}, permutation cannot give a p below {least:.2g}.' if least > .05
                     else '')
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #1fc8ca70
