@@ -107,7 +107,7 @@ def cross_temperature(
     folds = need_columns(predictions, (fold,), 'predictions')[fold]
     missing = folds.isna().sum()
     if missing: raise CalibrationError(f'photographs in no fold: {missing}', 'predictions',
-                                       'Leave them out, and say so')
+                                       'Leave these rows out, and state how many')
     if folds.nunique() < 2:
         raise CalibrationError('there is one fold only, so nothing to fit on', 'predictions',
                                'Predict out of fold first')

@@ -63,7 +63,7 @@ def check_predictions(
                                               todo='Is the split empty? See `split_counts`')
     missing = predictions[['label', 'prediction']].isna().any(axis=1).sum()
     if missing: raise EvaluateError(f'rows without a label or a prediction: {missing}', 'predictions',
-                                    'Leave them out, and say so')
+                                    'Leave these rows out, and state how many')
     return predictions
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #a7bbebd4
@@ -78,7 +78,7 @@ def per_class(
 ) -> pd.DataFrame: # one row a class: `label, photographs, recall, precision, f1`; with `by` also `groups`, …
     """Return recall, precision and F1 of each class, with 95 % intervals over groups if `by` is given.
 
-    A metric is missing if no photograph has this label, or none was called so. The most frequent class comes first."""
+    A metric is missing if no photograph has this label or prediction. The most frequent class comes first."""
     _check_share(predictions, share)
     counts, classes = _counts(predictions, by)
     total = _metrics(counts.sum(0, keepdims=True), classes, share)
@@ -299,7 +299,7 @@ def _blank_weights(photographs: np.ndarray, blanks: np.ndarray, share: float | N
 def _check_share(predictions: pd.DataFrame, share: float | None) -> None:
     "Raise `EvaluateError` if blanks cannot be weighted to this share."
     if share is None: return
-    if not 0 < share < 1: raise EvaluateError(f'{share:g} is no share of blanks', todo='Give one between 0 and 1')
+    if not 0 < share < 1: raise EvaluateError(f'{share:g} is not a share of blanks', todo='Choose between 0 and 1')
     if not has_blanks(predictions):
         raise EvaluateError('needs blank photographs and others, to weigh them against each other', 'predictions',
                             'Judge both')

@@ -49,7 +49,7 @@ def report_sections(
     "Make the sections: class by class, most photographs blank, confusion matrix, photographs."
     by = _usable_groups(predictions, by)
     blanks = [share_section(predictions, evaluated_on, by)] if has_blanks(predictions) else []
-    confusion = plot_section('What is taken for what',
+    confusion = plot_section('Which classes are confused',
                              f'Evaluated on: {evaluated_on}. The diagonal is right; colour is the share of the row.',
                              plot_confusion(predictions))
     text = (f"Evaluated on: {evaluated_on}. The most confident errors first: they are the model's blind spots or "

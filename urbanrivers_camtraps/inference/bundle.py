@@ -29,7 +29,7 @@ class Bundle:
         photograph: Image.Image | np.ndarray, # upright; an array is uint8, height × width × 3
         trim: tuple[float, float] | None = None, # fractions of the height to cut; by default the bundle's
     ) -> np.ndarray: # float32, one score a class; they add up to 1
-        "Score a photograph. Raise `BundleError` if its pixels are of another kind, or if `trim` would cut all of it off."
+        "Score a photograph. Raise `BundleError` if its pixels are of another kind, or if `trim` leaves none."
         pixels = np.asarray(photograph.convert('RGB') if getattr(photograph, 'mode', 'RGB') != 'RGB' else photograph)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise BundleError(f'takes uint8 pixels, height × width × 3, not {pixels.dtype} {pixels.shape}', 'bundle')
