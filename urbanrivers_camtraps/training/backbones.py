@@ -25,7 +25,7 @@ from .speciesnet_network import SIZE, load_speciesnet
 def make_body(
     name: str, # of `BACKBONES`, torchvision or timm
     pretrained: bool = True, # with trained weights; SpeciesNet always has those of its file
-) -> tuple[nn.Module, dict]: # module: B×3×H×W → B×features; its own settings of `Recipe`: `mean`, `std`, `antialias`
+) -> tuple[nn.Module, dict]: # module: B×3×H×W → B×features; its settings of `Recipe`: `mean`, `std`, `antialias`
     "Build a backbone. Raise `TrainError` if there is no such name, or if its weights cannot be had."
     try: return find_backbone(name).load(pretrained)
     except OSError as error:

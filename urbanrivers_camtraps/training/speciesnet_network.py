@@ -35,7 +35,7 @@ STATISTICS = {'mean': (0.,)*3, 'std': (1.,)*3, 'antialias': False}
 def load_speciesnet(
     folder: str | Path | None = None, # of the model; by default the setting SPECIESNET_DIR
     sha256: str | None = None, # of the network's file; by default SPECIESNET_SHA256, or the folder's pins
-) -> tuple[nn.Module, dict]: # module: B×3×H×W in 0..1 → B×features, all of it trainable; its own settings of `Recipe`
+) -> tuple[nn.Module, dict]: # module: B×3×H×W in 0..1 → B×features, trainable; its settings of `Recipe`
     "Load version B as a backbone: 1,280 features. Raise `SpeciesNetError` if it is missing or is not the pinned file."
     network = _without_head(load_network(folder, sha256))
     return _WholeFrame(network).requires_grad_().eval(), dict(STATISTICS)

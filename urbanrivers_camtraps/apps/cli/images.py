@@ -40,6 +40,6 @@ def images(
     tables.write_table(photographs, data/'photographs.parquet', max_side=max_side)
     typer.echo(f'{len(photographs):,} photographs in {data/"images"}')
     status = list_skipped(skipped, data/'skipped.csv')
-    if (skipped.reason == download.NO_ADDRESS).all(): status = None  # nothing failed: the server has no address for them
+    if (skipped.reason == download.NO_ADDRESS).all(): status = None  # nothing failed
     next_step('dataset', 'find bursts and split the photographs')
     return status
