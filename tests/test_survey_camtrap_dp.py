@@ -234,7 +234,8 @@ def test_a_spoiled_package_is_refused_with_file_and_row(whole, tmp_path, name):
 
 
 DESCRIPTORS = {
-    'no project': (lambda o: o.pop('project'), "'project' is a required"), 'no resources': (lambda o: o.pop('resources'), 'does not list the table deployments'),
+    'no project': (lambda o: o.pop('project'), "'project' is a required"),
+    'no resources': (lambda o: o.pop('resources'), 'does not list the table deployments'),
     'no observations': (lambda o: o['resources'].pop(), 'does not list the table observations'),
     'a date that is none': (lambda o: o['temporal'].update(start='2025-02-31'), 'date'),
     'a role unheard of': (lambda o: o['contributors'][0].update(role='author'), 'author'),
@@ -265,7 +266,8 @@ def test_what_is_no_descriptor_is_said(tmp_path, content, expected):
     assert validate_camtrap_dp(tmp_path).problem.str.contains(expected).any()
 
 
-@pytest.mark.parametrize('content, expected', [(b'', 'not a readable CSV'), (b'\xff\xfe\x00', 'not a readable CSV'), (b'mediaID,x\na,b,c\n', 'not a readable CSV')])
+@pytest.mark.parametrize('content, expected', [
+    (b'', 'not a readable CSV'), (b'\xff\xfe\x00', 'not a readable CSV'), (b'mediaID,x\na,b,c\n', 'not a readable CSV')])
 def test_what_is_no_table_is_said(whole, tmp_path, content, expected):
     folder = Path(shutil.copytree(whole, tmp_path/'p'))
     (folder/'media.csv').write_bytes(content)
