@@ -31,9 +31,10 @@ check notebooks tests: export JUPYTER_PLATFORM_DIRS := 1
 check notebooks tests: export GRADIO_ANALYTICS_ENABLED := False
 test: check notebooks tests  ## check that exports are in sync, run the notebooks, run the tests
 
-check: $(call installed,dev)  ## check that modules, app.py and README.md are what the notebooks make, and lint them
+check: $(call installed,dev)  ## check that modules, app.py and README.md are what the notebooks make, and lint and type-check them
 	@python tools/check.py
 	@ruff check --quiet .
+	@basedpyright --level error
 
 notebooks: $(call installed,dev)  ## run every notebook
 	@nbdev_test --flags slow --n_workers 2 --do_print

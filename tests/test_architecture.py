@@ -83,7 +83,6 @@ def test_only_training_needs_torch():
     assert found == []
 
 
-@pytest.mark.xfail(strict=False, reason='some modules are still being reworked')
 def test_lines_end_at_120_columns():
     "Aside from `__all__`, which nbdev writes."
     long = [f'{module}:{number}' for module, path in PATHS.items()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os, sys, warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +59,7 @@ def sandbox(
     practice.run_sandbox(_make_sandbox(size, images, manifest, seed), wrong, port=port, ready=ready)
 
 # %% ../../nbs/9_apps/98_main.ipynb #98785e59
-def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> object:
+def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> Any:
     "Make the practice server, with drawn or with real photographs."
     if (images is None) != (manifest is None):
         raise CamtrapsError('belong together', '--images and --manifest', 'Use both or neither')

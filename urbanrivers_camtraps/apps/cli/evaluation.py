@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,7 +75,7 @@ def evaluate(
     next_step('export', 'write the bundle that predicts without torch')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #11cfe07a
-def _data_sections(photographs: pd.DataFrame, recipe: object, data: Path) -> list:
+def _data_sections(photographs: pd.DataFrame, recipe: Any, data: Path) -> list:
     "Make the report's sections on votes, photographs and training from the tables that are there."
     augmented = finetune.plot_augmented(photographs, recipe)
     text = f"Split by {photographs.attrs.get('by', 'image')}: no group is on two sides."
@@ -102,7 +102,7 @@ def _vote_sections(data: Path) -> list:
                                                                 counts)]
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #1a2b8f1f
-def _model_sections(photographs: pd.DataFrame, learner: object, valid: pd.DataFrame, judged: pd.DataFrame,
+def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame, judged: pd.DataFrame,
                     evaluated_on: str,
                     data: Path) -> list:
     "Make the sections on how far the metrics can be trusted; none of them looks at the test set."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,7 +97,7 @@ def _table_for(out: Path, kind: Format) -> Path:
     return out if out.suffix.lower() == '.parquet' else out.with_name(f'.{out.name}.parquet')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #afbd67f9
-def _predict_to(out: Path, kind: Format, photographs: list[str], job: object, engine: Engine,
+def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engine: Engine,
                 address: str | None) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -32,7 +32,7 @@ class LazyModule:
     ):
         self._name, self._extra = name, extra
 
-    def __getattr__(self, attribute: str) -> object:
+    def __getattr__(self, attribute: str) -> Any:
         "Import the module and return its attribute; raise `CamtrapsError` if a package is not installed."
         try: return getattr(importlib.import_module(self._name), attribute)
         except ModuleNotFoundError as error:
@@ -138,7 +138,7 @@ DATASET_COLUMNS = ('path', 'label', 'split', 'fold', 'sha256')
 def read_own_table(
     path: Path, # of one of the tables in the data folder
     columns: tuple[str, ...] = (), # columns that must be there
-) -> object: # a DataFrame
+) -> Any: # a DataFrame
     "Read a table of the data folder; raise `CamtrapsError` naming the command that writes it if it is not there."
     if not path.is_file() and path.name in _WRITTEN_BY:
         raise CamtrapsError('there is no such table', path, f'Run `camtraps {_WRITTEN_BY[path.name]}` first')
@@ -146,7 +146,7 @@ def read_own_table(
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #1d701800
 def list_skipped(
-    skipped: object, # a DataFrame with `id, reason`
+    skipped: Any, # a DataFrame with `id, reason`
     path: Path, # of the CSV
 ) -> int | None: # the exit status
     "Write what was skipped as CSV, show the first three on the error stream, and return the exit status."
@@ -171,9 +171,9 @@ detector_json = LazyModule('urbanrivers_camtraps.inference.detector_json')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #7c9ce2fc
 def results_for(
-    photographs: object, # a DataFrame with `path`
+    photographs: Any, # a DataFrame with `path`
     path: Path, # JSON of SpeciesNet or MegaDetector
-) -> object: # `DetectorResults`
+) -> Any: # `DetectorResults`
     "Read what another program said of these photographs, and name how many it does not mention."
     found = detector_json.read_detector_json(path)
     predictions, detections = (detector_json.match_photographs(photographs, o) for o in (found.predictions,
@@ -184,8 +184,8 @@ def results_for(
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #a5faa4b8
 def boxes_with_empty(
-    results: object, # `DetectorResults`
-) -> object: # a DataFrame
+    results: Any, # `DetectorResults`
+) -> Any: # a DataFrame
     "Return the boxes, and a row without a category for each photograph in which the detector found nothing."
     empty = results.predictions.media_id[~results.predictions.media_id.isin(results.detections.media_id)]
     return pd.concat([results.detections, pd.DataFrame({'media_id': empty})], ignore_index=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -86,7 +86,7 @@ def survey(
     return list_skipped(whole.skipped, out.with_name('events_skipped.csv')) or skipped
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
-def _write_effects(whole: object, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
+def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
     "Write what changed at the impact locations as CSV, and show the first line."
     effects = whole.effects(**comparison)
     with atomic_path(path) as temporary: changes.effects_table(effects).to_csv(temporary, index=False)
@@ -113,7 +113,7 @@ def _read_any(path: Path | None) -> pd.DataFrame | None:
     return table.assign(**numbers)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #076f3787
-def _missed(path: Path | None) -> object:
+def _missed(path: Path | None) -> Any:
     "Read what an audit of the blank filter found: one `FalseNegativeAudit`, or one for each arm."
     table = _read_any(path)
     if table is None: return None
@@ -122,7 +122,7 @@ def _missed(path: Path | None) -> object:
     return _audit_of(table, path)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #79692e45
-def _audit_of(rows: pd.DataFrame, path: Path) -> object:
+def _audit_of(rows: pd.DataFrame, path: Path) -> Any:
     "Return the counts of one arm, before and after."
     rows = rows.set_index('period')[[o for o in ('missed', 'looked', 'removed', 'kept') if o in rows]]
     if set(rows.index) != {'before', 'after'} or len(rows) != 2:

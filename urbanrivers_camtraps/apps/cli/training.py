@@ -8,7 +8,7 @@ from __future__ import annotations
 import json, os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -86,7 +86,7 @@ def train(
     next_step('evaluate', 'write the report')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #884d4848
-def _trained(method: Fit, seen: pd.DataFrame, recipe: object, data: Path) -> tuple[object, object, dict]:
+def _trained(method: Fit, seen: pd.DataFrame, recipe: Any, data: Path) -> tuple[Any, Any, dict]:
     "Train; return the learner, the function that trains, and its settings."
     fit = probe.probe if method is Fit.probe else finetune.finetune
     if 'frame_id' in seen: fit = crop_boxes.crop_fit(fit)
@@ -95,7 +95,7 @@ def _trained(method: Fit, seen: pd.DataFrame, recipe: object, data: Path) -> tup
     return fit(seen, recipe, **settings, **more), fit, settings
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7e63f374
-def _judged(learner: object, seen: pd.DataFrame, fit: object, settings: dict, data: Path,
+def _judged(learner: Any, seen: pd.DataFrame, fit: Any, settings: dict, data: Path,
             folds: bool) -> tuple[pd.DataFrame, str]:
     "Predict photographs that the model was not trained on, and say in words which they are."
     if folds:
@@ -122,7 +122,7 @@ def trained_on(
     return seen[seen.for_training] if 'frame_id' in seen else seen
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #b8b6d8fe
-def _judge_whole_frames(photographs: pd.DataFrame, judged: pd.DataFrame, recipe: object, data: Path) -> None:
+def _judge_whole_frames(photographs: pd.DataFrame, judged: pd.DataFrame, recipe: Any, data: Path) -> None:
     "Predict whole frames out of fold, to compare with the crops."
     whole = probe.out_of_fold(photographs, recipe, cache=data/'features')
     whole = whole[whole.media_id.isin(judged.media_id)]
@@ -160,7 +160,7 @@ def export(
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #3a902931
 def load_trained(
     data: Path, # folder of the tables
-) -> tuple[object, pd.DataFrame, pd.DataFrame]: # learner, photographs, and what the model sees: these or their crops
+) -> tuple[Any, pd.DataFrame, pd.DataFrame]: # learner, photographs, and what the model sees: these or their crops
     "Read the trained model and its photographs."
     photographs, run = read_own_table(data/'dataset.parquet', DATASET_COLUMNS), data/'model'/'run.json'
     if not run.exists(): raise CamtrapsError('there is no trained model', data/'model', 'Run `camtraps train` first')
@@ -170,7 +170,7 @@ def load_trained(
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #9755d4c1
 def predict_split(
-    learner: object, # as `load_trained` returns it
+    learner: Any, # as `load_trained` returns it
     seen: pd.DataFrame, # photographs or crops
     photographs: pd.DataFrame, # the data set
     split: str, # `valid` or `test`
@@ -189,7 +189,7 @@ def _metrics(path: Path) -> dict[str, dict]:
     return {name: {'value': value, 'conditions': conditions} for name, value in values.items()}
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #2fada8e7
-def _examples(learner: object, photographs: pd.DataFrame) -> dict[str, str]:
+def _examples(learner: Any, photographs: pd.DataFrame) -> dict[str, str]:
     "Choose a validation photograph of each class to try in the app: the surest right prediction, none of a person."
     valid = photographs[(photographs.split == 'valid') & ~privacy.shows_people(photographs)]
     predictions = probe.learner_predictions(learner, valid)
