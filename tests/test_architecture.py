@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 PACKAGE = 'urbanrivers_camtraps'
 ROOT = Path(__file__).resolve().parents[1]
 #: Libraries that only training may import.
