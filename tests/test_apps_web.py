@@ -246,7 +246,7 @@ def test_the_table_is_filtered_and_sorted(page, card, known):
     found = predict(known, card, progress=False)
     page.get_by_label('Decision').select_option('accept')
     assert page.locator('#rows tr').count() == (found.decision == 'accept').sum()
-    page.get_by_label('Way').select_option('')
+    page.get_by_label('Decision').select_option('')
     label = found.prediction.iloc[0]
     page.get_by_label('Class').select_option(label)
     assert page.locator('#rows tr').count() == (found.prediction == label).sum()
