@@ -220,7 +220,7 @@ def tidy_html(
 ) -> str:
     "Leave out what pandas adds for Jupyter; a blank line would end the HTML in Markdown."
     page = re.sub(r'<style scoped>.*?</style>', '', page, flags=re.DOTALL)
-    page = re.sub(r' border="1" class="dataframe"| style="text-align: right;"', '', page)
+    page = re.sub(r'( border="\d")? class="dataframe[^"]*"| style="text-align: right;"', '', page)
     return '\n'.join(o for o in page.splitlines() if o.strip())
 
 
