@@ -308,7 +308,7 @@ def test_killed_download_leaves_no_half_photograph(tmp_path):
         for path in there: open_photograph(path)
         assert not (tmp_path/'data'/'photographs.parquet').exists()
         done = camtraps('images', folder=tmp_path)
-    assert done.returncode == 3  # the site has no address for a few
+    assert done.returncode == 0 and 'has no address on the server' in done.stderr  # a few, and nothing failed
     assert len(read_table(tmp_path/'data'/'photographs.parquet')) == len(list(images.rglob('*.jpg')))
     assert not list(images.rglob('*.part'))
 
