@@ -21,7 +21,7 @@ from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
 from .cli.votes import clean_votes, fetch
-from ..foundations.core import CamtrapsError
+from ..foundations.core import CamtrapsError, collect_notices
 
 # %% auto #0
 __all__ = ['practice', 'privacy', 'training_modules', 'Images', 'Manifest', 'sandbox', 'demo', 'run', 'main']
@@ -110,16 +110,22 @@ def _failed(error: Exception) -> int:
     typer.echo(f"camtraps: {' '.join(text.split())}", err=True)
     return 1
 
+# %% ../../nbs/9_apps/98_main.ipynb #3fb55f5d
+def _show_notice(text: str) -> None:
+    "Print what was passed over, guessed or left out in one line."
+    typer.echo(f'note: {text}', err=True)
+
 # %% ../../nbs/9_apps/98_main.ipynb #ad45f23d
 def run(
     arguments: list[str] | None = None, # by default those of the command line
 ) -> int: # exit status
     "Run a command and return the exit status."
-    warnings.filterwarnings('ignore', category=FutureWarning)  # libraries warn about their own future
-    warnings.filterwarnings('ignore', module='PIL')  # what matters about a photograph is in the error
-    try: app(arguments)
-    except SystemExit as end: return end.code or 0
-    except Exception as error: return _failed(error)
+    with collect_notices(_show_notice):
+        warnings.filterwarnings('ignore', category=FutureWarning)  # libraries warn about their own future
+        warnings.filterwarnings('ignore', module='PIL')  # what matters about a photograph is in the error
+        try: app(arguments)
+        except SystemExit as end: return end.code or 0
+        except Exception as error: return _failed(error)
     return 0
 
 # %% ../../nbs/9_apps/98_main.ipynb #380208a9
