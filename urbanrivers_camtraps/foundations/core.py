@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'CamtrapsError', 'SettingError', 'TableError', 'CamtrapsWarning', 'notice',
-           'collect_notices', 'setting', 'near_setting', 'read_duration', 'atomic_path', 'atomic_folder', 'LockedError',
-           'lock_folder', 'in_order', 'listen', 'serve_in_background', 'serve_until_interrupted']
+           'collect_notices', 'setting', 'near_setting', 'read_duration', 'atomic_path', 'atomic_folder', 'path_key',
+           'plain_path', 'is_web_address', 'printable_path', 'LockedError', 'lock_folder', 'in_order', 'listen',
+           'serve_in_background', 'serve_until_interrupted']
 
 # %% ../../nbs/0_foundations/00_core.ipynb #1f7a28a2
-import os, shutil, socket, threading, time, warnings
+import os, shutil, socket, threading, time, unicodedata, warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -154,6 +156,36 @@ def atomic_folder(
             raise
         shutil.rmtree(old, ignore_errors=True)
     finally: shutil.rmtree(new, ignore_errors=True)
+
+# %% ../../nbs/0_foundations/00_core.ipynb #5db496cf
+def path_key(
+    path: str | Path, # a file, or an address (`https://…`)
+) -> str: # to be compared, not to be opened
+    "Return what is equal for every way to write the path of one file: NFC, slashes, and small letters."
+    return plain_path(path).casefold()
+
+# %% ../../nbs/0_foundations/00_core.ipynb #b73d73df
+def plain_path(
+    path: str | Path, # a file, or an address (`https://…`)
+) -> str: # letters composed (NFC), `/` between folders, no `./` in front
+    "Return a path in one spelling; of a web address the path on its server, decoded."
+    text = str(path)
+    if is_web_address(text): text = unquote(urlsplit(text).path).lstrip('/')
+    return unicodedata.normalize('NFC', text).replace('\\', '/').removeprefix('./')
+
+# %% ../../nbs/0_foundations/00_core.ipynb #9d586579
+def is_web_address(
+    path: str | Path, # a file, or an address
+) -> bool:
+    "Return whether a text is the address of a web server. In the name of a file `#`, `?` and `%` mean nothing."
+    return str(path).lower().startswith(('http://', 'https://'))
+
+# %% ../../nbs/0_foundations/00_core.ipynb #138925df
+def printable_path(
+    path: str | Path, # as the disk has it
+) -> str:
+    "Return a path as text that any table can hold; bytes that are not UTF-8, which a card may have, become `\\\\x…`."
+    return os.fsencode(path).decode(errors='backslashreplace')
 
 # %% ../../nbs/0_foundations/00_core.ipynb #5bb312d0
 class LockedError(CamtrapsError):

@@ -16,14 +16,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..evaluation.crop_comparison import frame_predictions
-from ..foundations.core import BLANK, in_order
+from ..foundations.core import BLANK, in_order, printable_path
 from ..foundations.predictions import Predictions, classes_of
 from ..images.crops import EDGES, CropError, crop_edges, cut_box, usable_boxes
 from ..images.discover import find_photographs
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from .bundle import Bundle
 from .detector_json import DetectorResults, match_photographs
-from .predict import make_predictions, printable_path
+from .predict import make_predictions
 
 # %% ../../nbs/6_inference/68_crop_prediction.ipynb #521b18a9
 def predict_crops(
@@ -44,10 +44,11 @@ def predict_crops(
 
     Raises `CropError` if the model has no class blank and there is no `fallback`, or `fallback` has other classes."""
     _need_class_blank(bundle, fallback)
-    paths, trim = find_photographs(photographs), bundle.trim if trim is None else trim
-    frames = pd.DataFrame({'media_id': [printable_path(o) for o in paths], 'file': paths})
+    found, trim = find_photographs(photographs), bundle.trim if trim is None else trim
+    frames = pd.DataFrame({'media_id': [printable_path(o) for o in found.paths], 'file': found.paths})
     frames = frames.assign(banner_top=float(trim[0]), banner_bottom=float(trim[1]))
     boxes, skipped = _match(frames, detections)
+    skipped.update(zip(found.skipped.id, found.skipped.reason))
     frames = frames[~frames.media_id.isin(skipped)].reset_index(drop=True)
     score = partial(_crop_scores, bundle=bundle, trim=trim, margin=margin, square=square, max_side=max_side)
     usable = usable_boxes(frames, boxes, confidence, limit)

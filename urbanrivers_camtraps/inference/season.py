@@ -24,7 +24,8 @@ import requests
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..foundations.core import CamtrapsError, TableError, atomic_path, in_order, lock_folder
+from ..foundations.core import (
+    CamtrapsError, TableError, atomic_path, in_order, lock_folder, printable_path)
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import read_any_table
 from ..images.discover import find_photographs, is_photograph_path
@@ -32,7 +33,7 @@ from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
 from .bundle import Bundle, read_bundle
 from .predict import (
-    make_predictions, need_whole_frame_model, printable_path, write_predictions)
+    make_predictions, need_whole_frame_model, write_predictions)
 from .write_detector_json import write_megadetector, write_speciesnet
 from ..votes.api import web_session
 
@@ -61,7 +62,7 @@ def _sources_of(source: str | Path) -> list[str]:
     if text.startswith(('http://', 'https://')): return [text]
     if '://' in text: return _stored_below(text)
     if Path(text).suffix.lower() in ('.csv', '.parquet'): return _listed_in(Path(text))
-    return list(map(str, find_photographs(source)))
+    return find_photographs(source).photographs.path.tolist()
 
 # %% ../../nbs/6_inference/65_season.ipynb #d037cdff
 def _listed_in(path: Path) -> list[str]:

@@ -28,7 +28,8 @@ def run_speciesnet(
     options: tuple[str, ...] = (), # more for its script, such as `--classifier_only` (version B)
 ) -> pd.DataFrame: # `skipped`: the photographs without an answer, `id` (the path) and `reason`
     "Run Google's package on photographs. Raise `SpeciesNetError` if it or its weights are missing, or if it stops."
-    paths, out = [str(o) for o in find_photographs(photographs)], Path(out)
+    found, out = find_photographs(photographs), Path(out)
+    paths = found.photographs.path.tolist()
     command, answers = _command(str(python or sys.executable), folder, country, admin1_region), _answers(out)
     if any(answers.get(o, 'none yet') for o in paths):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,8 @@ def run_speciesnet(
             _run([*command, *options, '--instances_json', f'{workspace}/list.json'], out, progress)
         answers = _answers(out)
     reasons = [(o, answers.get(o, 'no answer')) for o in paths]
-    return pd.DataFrame([o for o in reasons if o[1]], columns=['id', 'reason'])
+    without = pd.DataFrame([o for o in reasons if o[1]], columns=['id', 'reason'])
+    return pd.concat([found.skipped, without], ignore_index=True)
 
 # %% ../../nbs/6_inference/67_speciesnet.ipynb #a4446e96
 def _answers(out: Path) -> dict[str, str]:
