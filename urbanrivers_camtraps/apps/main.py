@@ -16,7 +16,7 @@ from .cli.dataset import card, dataset
 from .cli.evaluation import compare, evaluate
 from .cli.images import images
 from .cli.inference import predict_photographs, speciesnet_app
-from .cli.options import DEMO, LazyModule, Size, app, read_own_table
+from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, read_own_table
 from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
@@ -49,6 +49,9 @@ def sandbox(
     faults: Annotated[str, typer.Option(
         help='What goes wrong and how often, such as error_500=0.1,cut=0.05; also slow, too_many, html, truncated, '
              'not_jpeg.')] = '',
+    api: Annotated[ApiVersion, typer.Option(
+        help='Version of the server: 2025-06 as the project began with it, 2026-03 as it is today.',
+    )] = ApiVersion.v2025_06,
 ) -> None:
     "Serve a practice server on this machine: the server's API with drawn photographs and made-up volunteers."
     shares = (o.partition('=') for o in faults.split(',') if o.strip())
@@ -56,7 +59,8 @@ def sandbox(
     except (TypeError, ValueError) as error:
         raise CamtrapsError(f'cannot be read ({error})', '--faults', 'Write name=share, separated by commas') from error
     ready = lambda address: typer.echo(f'CAMTRAPS_SITE={address}')
-    practice.run_sandbox(_make_sandbox(size, images, manifest, seed), wrong, port=port, ready=ready)
+    practice.run_sandbox(_make_sandbox(size, images, manifest, seed).in_version(api.value), wrong, port=port,
+                         ready=ready)
 
 # %% ../../nbs/9_apps/98_main.ipynb #98785e59
 def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> Any:

@@ -17,9 +17,9 @@ from ...foundations.core import CamtrapsError, atomic_path
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW', 'SURVEY',
-           'APPS', 'app', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order', 'Format', 'Engine',
-           'People', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores', 'DATASET_COLUMNS', 'pd',
-           'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step', 'results_for',
+           'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order', 'Format',
+           'Engine', 'People', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores', 'DATASET_COLUMNS',
+           'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step', 'results_for',
            'boxes_with_empty']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
@@ -101,6 +101,7 @@ def _choices(name: str, *values: str) -> type[Enum]:
     return Enum(name, {o.replace('-', '_'): o for o in values}, type=str)
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #1d88d56b
+ApiVersion = Enum('ApiVersion', {f'v{o.replace("-", "_")}': o for o in ('2025-06', '2026-03')}, type=str)
 By = _choices('By', 'image', 'burst', 'deployment', 'location', 'date')
 Size = _choices('Size', 'small', 'june-2025')
 Consensus = _choices('Consensus', 'agreement', 'pooled', 'majority', 'dawid-skene', 'one-coin', 'glad', 'mace')
