@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .core import HUMAN, VEHICLE
-from .names import PEOPLE, read_name
+from .names import label_meaning, read_name
 from .predictions import Predictions
 from .tables import need_columns
 
@@ -34,10 +34,9 @@ def shows_people(
 def names_people(
     label: object, # a class, a name, a folder, a detector's category, or several with commas or semicolons between
 ) -> bool:
-    "Return whether a label means people or vehicles, in any spelling."
-    parts = re.split('[,;]', label) if isinstance(label, str) else ()
-    parts = [o.replace('_', ' ').strip() for o in parts]
-    return any(o.lower() in _LABELS or read_name(o).label == HUMAN for o in parts)
+    "Return whether a label means people or vehicles, in any spelling and in any language of the table of words."
+    if not isinstance(label, str): return False
+    return label_meaning(label) in _PEOPLE or read_name(label).label in _PEOPLE
 
 # %% ../../nbs/0_foundations/04_privacy.ipynb #29361646
 def scores_show_people(
@@ -53,20 +52,20 @@ def mentions_people(
     text: str, # what a visitor typed
 ) -> bool:
     "Return whether a visitor's words speak of a person."
-    return names_people(text) or bool(set(re.findall(r'\w+', text.lower())) & _WORDS)
+    words = set(re.findall(r'\w+', text.lower()))
+    return names_people(text) or bool(words & _WORDS) or any(label_meaning(o) == HUMAN for o in words)
 
 # %% ../../nbs/0_foundations/04_privacy.ipynb #f3ac4468
-#: Labels of people and vehicles, in lower case.
-_LABELS = {HUMAN, VEHICLE, *PEOPLE}
+#: What a label means if it means people. Somebody sits in a vehicle.
+_PEOPLE = (HUMAN, VEHICLE)
 
-#: Words of a visitor that speak of a person.
-_WORDS = {HUMAN, *PEOPLE, 'humans', 'persons', 'man', 'men', 'woman', 'women', 'child', 'children', 'boy', 'girl',
-          'baby', 'kid', 'kids', 'me', 'my', 'face', 'hiker', 'jogger', 'runner', 'cyclist', 'kayaker', 'angler',
-          'somebody'}
+#: Words of a visitor that speak of a person, besides those of the table of words.
+_WORDS = {'baby', 'me', 'my', 'face', 'somebody', 'selfie', 'myself', 'us', 'we'}
 
 #: Columns that hold an opinion on what a photograph shows.
 _OPINIONS = ('label', 'prediction', 'frame_prediction', 'speciesnet', 'also', 'observation_type', 'scientific_name',
-             'category', 'label_before', 'true_label', 'second_label')
+             'category', 'label_before', 'true_label', 'second_label', 'taxon', 'common_name', 'class', 'species',
+             'ai_label', 'ai_prediction', 'opinion', 'observationType', 'scientificName')
 
 #: Score of people and vehicles together, and confidence of a box, from which a photograph is not shown.
 _MAYBE_SCORE, _MAYBE_BOX = .1, .05
@@ -84,8 +83,18 @@ def _by_column(table: pd.DataFrame) -> np.ndarray:
 def _by_folder(table: pd.DataFrame) -> np.ndarray:
     "Mark the rows whose photograph is in a folder of people."
     if 'path' not in table: return np.zeros(len(table), bool)
-    folders = pd.Series([Path(o).parent.name if isinstance(o, str | Path) else '' for o in table.path])
-    return folders.isin([o for o in folders.unique() if names_people(o)]).to_numpy(bool)
+    folders = pd.Series([_folder_of(o) if isinstance(o, str | Path) else '' for o in table.path])
+    return folders.isin([o for o in folders.unique() if _folder_names_people(o)]).to_numpy(bool)
+
+
+def _folder_of(path: str | Path) -> str:
+    "Return the name of a photograph's folder, of a path as Windows writes it too."
+    return str(path).replace('\\', '/').rstrip('/').rpartition('/')[0].rpartition('/')[2]
+
+
+def _folder_names_people(folder: str) -> bool:
+    "Return whether a folder is one of people. A folder `Car_Park` is a place: within a name only people count."
+    return label_meaning(folder) == HUMAN or label_meaning(folder, within=False) == VEHICLE
 
 # %% ../../nbs/0_foundations/04_privacy.ipynb #69ee7fe5
 def _by_score(table: pd.DataFrame) -> np.ndarray:
