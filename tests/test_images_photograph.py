@@ -1,5 +1,7 @@
 """Photographs that are cut off, odd or hostile: each gives upright RGB pixels, or one kind of error."""
 import io
+import struct
+import sys
 import tempfile
 import warnings
 from datetime import datetime
@@ -14,7 +16,9 @@ from urbanrivers_camtraps.images.photograph import (
     _all_rgb,
     _damage,
     _rgb,
+    describe_photograph,
     open_photograph,
+    parse_clock,
     read_clock,
 )
 
@@ -100,3 +104,72 @@ def test_broken_files_raise_one_kind_of_error(kind):
         with warnings.catch_warnings(action='ignore'):
             try: open_photograph(wrong.tobytes(), 32)
             except PhotographError: pass
+
+
+def turned(value: int, size: tuple[int, int] = (640, 480)) -> bytes:
+    "A photograph whose EXIF asks for a turn, and holds a fraction of 0/-1 besides."
+    exif = b'Exif\0\0II*\0' + struct.pack('<LHHHLHHHHLLLll', 8, 2, 0x112, 3, 1, value, 0, 0x11a, 10, 1, 38, 0, -1, 0)
+    return as_bytes(Image.new('RGB', size, 'green'), 'JPEG', exif=exif)
+
+
+@pytest.mark.parametrize(('orientation', 'size'), [(1, (640, 480)), (3, (640, 480)), (5, (480, 640)), (6, (480, 640)), (8, (480, 640)), (9, (640, 480))])
+def test_the_table_has_the_size_of_the_upright_photograph(orientation, size, tmp_path):
+    (tmp_path/'a.jpg').write_bytes(turned(orientation))
+    described = describe_photograph(tmp_path/'a.jpg')
+    assert open_photograph(tmp_path/'a.jpg').size == (described['width'], described['height']) == size
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_each_turn_is_that_of_pillow(orientation):
+    from PIL import ImageOps
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    data = as_jpeg((60, 40), exif=exif)
+    assert open_photograph(data).tobytes() == ImageOps.exif_transpose(Image.open(io.BytesIO(data))).tobytes()
+
+
+@pytest.mark.parametrize('options', [{'exif': b'Exif\0\0' + bytes(20), 'dpi': (72, 72)}, {'exif': b'Exif\0\0MM\0*\xff\xff\xff\xff'}, {'icc_profile': b'no profile'},
+                                     {'exif': b'Exif\0\0II*\0\x08\0\0\0\xff\xff' + b'\x12\x01'*40}, {'exif': b'MPF\0'}, {'xmp': b'<x:xmpmeta tiff:Orientation="'}],
+                         ids=['zeros', 'far', 'icc', 'endless', 'mpf', 'xmp'])
+def test_what_stands_beside_the_pixels_does_not_decide(options, tmp_path):
+    (tmp_path/'a.jpg').write_bytes(as_bytes(Image.new('RGB', (64, 48), 'green'), 'JPEG', **options))
+    assert open_photograph(tmp_path/'a.jpg').size == (64, 48)
+    assert describe_photograph(tmp_path/'a.jpg')['width'] == 64
+    assert read_clock(tmp_path/'a.jpg') is None
+
+
+def test_a_png_with_a_broken_note_counts():
+    data = as_bytes(Image.new('RGB', (64, 48), 'green'), 'PNG')
+    note = struct.pack('>L', 5) + b'iCCP' + b'abcde' + b'\0\0\0\0'  # its checksum is wrong
+    assert open_photograph(data[:33] + note + data[33:]).getpixel((3, 3)) == (0, 128, 0)
+
+
+def test_heic_is_read_or_refused_by_its_name(monkeypatch, tmp_path):
+    heif = pytest.importorskip('pillow_heif', reason='the extra heic is not installed')
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = '2025:06:01 10:37:28'
+    image = heif.from_pillow(Image.new('RGB', (64, 48), 'green'))
+    image.save(tmp_path/'a.heic', exif=exif.tobytes())
+    assert open_photograph(tmp_path/'a.heic').size == (64, 48)
+    assert read_clock(tmp_path/'a.heic') == datetime(2025, 6, 1, 10, 37, 28)
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    with pytest.raises(PhotographError, match=r'a.heic: is HEIC, which needs pillow-heif.*urbanrivers_camtraps\[heic\]'): open_photograph(tmp_path/'a.heic')
+    assert read_clock(tmp_path/'a.heic') is None
+
+
+@pytest.mark.parametrize(('head', 'name'), [(b'RIFF\x24\0\0\0AVI LIST', 'AVI'), (b'\0\0\0\x18ftypmp42', 'MP4'), (b'\0\0\0\x18ftypcrx ', 'CR3'), (b'\x1aE\xdf\xa3', 'MKV'), (b'GIF89a', 'GIF')])
+def test_a_film_is_called_a_film(head, name):
+    with pytest.raises(PhotographError, match=name): open_photograph(head + bytes(200))
+
+
+@pytest.mark.parametrize('text', ['2025:06:01 10:37:28', '2025-06-01T10:37:28.123456', '2025:06:01 10:37:28-05:00', '2025:06:01 10:37:28\0\0', '2025.06.01 10:37:28',
+                                  '2025:06:01 10:37:28 UTC', '2025-06-01T10:37:28Z', '2025:06:01 10:37:28+0200'])
+def test_one_moment_in_many_ways(text): assert parse_clock(text) == datetime(2025, 6, 1, 10, 37, 28)
+
+
+@pytest.mark.parametrize(('text', 'hour'), [('2025:06:01 12:00:00 AM', 0), ('2025:06:01 12:00:00 PM', 12), ('2025:06:01 1:00:00 pm', 13), ('2025:06:01 23:00', 23)])
+def test_half_days(text, hour): assert parse_clock(text).hour == hour
+
+
+@pytest.mark.parametrize('text', ['', '0000:00:00 00:00:00', '2025:02:30 10:00:00', '01:06:2025 10:00:00', '2025:06:01', '2025:06:01 25:00:00', 'None', '\0'*20, '2025:06:01 10:37:28 tomorrow'])
+def test_no_moment(text): assert parse_clock(text) is None

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import features
 
-from ..foundations.core import printable_path
+from ..foundations.core import notice, printable_path
 from .photograph import PhotographError
 
 # %% ../../nbs/2_images/21_discover.ipynb #604decef
@@ -55,14 +55,14 @@ def file_kind(
              'archive': ARCHIVE_SUFFIXES, 'thumbnail': THUMBNAIL_SUFFIXES}
     return next((kind for kind, suffixes in kinds.items() if suffix in suffixes), 'other')
 
-# %% ../../nbs/2_images/21_discover.ipynb #3f486940
+# %% ../../nbs/2_images/21_discover.ipynb #daabe691
 def is_photograph_path(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> bool:
     "Return whether a path ends like a photograph that can be read, and no system made the file or one of its folders."
     return file_kind(path) == 'photograph'
 
-# %% ../../nbs/2_images/21_discover.ipynb #0f6f23bb
+# %% ../../nbs/2_images/21_discover.ipynb #fe7f29dc
 def can_read(
     suffix: str, # in lower case, such as `.heic`
 ) -> bool:
@@ -70,7 +70,7 @@ def can_read(
     if suffix not in OPTIONAL_SUFFIXES: return suffix in SUFFIXES
     return features.check('avif') if suffix == '.avif' else importlib.util.find_spec('pillow_heif') is not None
 
-# %% ../../nbs/2_images/21_discover.ipynb #e357dbae
+# %% ../../nbs/2_images/21_discover.ipynb #9e858453
 def photographs_below(
     folder: str | Path, # searched to the bottom
     pattern: str = '**/*', # which paths below the folder to look at
@@ -85,15 +85,17 @@ def find_photographs(
 ) -> 'CardFiles': # each photograph once, source by source, those of one source sorted by path
     """Find the photographs of files, folders and patterns, and count whatever else is there.
 
-    Links to files and folders are followed, each once. A file that is named by itself is taken whatever its ending.
+    Links to files and folders are followed, each once. What is passed over is told in one line a kind. A file that is named by itself is taken whatever its ending.
     Raises `PhotographError` if a source is not there, cannot be opened, or holds no photograph."""
     walk = _Walk()
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
     for source in sources: walk.add_source(source)
     if not walk.files and walk.skipped: raise _nothing_in(sources[0], walk.skipped)
-    return walk.found()
+    found = walk.found()
+    for note in found.notes: notice(note)
+    return found
 
-# %% ../../nbs/2_images/21_discover.ipynb #42551aa4
+# %% ../../nbs/2_images/21_discover.ipynb #cb946b5b
 @dataclass(frozen=True, repr=False)
 class CardFiles:
     "What is on a card."
@@ -116,7 +118,7 @@ class CardFiles:
         counts = (f'{len(o):,} {name}' for name, o in vars(self).items() if len(o))
         return f"CardFiles({', '.join(counts).replace('_', ' ')})"
 
-# %% ../../nbs/2_images/21_discover.ipynb #d12e4132
+# %% ../../nbs/2_images/21_discover.ipynb #c3058dad
 class _Walk:
     "Collects what is found below sources."
     def __init__(self):
@@ -220,7 +222,7 @@ class _Walk:
         left_out = pd.DataFrame(left_out, columns=['id', 'reason', 'files'])
         return CardFiles(table, skipped, left_out, find_copies(table))
 
-# %% ../../nbs/2_images/21_discover.ipynb #a3839825
+# %% ../../nbs/2_images/21_discover.ipynb #803562a5
 _EXAMPLE = 'Name a photograph, a folder of them, or a glob such as `card/**/*.JPG`'
 _SYSTEM = 'was made by the system or a program'
 _SKIPPED = {'video': 'is a video ({}), which is not read. Save frames of it as JPEG',
@@ -240,7 +242,7 @@ def skip_reason(
     reason = _SKIPPED.get(file_kind(path))
     return reason and reason.format(suffix.upper().lstrip('.'), todo)
 
-# %% ../../nbs/2_images/21_discover.ipynb #de2e66c2
+# %% ../../nbs/2_images/21_discover.ipynb #bbd307fb
 def system_part(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> str | None: # None if people made all of it
@@ -248,12 +250,12 @@ def system_part(
     return next((o for o in PurePath(path).parts if o not in ('.', '..') and
                  (o.startswith('.') or o.lower() in SYSTEM_NAMES)), None)
 
-# %% ../../nbs/2_images/21_discover.ipynb #ee856c13
+# %% ../../nbs/2_images/21_discover.ipynb #46021fe0
 def _fixed_part(pattern: str) -> str:
     "Return the folder in front of a glob's first wildcard."
     return os.path.dirname(pattern[:next((i for i, o in enumerate(pattern) if o in '*?['), len(pattern))]) or '.'
 
-# %% ../../nbs/2_images/21_discover.ipynb #ac8b2599
+# %% ../../nbs/2_images/21_discover.ipynb #e188a140
 _NEVER_PHOTOGRAPHS = ('.txt', '.csv', '.json', '.xml', '.xmp', '.html', '.md', '.log', '.db', '.ini', '.parquet',
                       '.pdf', '.py', '.xlsx', '.xls', '.gpx', '.kml', '.pp3', '.dop', '.yaml', '.yml')
 
@@ -268,7 +270,7 @@ def holds_photograph(
     except OSError: return False
     return head.startswith((b'\xff\xd8\xff', b'\x89PNG\r\n', b'II*\0', b'MM\0*')) or head[8:] == b'WEBP'
 
-# %% ../../nbs/2_images/21_discover.ipynb #63023342
+# %% ../../nbs/2_images/21_discover.ipynb #ffb3a1a8
 _SAMPLE = 16_384 # bytes
 
 
@@ -283,7 +285,7 @@ def find_copies(
         copies.append((path, first[content]))
     return pd.DataFrame(copies, columns=['path', 'copy_of'], dtype=object)
 
-# %% ../../nbs/2_images/21_discover.ipynb #95088adb
+# %% ../../nbs/2_images/21_discover.ipynb #8fa14de8
 def _contents(files: pd.DataFrame) -> list[str | None]:
     "Return a hash of each file's size and samples; None where its beginning is like no other's, or it cannot be read."
     heads = [_sample(path, [0]) for path in files.path]
@@ -304,7 +306,7 @@ def _sample(path: str, starts: list[int]) -> str | None:
     except OSError: return None
     return digest.hexdigest()
 
-# %% ../../nbs/2_images/21_discover.ipynb #303653e8
+# %% ../../nbs/2_images/21_discover.ipynb #767d8632
 _NOUNS = {'video': 'video', 'raw': 'raw file', 'unread': 'picture'}
 
 
@@ -313,7 +315,7 @@ def _skipped_notes(skipped: pd.DataFrame) -> list[str]:
     return [f'{_count(len(ids), _NOUNS.get(file_kind(PurePath(ids.iloc[0]).name), "file or folder"))} not read: '
             f'{_some(ids)}: {reason}' for reason, ids in skipped.groupby('reason', sort=False).id]
 
-# %% ../../nbs/2_images/21_discover.ipynb #1de68a70
+# %% ../../nbs/2_images/21_discover.ipynb #417b9c52
 def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
     "Return one line for what was left out, with the number of files for each reason."
     if left_out.empty: return []
@@ -321,7 +323,7 @@ def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
     parts = (f'{o.files:,} {"is" if o.files == 1 else "are"} {o.Index}' for o in counts.itertuples())
     return ['left out: ' + '; '.join(parts)]
 
-# %% ../../nbs/2_images/21_discover.ipynb #04e04a87
+# %% ../../nbs/2_images/21_discover.ipynb #83abd6fd
 def _copy_notes(copies: pd.DataFrame) -> list[str]:
     "Return a line for each pair of folders that hold the same photographs."
     if copies.empty: return []
@@ -329,7 +331,7 @@ def _copy_notes(copies: pd.DataFrame) -> list[str]:
     return [f'{_count(number, "photograph")} of {copy} {"is" if number == 1 else "are"} the same as in {first}: '
             'each counts twice. Leave one of them out' for (copy, first), number in pairs]
 
-# %% ../../nbs/2_images/21_discover.ipynb #e85eefdf
+# %% ../../nbs/2_images/21_discover.ipynb #1c5185c9
 def _count(number: int, noun: str) -> str:
     "Return a number with its noun."
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

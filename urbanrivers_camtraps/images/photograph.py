@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE', 'NARROWEST',
-           'PhotographError', 'open_photograph', 'describe_photograph', 'read_clock']
+           'PhotographError', 'open_photograph', 'describe_photograph', 'read_clock', 'parse_clock']
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d3577402
-import hashlib, io, os, struct, zlib
+import hashlib, importlib, io, os, re, struct, zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..foundations.core import CamtrapsError
 
@@ -64,20 +66,20 @@ def _bytes_of(source: str | Path | bytes, where: object) -> bytes:
     return data
 
 # %% ../../nbs/2_images/20_photograph.ipynb #1b943cfc
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP')
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'AVIF')
 
 
 def _decode(data: bytes, max_side: int | None, where: object) -> Image.Image:
     "Decode the first image of a file, upright and as RGB."
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=_formats_for(data, where)) as image:
         _check_size(image, where)
         if image.format == 'TIFF': _check_tile(image, data, where)
         if 'progressive' in image.info and data.count(b'\xff\xda') > SCAN_LIMIT:
             raise PhotographError(f'has more than {SCAN_LIMIT} scans', where, 'Save it as a plain JPEG')
+        turn = _turn(image)
         image.draft('RGB', _shrunk_size(image.size, max_side))
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)  # makes a copy only if there is something to turn
-        return _all_rgb(image)
+        return _all_rgb(image if turn is None else image.transpose(turn))
 
 # %% ../../nbs/2_images/20_photograph.ipynb #077da6fa
 #: What Pillow raises on files that are broken in one of the many ways there are.
@@ -87,9 +89,13 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, A
 
 def _decode_safely(data: bytes, max_side: int | None, where: object) -> Image.Image:
     "Decode a file; raise `PhotographError` whatever is wrong with it."
-    try: return _decode(data, max_side, where)
-    except UnidentifiedImageError as error:
-        raise PhotographError('is no photograph (JPEG, PNG, WebP, TIFF or BMP)', where) from error
+    try:
+        try: return _decode(data, max_side, where)
+        except (Image.DecompressionBombError, *_BROKEN):
+            plain = _without_notes(data)  # what stands beside the pixels may be what is broken
+            if plain == data: raise
+            return _decode(plain, max_side, where)
+    except UnidentifiedImageError as error: raise PhotographError(_what_it_is(data), where) from error
     except Image.DecompressionBombError as error:
         raise PhotographError(f'has more than {PIXEL_LIMIT//10**6} million pixels', where, 'Shrink it first') from error
     except _BROKEN as error:
@@ -100,6 +106,68 @@ def _damage(error: Exception) -> str:
     "Describe what Pillow found wrong, briefly and in printable letters."
     text = ''.join(o if o.isprintable() else ' ' for o in str(error))[:100]
     return f"is damaged ({text.strip() or type(error).__name__})"
+
+# %% ../../nbs/2_images/20_photograph.ipynb #5f58fcf4
+_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
+
+
+def _formats_for(data: bytes, where: object) -> tuple[str, ...]:
+    "Return the formats that a file may have. Raise `PhotographError` if it is HEIC and pillow-heif is not installed."
+    if data[4:8] != b'ftyp' or data[8:12] not in _HEIC or b'avif' in data[12:40]: return _FORMATS
+    try: importlib.import_module('pillow_heif').register_heif_opener()
+    except ModuleNotFoundError as error:
+        todo = "Run `pip install 'urbanrivers_camtraps[heic]'`, or save it as JPEG"
+        raise PhotographError('is HEIC, which needs pillow-heif', where, todo) from error
+    return *_FORMATS, 'HEIF'
+
+# %% ../../nbs/2_images/20_photograph.ipynb #601e942a
+_STARTS = {b'RIFF': 'is a video (AVI), not a photograph', b'GIF8': 'is GIF, which is not read',
+           b'\x1aE\xdf\xa3': 'is a video (MKV), not a photograph', b'FUJI': 'is a raw file (RAF), which is not read'}
+
+
+def _what_it_is(data: bytes) -> str:
+    "Return what a file is that Pillow does not know, by its first bytes."
+    if data[4:12] == b'ftypcrx ': return 'is a raw file (CR3), which is not read'
+    if data[4:8] in (b'ftyp', b'moov', b'mdat', b'wide'): return 'is a video (MP4 or MOV), not a photograph'
+    return _STARTS.get(data[:4], 'is no photograph (JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC)')
+
+# %% ../../nbs/2_images/20_photograph.ipynb #1e3f9a58
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+          8: Image.Transpose.ROTATE_90}
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    "Return what makes an image upright; None if it is, or if its EXIF cannot be read."
+    with suppress(*_BROKEN): return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return None
+
+# %% ../../nbs/2_images/20_photograph.ipynb #725f1fef
+def _without_notes(data: bytes) -> bytes:
+    "Return a JPEG or PNG without what stands beside its pixels; other files as they are."
+    with suppress(struct.error, IndexError):
+        if data.startswith(b'\xff\xd8'): return b'\xff\xd8' + b''.join(_jpeg_parts(data))
+        if data.startswith(b'\x89PNG\r\n\x1a\n'): return data[:8] + b''.join(_png_parts(data))
+    return data
+
+
+def _jpeg_parts(data: bytes) -> Iterator[bytes]:
+    "Yield the segments of a JPEG, without its application segments (but for Adobe's, which states the colours)."
+    start = 2
+    while data[start] == 0xff and data[start + 1] != 0xda:
+        end = start + 2 + struct.unpack_from('>H', data, start + 2)[0]
+        if not 0xe0 <= data[start + 1] <= 0xef or data[start + 1] == 0xee: yield data[start:end]
+        start = end
+    yield data[start:]
+
+
+def _png_parts(data: bytes) -> Iterator[bytes]:
+    "Yield the chunks of a PNG that make its pixels."
+    start = 8
+    while start < len(data):
+        end = start + 12 + struct.unpack_from('>L', data, start)[0]
+        if data[start + 4:start + 8] in (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND'): yield data[start:end]
+        start = end
 
 # %% ../../nbs/2_images/20_photograph.ipynb #88c780f6
 def _shrunk_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -168,28 +236,66 @@ def _rgb(image: Image.Image) -> Image.Image:
 def describe_photograph(
     path: str | Path, # a stored photograph
 ) -> dict: # `path, width, height, sha256`
-    "Read the size in pixels and the SHA-256 of a file. Raise `PhotographError` if it does not begin like a photograph."
-    data = Path(path).read_bytes()
-    try:
-        with Image.open(io.BytesIO(data)) as image: width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise PhotographError('is no photograph', path) from error
+    "Return the size in pixels, upright, and the SHA-256 of a file. Raise `PhotographError` if it is no photograph."
+    data = _bytes_of(path, path)
+    width, height = _upright_size(data, path)
     return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest()}
+
+
+def _upright_size(data: bytes, where: object) -> tuple[int, int]:
+    "Return width and height as `open_photograph` shows them; no pixel is decoded."
+    for content in (data, _without_notes(data)):
+        with suppress(Image.DecompressionBombError, *_BROKEN), \
+                Image.open(io.BytesIO(content), formats=_formats_for(data, where)) as image:
+            turn = _turn(image)
+            is_turned = turn is not None and turn not in (_TURNS[2], _TURNS[3], _TURNS[4])
+            return image.size[::-1] if is_turned else image.size
+    raise PhotographError('is no photograph', where)
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d1f7e315
 _CLOCK_TAGS = (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized, ExifTags.Base.DateTime)
+_XMP_CLOCK = re.compile(r'(?:exif:DateTimeOriginal|xmp:CreateDate|photoshop:DateCreated)(?:\s*=\s*["\']|>)([^"\'<]{10,40})')
 
 
 def read_clock(
     source: str | Path | bytes, # a file, or its bytes
 ) -> datetime | None: # without a time zone; None if the file does not say
-    "Read when a JPEG was taken by the camera's clock."
+    "Read when a photograph was taken by the camera's clock, from its EXIF or XMP."
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(file, formats=('JPEG',)) as image: exif = image.getexif()
-        tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
-    except (Image.DecompressionBombError, *_BROKEN): return None
-    for text in (str(tags.get(o, '')).strip('\0 ') for o in _CLOCK_TAGS):
-        try: return datetime.strptime(text, '%Y:%m:%d %H:%M:%S')
-        except ValueError: continue
+        with Image.open(file, formats=_formats_for(_head(source), 'photograph')) as image: texts = list(_clock_texts(image))
+    except (Image.DecompressionBombError, PhotographError, *_BROKEN): return None
+    return next(filter(None, map(parse_clock, texts)), None)
+
+# %% ../../nbs/2_images/20_photograph.ipynb #f4c9321e
+_CLOCK = re.compile(r'(\d{4})[:/.-](\d{1,2})[:/.-](\d{1,2})[T\s]+(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d{1,9}))?)?'
+                    r'\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{1,2}:?\d{2})?')
+
+
+def parse_clock(
+    text: str, # such as `2025:06:01 10:37:28`, `2025-06-01T10:37:28.5+02:00` or `2025/6/1 10:37`
+) -> datetime | None: # without a time zone, whole seconds; None if it is no time, or one of a clock that was never set
+    "Read a time as cameras and programs write it: the year first."
+    match = _CLOCK.fullmatch(text.replace('\0', ' ').strip())
+    if not match: return None
+    year, month, day, hour, minute, second, _, half = match.groups()
+    hour = int(hour) if half is None else int(hour)%12 + 12*(half.lower() == 'pm')
+    with suppress(ValueError): return datetime(int(year), int(month), int(day), hour, int(minute), int(second or 0))
     return None
+
+# %% ../../nbs/2_images/20_photograph.ipynb #b7f5ec59
+def _head(source: str | Path | bytes) -> bytes:
+    "Return the first bytes of a file."
+    if isinstance(source, bytes): return source[:40]
+    with open(source, 'rb') as file: return file.read(40)
+
+
+def _clock_texts(image: Image.Image) -> Iterator[str]:
+    "Yield what may be the time in a file's EXIF and XMP, the surest first; what is broken is passed over."
+    with suppress(*_BROKEN):
+        exif = image.getexif()
+        tags = dict(exif)
+        with suppress(*_BROKEN): tags.update(exif.get_ifd(ExifTags.IFD.Exif))
+        yield from (o.decode('latin-1') if isinstance(o, bytes) else str(o) for o in map(tags.get, _CLOCK_TAGS) if o)
+    xmp = image.info.get('xmp') or image.info.get('XML:com.adobe.xmp') or b''
+    yield from _XMP_CLOCK.findall(xmp.decode('utf-8', 'replace') if isinstance(xmp, bytes) else str(xmp))
