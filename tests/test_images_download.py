@@ -244,7 +244,8 @@ def test_labels_that_come_twice_and_names_that_lead_elsewhere(tmp_path):
         photographs, _ = download_photographs(pd.concat([labels]*2), tmp_path/'twice', 160, progress=False, patience=HASTY)
         nothing, empty = download_photographs(labels.head(0), tmp_path/'nothing', 160, progress=False, patience=HASTY)
     assert photographs.media_id.tolist() == labels.media_id.tolist() and all(Path(o).is_file() for o in photographs.path)
-    assert (len(nothing), len(empty), list(nothing)[-4:]) == (0, 0, ['path', 'width', 'height', 'sha256'])
+    assert (len(nothing), len(empty), list(nothing)[-5:]) == (
+        0, 0, ['path', 'width', 'height', 'sha256', 'drawn'])
     odd = pd.DataFrame({'media_id': ['../a', 'b', 'c'], 'label': ['blank', '../blank', 'blank'], 'url': ['', None, 'no']})
     nothing, skipped = download_photographs(odd, tmp_path/'odd', progress=False, patience=HASTY)
     assert nothing.empty and [o.split(':')[0] for o in skipped.reason][:2] == ["'../a'", "'../blank'"]

@@ -108,7 +108,7 @@ def hard_to_split(
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #67c54e89
 #: What a folder says about its photographs.
-FOLDER_COLUMNS = ['media_id', 'label', 'path', 'width', 'height', 'sha256']
+FOLDER_COLUMNS = ['media_id', 'label', 'path', 'width', 'height', 'sha256', 'drawn']
 
 
 def read_folder(

@@ -27,6 +27,7 @@ import pandas as pd
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from .core import HUMAN, NOT_ANIMALS, VEHICLE, near_setting
+from .provenance import drawn_exif
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #b8ec5947
 def draw_photograph(
@@ -598,7 +599,7 @@ def _draw_jpeg(row: SimpleNamespace, width: int, height: int, quality: int, scal
     photograph = _grained(_lit(photograph, row.light, rng), row.light, step)
     draw_banner(photograph, row.make, row.timestamp, row.deployment, row.frame, row.celsius, row.light == 'night')
     buffer = io.BytesIO()
-    photograph.save(buffer, 'JPEG', quality=quality)
+    photograph.save(buffer, 'JPEG', quality=quality, exif=drawn_exif())
     return buffer.getvalue()
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #095884d5

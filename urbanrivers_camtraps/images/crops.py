@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, atomic_path, in_order, lock_folder
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.provenance import drawn_exif, is_drawn
 from ..foundations.tables import need_columns
 from ..foundations.privacy import shows_people
 from .banners import FIXED_TRIM
@@ -247,14 +248,14 @@ def _cut_frame(rows: pd.DataFrame, max_side: int) -> list[tuple[Path, bytes]] | 
         if _is_whole(row.target, source): continue
         try: photograph = photograph or open_photograph(row.path)
         except PhotographError as error: return error.reason
-        files.append((row.target, _jpeg(cut_box(photograph, edges, max_side), source)))
+        files.append((row.target, _jpeg(cut_box(photograph, edges, max_side), source, is_drawn(row.path))))
     return files
 
 # %% ../../nbs/2_images/27_crops.ipynb #c53061c4
-def _jpeg(crop: Image.Image, source: str) -> bytes:
+def _jpeg(crop: Image.Image, source: str, drawn: bool) -> bytes:
     "Return a crop as the bytes of a JPEG that knows what it was cut from."
     buffer = io.BytesIO()
-    crop.save(buffer, 'JPEG', quality=95, comment='0'*64)
+    crop.save(buffer, 'JPEG', quality=95, comment='0'*64, exif=drawn_exif() if drawn else b'')
     return _sealed(buffer.getvalue(), source)
 
 # %% ../../nbs/2_images/27_crops.ipynb #b7115c02

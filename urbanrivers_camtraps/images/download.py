@@ -20,10 +20,12 @@ from tqdm.auto import tqdm
 
 from ..foundations.core import CamtrapsError, lock_folder
 from ..foundations.names import folder_name
+from ..foundations.provenance import drawn_exif
 from ..foundations.tables import need_columns
 from .hosts import DamagedError, HostError, Hosts, Patience, fetch_photograph
-from .manifest import (
-    DISK_ERRORS, FAILED, STORED, Entry, PhotographFolder, keep_copy, photograph_path, rewrite_manifest, store_copy)
+from urbanrivers_camtraps.images.manifest import (
+    DISK_ERRORS, FAILED, STORED, Entry, PhotographFolder, keep_copy, origin_of, photograph_path, rewrite_manifest,
+    store_copy)
 from .photograph import STORED_SIDE, PhotographError, open_photograph
 from ..votes.http import web_session
 
@@ -41,7 +43,7 @@ def download_photographs(
     resume: bool = True, # keep what an earlier run stored
     verify: bool = False, # read each stored copy again, and fetch anew what has changed
     patience: Patience = Patience(), # with the hosts
-) -> tuple[pd.DataFrame, pd.DataFrame]: # the labels with `path, width, height, sha256`; and skipped: `id, reason`
+) -> tuple[pd.DataFrame, pd.DataFrame]: # labels with `path, width, height, sha256, drawn`; skipped: `id, reason`
     """Download what is missing, checked and shrunk, and list what could not be fetched.
 
     Raises `TableError` if the labels lack a column, and `LockedError` if another run writes into the folder."""
@@ -85,10 +87,10 @@ def make_copy(
 ) -> tuple[Entry, bytes]: # the copy's row of the manifest, and the copy
     "Check and shrink a photograph. Raise `DamagedError` if it came damaged, `PhotographError` if it cannot be used."
     md5, photograph = check_md5(data, media_id), _opened(data, media_id, max_side)
-    buffer = io.BytesIO()
-    photograph.save(buffer, 'JPEG', quality=90)
+    buffer, origin = io.BytesIO(), origin_of(data)
+    photograph.save(buffer, 'JPEG', quality=90, exif=drawn_exif() if origin == 'drawn' else b'')
     jpeg = buffer.getvalue()
-    copy = (hashlib.sha256(jpeg).hexdigest(), len(jpeg), max_side, *photograph.size)
+    copy = (hashlib.sha256(jpeg).hexdigest(), len(jpeg), max_side, *photograph.size, origin)
     return Entry(media_id, path, STORED, '', md5, len(data), *copy), jpeg
 
 
@@ -117,8 +119,13 @@ def _tables(labels: pd.DataFrame, entries: dict[str, Entry], folder: Path) -> tu
     is_stored = pd.Series([o.status != FAILED for o in found], dtype=bool)
     stored = [(str(folder/o.path), o.width, o.height, o.sha256) for o in found if o.status != FAILED]
     stored = pd.DataFrame(stored, columns=_ADDED).astype({'width': int, 'height': int})
+    origin = pd.Series([o.origin for o in found if o.status != FAILED], dtype=object)
+    stored['drawn'] = origin.map({'drawn': True, 'real': False}).astype('boolean')
     skipped = [(o.media_id, o.error) for o in found if o.status == FAILED]
-    return labels[is_stored].reset_index(drop=True).join(stored), pd.DataFrame(skipped, columns=['id', 'reason'])
+    photographs = labels[is_stored].reset_index(drop=True)
+    if 'drawn' in labels: stored['drawn'] = stored.drawn.fillna(photographs.drawn.astype('boolean'))
+    photographs = photographs.drop(columns='drawn', errors='ignore').join(stored)
+    return photographs, pd.DataFrame(skipped, columns=['id', 'reason'])
 
 # %% ../../nbs/2_images/24_download.ipynb #cb800e0b
 _WAITING = 'waiting' # for its host to come back: never written into the manifest

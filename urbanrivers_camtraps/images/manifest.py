@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MANIFEST', 'STORED', 'ADOPTED', 'FAILED', 'UNLABELLED', 'DISK_ERRORS', 'Entry', 'read_manifest', 'photograph_path',
-           'PhotographFolder', 'store_copy', 'keep_copy', 'rewrite_manifest']
+           'PhotographFolder', 'store_copy', 'keep_copy', 'origin_of', 'rewrite_manifest']
 
 # %% ../../nbs/2_images/23_manifest.ipynb #cfbb3a49
 import csv, errno, hashlib, io, os, re, shutil, threading
@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..foundations.core import atomic_path
 from ..foundations.names import folder_name
+from ..foundations.provenance import is_drawn
 from .photograph import PhotographError, open_photograph
 
 # %% ../../nbs/2_images/23_manifest.ipynb #b8d4292b
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
     max_side: int = 0 # longest side, in pixels, that was asked for
     width: int = 0 # of the stored copy in pixels
     height: int = 0 # of the stored copy in pixels
+    origin: str = '' # real or drawn; empty if nobody noted it
 
 # %% ../../nbs/2_images/23_manifest.ipynb #1d5c4825
 def read_manifest(
@@ -65,7 +67,7 @@ def _read_entries(folder: Path) -> dict[str, Entry]:
     entries = {}
     for line in text[:text.rfind('\n') + 1].splitlines():
         fields = next(csv.reader([line]), [])
-        if len(fields) != len(Entry._fields): continue
+        if len(fields) not in (len(Entry._fields), len(Entry._fields) - 1): continue  # the last one is new
         row = dict(zip(Entry._fields, fields))
         if not all(row[o].isdecimal() for o in _NUMBERS): continue
         entries[row['media_id']] = Entry(**{**row, **{o: int(row[o]) for o in _NUMBERS}})
@@ -225,7 +227,14 @@ def _adopt(folder: PhotographFolder, media_id: str, place: str) -> Entry | None:
     except PhotographError: return (folder.folder/place).unlink()
     if max(width, height) != folder.max_side: return None
     sha256, size = hashlib.sha256(data).hexdigest(), len(data)
-    return Entry(media_id, place, ADOPTED, '', '', 0, sha256, size, folder.max_side, width, height)
+    return Entry(media_id, place, ADOPTED, '', '', 0, sha256, size, folder.max_side, width, height, origin_of(data))
+
+# %% ../../nbs/2_images/23_manifest.ipynb #248c8888
+def origin_of(
+    data: bytes, # a photograph
+) -> str: # for an `Entry`
+    "Return `drawn` if a photograph carries the mark of the practice server, and `real` otherwise."
+    return 'drawn' if is_drawn(data) else 'real'
 
 # %% ../../nbs/2_images/23_manifest.ipynb #60c73494
 def _check_known(folder: PhotographFolder, entry: Entry, place: str, verify: bool) -> Entry | None:

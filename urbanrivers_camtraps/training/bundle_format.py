@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..foundations.core import CamtrapsError
+from ..foundations.provenance import Provenance
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #d947429e
 #: The version of the folder's layout. A reader refuses any other.
@@ -71,6 +72,13 @@ class Metric(_Strict):
         if isinstance(self.value, str): return self.value
         return f'{self.value:.0f}' if self.value == round(self.value) else f'{self.value:.3g}'
 
+# %% ../../nbs/4_training/47_bundle_format.ipynb #d44b2399
+#: What a model's page says first, by the kind of the photographs it was trained on.
+_WARNINGS = {
+    'drawn': 'For practice only: it was trained on drawings, not on photographs. No figure here is about wildlife.',
+    'partly drawn': 'For practice only: some of what it was trained on are drawings, not photographs.',
+    'not known': 'Whether it was trained on photographs or on drawings is not known: the bundle does not describe it.'}
+
 # %% ../../nbs/4_training/47_bundle_format.ipynb #c6171a13
 def _all_differ(classes: tuple[str, ...]) -> tuple[str, ...]:
     "Return names that are all there and all different, or raise `ValueError`."
@@ -89,14 +97,28 @@ class Description(_Strict):
     thresholds: dict[str, float] = {}  # such as {'accept': 0.8}
     crops: bool = False  # whether it looks at what a detector found, cut out, and not at whole photographs
     dataset_hash: str | None = None  # of the photographs it learned from
+    provenance: Provenance | None = None  # how many these are, real or drawn; None if nobody noted it
+    trained: str | None = None  # on which day, such as `2026-03-01`
     metrics: dict[str, Metric] = {}
     files: dict[str, str] = {}  # file → SHA-256 of all others in the folder
 
+    @property
+    def origin(self) -> str:
+        "Return in words what it was trained on, and when."
+        when = f'trained {self.trained}' if self.trained else 'trained'
+        return f"{when} on {self.provenance or 'photographs that it does not describe (real or drawn: not known)'}"
+
+    @property
+    def warning(self) -> str:
+        "Return one sentence for the top of a page; empty if it was trained on real photographs."
+        return _WARNINGS.get(self.provenance.kind if self.provenance else 'not known', '')
+
     def _repr_html_(self) -> str:
-        "Show classes, network, what is cut, thresholds and metrics as a table."
+        "Show origin, classes, network, what is cut, thresholds and metrics as a table."
         size, (top, bottom) = self.transforms.size, self.transforms.trim
         measured = len(self.transforms.deployment_trims)
-        facts = {'classes': ', '.join(self.classes), 'network': f'{self.backbone}, {size} × {size} pixels',
+        facts = {'origin': self.origin, 'classes': ', '.join(self.classes),
+                 'network': f'{self.backbone}, {size} × {size} pixels',
                  'cut off': f'{top:.1%} at the top, {bottom:.1%} at the bottom; {measured} deployments measured',
                  'thresholds': ', '.join(f'{name} {value:g}' for name, value in self.thresholds.items()) or 'none',
                  **{name: f'{metric} ({metric.conditions})' for name, metric in self.metrics.items()}}

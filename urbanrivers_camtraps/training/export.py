@@ -23,6 +23,8 @@ from safetensors.torch import save
 
 from ..foundations.core import atomic_folder
 from ..foundations.names import common_name, folder_name
+from ..foundations.outputs import markdown_text
+from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.photograph import STORED_SIDE, open_photograph
 from urbanrivers_camtraps.training.bundle_format import (
@@ -40,6 +42,8 @@ def write_bundle(
     examples: Mapping[str, str | Path] | None = None, # class → photograph to try in the app, none of a person
     deployments: Mapping[str, tuple[float, float]] | None = None, # name → what to cut, from `deployment_trims`
     crops: bool = False, # whether it learned from crops of what a detector found
+    provenance: Provenance | None = None, # of the photographs it learned from; None: not known
+    trained: str | None = None, # on which day
 ) -> Path: # the folder
     """Write a bundle, whole or not at all.
 
@@ -47,7 +51,7 @@ def write_bundle(
     conditions, if an example shows a person, or if the folder holds anything but a bundle."""
     folder = Path(folder)
     description = _describe_learner(learner, deployments or {}, metrics=metrics or {}, dataset_hash=dataset_hash,
-                                    thresholds=thresholds or {}, crops=crops)
+                                    thresholds=thresholds or {}, crops=crops, provenance=provenance, trained=trained)
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
         _write_contents(new, network, description, folder)
@@ -202,7 +206,8 @@ def _write_examples(examples: Mapping[str, str | Path], folder: Path) -> None:
         if names_people(label): raise BundleError('shows a person and cannot be an example', path)
         target = folder/'examples'/f'{folder_name(label)}.jpg'
         target.parent.mkdir(exist_ok=True)
-        open_photograph(path, max_side=STORED_SIDE).save(target, 'JPEG', quality=90)
+        mark = drawn_exif() if is_drawn(path) else b''
+        open_photograph(path, max_side=STORED_SIDE).save(target, 'JPEG', quality=90, exif=mark)
 
 # %% ../../nbs/4_training/48_export.ipynb #efa49dc0
 #: How far scores of onnxruntime and torch may be apart.
@@ -228,6 +233,8 @@ def _checked_scores(
 # %% ../../nbs/4_training/48_export.ipynb #d9e7bce3
 #: The model card; `_card` fills it in.
 _CARD = """# A camera-trap classifier
+
+{warning}It was {origin}.
 
 It tells {count} classes apart on photographs of motion-triggered cameras. Made by urbanrivers_camtraps.
 
@@ -262,12 +269,16 @@ width × 3, upright RGB; `trim` the two fractions of the height to cut from top 
 # %% ../../nbs/4_training/48_export.ipynb #db610487
 def _card(description: Description) -> str:
     "Fill in the model card."
-    classes = '\n'.join(f'| {o} | {description.common_names[o]} |' for o in description.classes)
-    rows = [f'| {name} | {metric} | {metric.conditions} |' for name, metric in description.metrics.items()]
+    pairs = [(o, description.common_names.get(o, o)) for o in description.classes]
+    classes = '\n'.join(f'| {markdown_text(o)} | {markdown_text(name)} |' for o, name in pairs)
+    rows = [f'| {markdown_text(name)} | {markdown_text(metric)} | {markdown_text(metric.conditions)} |'
+            for name, metric in description.metrics.items()]
     metrics = '\n'.join(['| metric | value | measured on |', '|---|---|---|', *rows]) if rows else 'None were measured.'
     measured = len(description.transforms.deployment_trims)
     deployments = (f'For {measured} deployments, by the names of their places, it also lists how high the banners are '
                    '(`deployment_trims`); `--deployment NAME` cuts just that.') if measured else ''
-    return _CARD.format(count=len(description.classes), classes=classes, metrics=metrics, deployments=deployments,
+    warning = f'**{description.warning}**\n\n' if description.warning else ''
+    return _CARD.format(warning=warning, origin=description.origin, count=len(description.classes), classes=classes,
+                        metrics=metrics, deployments=deployments,
                         trim=' and '.join(f'{o:g}' for o in description.transforms.trim), backbone=description.backbone,
                         dataset_hash=description.dataset_hash or 'not stated')

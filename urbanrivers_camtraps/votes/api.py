@@ -118,7 +118,8 @@ def read_fetched(
     media, observations = (read_table(folder/f'{name}.parquet') for name in ('media', 'observations'))
     votes = read_table(folder/'votes.parquet') if (folder/'votes.parquet').exists() else _tables([], {}).votes
     skipped = pd.read_csv(folder/'fetch_skipped.csv', dtype=str, keep_default_na=False)
-    return Fetched(observations, media, votes, skipped, media.attrs)
+    query = {name: value for name, value in media.attrs.items() if name != 'provenance'}
+    return Fetched(observations, media, votes, skipped, query)
 
 # %% ../../nbs/1_votes/12_api.ipynb #7ab66a77
 #: Pages at once, at most: the server is small and its volunteers come first.
@@ -246,7 +247,8 @@ def _tables(records: list[Record], query: dict) -> Fetched:
     observations, votes, skipped = (
         pd.DataFrame([row for record in records for row in getattr(record, name)], columns=list(columns))
         for name, columns in (('rows', OBSERVATION_COLUMNS), ('votes', VOTE_COLUMNS), ('skipped', SKIPPED_COLUMNS)))
-    media = pd.DataFrame([(o.document_id, o.media_id, o.updated_at) for o in records], columns=list(MEDIA_COLUMNS))
+    media = pd.DataFrame([(o.document_id, o.media_id, o.updated_at, o.drawn) for o in records],
+                         columns=list(MEDIA_COLUMNS))
     for table, column in ((observations, 'timestamp'), (votes, 'created_at'), (media, 'updated_at')):
         table[column] = pd.to_datetime(table[column], utc=True, format='ISO8601', errors='coerce')
     return Fetched(observations, media, votes, skipped, query)

@@ -103,7 +103,8 @@ def clean(
 _WHAT_WAS_SAID = ('media_id', 'observation_type', 'scientific_name', 'count')
 
 #: What the labels keep of each photograph, if the observations have it.
-PLACE_COLUMNS = ('url', 'timestamp', 'deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude')
+PLACE_COLUMNS = ('url', 'timestamp', 'deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude',
+                 'drawn')
 
 # %% ../../nbs/1_votes/14_cleaning.ipynb #677c7faa
 def plot_funnel(

@@ -15,16 +15,18 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from ..foundations.provenance import DRAWN_BY
 from .http import ServerError
 
 # %% ../../nbs/1_votes/11_documents.ipynb #b9c96dd2
 #: One row a photograph × type × name × count.
 OBSERVATION_COLUMNS = ('media_id', 'url', 'timestamp', 'deployment_id', 'deployment', 'location_id', 'location',
-                       'latitude', 'longitude', 'observation_type', 'scientific_name', 'count', 'votes', 'document_id')
+                       'latitude', 'longitude', 'observation_type', 'scientific_name', 'count', 'votes', 'document_id',
+                       'drawn')
 #: One row a vote of one volunteer.
 VOTE_COLUMNS = ('media_id', 'volunteer', 'observation_type', 'scientific_name', 'count', 'created_at', 'document_id')
 #: One row a document of the server's database, in which a photograph can stand twice.
-MEDIA_COLUMNS = ('document_id', 'media_id', 'updated_at')
+MEDIA_COLUMNS = ('document_id', 'media_id', 'updated_at', 'drawn')
 #: One row a field that was empty or not as it should be; `id` is the photograph's.
 SKIPPED_COLUMNS = ('id', 'reason', 'field', 'effect', 'document_id')
 #: The effects that a field can have.
@@ -40,6 +42,7 @@ class Record:
     rows: list = field(default_factory=list) # as `OBSERVATION_COLUMNS`
     votes: list = field(default_factory=list) # as `VOTE_COLUMNS`
     skipped: list = field(default_factory=list) # as `SKIPPED_COLUMNS`
+    drawn: bool = False # by the practice server
 
     def skip(
         self,
@@ -66,7 +69,9 @@ def parse_document(
         if not value(media) and not any(o[2].startswith(path) for o in record.skipped):
             record.skip(path, 'is empty', EMPTY)
     record.document_id, record.media_id, record.updated_at = media.id, media.mediaID, media.updatedAt
-    record.rows = [(*_place(media), o.observationType, o.scientificName, o.count, o.observationCount, media.id)
+    record.drawn = _is_marked(fields)
+    record.rows = [(*_place(media), o.observationType, o.scientificName, o.count, o.observationCount, media.id,
+                    record.drawn)
                    for o in media.speciesConsensus or []]
     if key: record.votes = _single_votes(document, media, key, record)
     return record
@@ -189,6 +194,12 @@ def _place(media: _Document) -> tuple:
     longitude, latitude = location.location.coordinates if location.location else (None, None)
     return (media.mediaID, media.publicURL, media.timestamp, deployment.id, deployment.locationName,
             location.id, location.locationName, latitude, longitude)
+
+# %% ../../nbs/1_votes/11_documents.ipynb #464111b9
+def _is_marked(document: dict) -> bool:
+    "Return whether the document's EXIF has the mark of a drawn photograph."
+    exif = document.get('exifData')
+    return isinstance(exif, dict) and exif.get('Software') == DRAWN_BY
 
 # %% ../../nbs/1_votes/11_documents.ipynb #ffe155b9
 def _single_votes(document: dict, media: _Document, key: bytes, record: Record) -> list[tuple]:
