@@ -33,9 +33,11 @@ from starlette.routing import Route
 from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from .core import serve_in_background, serve_until_interrupted
 from .drawings import DRAWN_CLASSES, LIGHTS, animal_boxes, draw_photograph
+from .provenance import DRAWN_BY, is_drawn
 from urbanrivers_camtraps.foundations.sandbox_versions import (
     check_version, counted_names, deployments_json, export_json, is_given, json_time, locations_json, move_on,
     newer_document, person_json)
+
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #aca960ea
 @dataclass(frozen=True)
@@ -720,7 +722,7 @@ def _media_of_files(table: pd.DataFrame, files: list[Path], seed: int) -> pd.Dat
         'camera_id': _ids('camera', seed, len(table))[at], 'longitude': -87.65-.013*at, 'latitude': 41.9+.011*at,
         'path': 'frames/'+table.path, 'document_id': _ids('document', seed, len(table)),
         'updated_at': pd.Timestamp('2024-02-01', tz='UTC')+pd.to_timedelta(np.arange(len(table)), 's'),
-        'media_id': [hashlib.md5(o.read_bytes()).hexdigest() for o in files]})
+        'media_id': [hashlib.md5(o.read_bytes()).hexdigest() for o in files], 'drawn': [is_drawn(o) for o in files]})
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #ba58845f
 def _consensus_json(row: Any) -> dict:
@@ -751,6 +753,7 @@ class _Documents:
         self.reviews = np.bincount(sandbox.votes.media, minlength=len(sandbox.media))
         self.status = np.where(self.reviews > 0, 'MoreAnnotationsNeeded', 'Pending').astype(object)
         self.status[sandbox.consensus.media[sandbox.consensus.votes >= 3].unique()] = 'ConsensusReached'
+        self.drawn = sandbox.media.drawn.to_numpy() if 'drawn' in sandbox.media else np.full(len(self.media), True)
         self.favorite = np.array([o[:2] < '06' for o in sandbox.media.document_id])
         self.api = sandbox.api
         self.people = [person_json(o, self.api) for o in sandbox.volunteers.itertuples()]
@@ -777,7 +780,8 @@ class _Documents:
             'publicURL': None if media.hidden == 'url' else f'{base}/images/{media.path}',
             'timestamp': None if media.hidden == 'timestamp' else taken, 'fileMediatype': 'image/jpeg',
             'updatedAt': json_time(media.updated_at),
-            'exifData': {'Make': media.make, 'Orientation': 1, 'DateTimeOriginal': taken},
+            'exifData': {'Make': media.make, 'Orientation': 1, 'DateTimeOriginal': taken,
+                         **({'Software': DRAWN_BY} if self.drawn[row] else {})},
             'deploymentId': None if media.hidden == 'deployment' else _deployment_json(media),
             'reviewCount': int(self.reviews[row]), 'consensusStatus': self.status[row],
             'flagged': bool(getattr(media, 'flagged', False)), 'removed': bool(getattr(media, 'removed', False)),

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .core import TableError, atomic_path, notice
+from .outputs import plain_cell, refuse_foreign_file
+from .provenance import provenance_settings
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #d9ed17e3
 def need_columns(
@@ -33,10 +35,15 @@ def write_table(
     path: str | Path, # a `.parquet` file
     **settings, # what made it; anything JSON can hold
 ) -> Path:
-    "Write a table with its `settings` as Parquet, whole or not at all. Return the path."
+    """Write a table with its `settings` as Parquet, whole or not at all. Return the path.
+
+    Its column `drawn`, if it has one, is counted in the settings. Raises `OutputError` if there is a file that is not
+    ours."""
     import pyarrow as pa, pyarrow.parquet as pq
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    stored = json.dumps({**_own_settings(table), **settings}, sort_keys=True).encode()
+    refuse_foreign_file(path, _has_settings)
+    settings = {**_own_settings(table), **settings, **provenance_settings(table)}
+    stored = json.dumps(settings, sort_keys=True).encode()
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b'camtraps': stored})
     with atomic_path(path) as temporary: pq.write_table(arrow, temporary)
     return Path(path)
@@ -102,6 +109,13 @@ def _own_settings(table: pd.DataFrame) -> dict[str, object]:
     "Return what a special kind of table carries, such as the classes of predictions, as JSON can hold it."
     own = {name: getattr(table, name) for name in table._metadata}
     return {name: o.values.tolist() if isinstance(o, pd.DataFrame) else o for name, o in own.items() if len(o)}
+
+# %% ../../nbs/0_foundations/01_tables.ipynb #50869aa6
+def _has_settings(path: Path) -> bool:
+    "Return whether a file is a table that `write_table` wrote."
+    import pyarrow as pa, pyarrow.parquet as pq
+    try: return b'camtraps' in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError): return False
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #9b4cc349
 def plain_name(
@@ -213,7 +227,7 @@ def _split_lines(
     lines, number = [], 1
     try:
         for row in reader:
-            lines.append((number, [o.strip() for o in row]))
+            lines.append((number, [plain_cell(o.strip()) for o in row]))
             number = reader.line_num + 1
     except csv.Error as error:
         raise TableError(f'line {number} cannot be read ({error})', path, 'Close each quotation mark: "…"') from error

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..foundations.core import CamtrapsError
+from ..foundations.provenance import is_drawn
 
 # %% ../../nbs/2_images/20_photograph.ipynb #56e711c0
 #: Longest side, in pixels, of the copies that are stored, trained on and predicted.
@@ -235,11 +236,12 @@ def _rgb(image: Image.Image) -> Image.Image:
 # %% ../../nbs/2_images/20_photograph.ipynb #ddbd358f
 def describe_photograph(
     path: str | Path, # a stored photograph
-) -> dict: # `path, width, height, sha256`
+) -> dict: # `path, width, height, sha256, drawn`
     "Return the size in pixels, upright, and the SHA-256 of a file. Raise `PhotographError` if it is no photograph."
     data = _bytes_of(path, path)
     width, height = _upright_size(data, path)
-    return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest()}
+    return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest(),
+            'drawn': is_drawn(data)}
 
 
 def _upright_size(data: bytes, where: object) -> tuple[int, int]:
@@ -251,6 +253,7 @@ def _upright_size(data: bytes, where: object) -> tuple[int, int]:
             is_turned = turn is not None and turn not in (_TURNS[2], _TURNS[3], _TURNS[4])
             return image.size[::-1] if is_turned else image.size
     raise PhotographError('is no photograph', where)
+
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d1f7e315
 _CLOCK_TAGS = (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized, ExifTags.Base.DateTime)
