@@ -195,7 +195,7 @@ def test_a_folder_that_another_run_writes_into_is_left_alone(tmp_path):
 def test_boxes_in_pixels_are_refused(tmp_path):
     frames, boxes = noisy(tmp_path/'frames', 2)
     boxes[EDGES] *= 160
-    with pytest.raises(CropError, match='no shares of the frame'): crop_boxes(frames, boxes)
+    with pytest.raises(CropError, match='not shares of the frame'): crop_boxes(frames, boxes)
 
 
 def test_a_copy_smaller_than_the_table_says_gives_crops_that_open(tmp_path):

@@ -320,7 +320,7 @@ def _photograph_column(bundle: Bundle) -> tuple[gr.Image, gr.Dropdown]:
 # %% ../../nbs/9_apps/94_app.ipynb #1ce4ca96
 def _many_tab(bundle: Bundle) -> None:
     "Add the tab for many photographs."
-    gr.Markdown('Give it photographs, or ZIPs of them. You get a table for a spreadsheet and a contact sheet. '
+    gr.Markdown('Choose photographs, or ZIPs of them. You get a table for a spreadsheet and a contact sheet. '
                 'Nothing is kept for longer than two hours.')
     files = gr.File(file_count='multiple', file_types=['image', '.zip'], label='Photographs or ZIPs', height=180)
     place, start = _place(bundle), gr.Button('Look at them', variant='primary')

@@ -262,7 +262,7 @@ def _judge(
 
 
 def _shuffled(labels: np.ndarray, group: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    "Give each group the labels of another, drawn at random; if it is larger, they are repeated."
+    "Assign to each group the labels of another one, drawn at random; if it is larger, they are repeated."
     order = np.argsort(group, kind='stable')
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     shuffled = labels.copy()
@@ -281,7 +281,7 @@ def _why_not(rows: pd.DataFrame, by: str) -> str | None:
 
 
 def _folded(rows: pd.DataFrame, by: str, folds: int, seed: int) -> pd.DataFrame:
-    "Give photographs whose group is known a `fold`, and the `unit` over which intervals are computed."
+    "Add a `fold` if the group is known, and the `unit` over which intervals are computed."
     unit = 'burst' if by == 'image' and _why_not(rows, 'burst') is None else by
     rows = add_folds(rows, by, folds, seed).assign(group=group_ids(rows, by), unit=group_ids(rows, unit))
     return rows[rows.fold.notna()]

@@ -156,7 +156,7 @@ def removed_at(
     It describes these photographs and promises nothing."""
     kept, animals = list(kept), blank_scores(predictions)[_kinds(predictions)['animal']]
     if not len(animals): raise FilterError('there are no animal photographs', 'predictions', 'Judge some')
-    if not all(0 < o <= 1 for o in kept): raise FilterError(f'cannot keep {kept}', todo='Give shares between 0 and 1')
+    if not all(0 < o <= 1 for o in kept): raise FilterError(f'cannot keep {kept}', todo='Choose shares between 0 and 1')
     table = filter_curve(predictions, [_just_above(animals, math.floor((1 - o)*len(animals) + 1e-9)) for o in kept],
                          share)
     table.insert(0, 'kept', kept)
@@ -311,7 +311,7 @@ def _just_above(scores: np.ndarray, allowed: int) -> float:
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #8a0b17f0
 def _kinds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    "Tell of each photograph whether it shows an animal, people or nothing: one array of bool a kind."
+    "Return for each kind (animal, people, nothing) which photographs show it."
     label = need_columns(predictions, ('label',), 'predictions').label
     missing = label.isna().sum()
     if missing: raise FilterError(f'photographs without a label: {missing}', 'predictions',

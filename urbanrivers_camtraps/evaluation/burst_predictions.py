@@ -53,7 +53,7 @@ def burst_predictions(
     "Return each photograph with the answer of its burst beside its own. A frame without a burst keeps its answer."
     need_columns(predictions, ('prediction', 'score', 'scores', group_column(by)), 'predictions')
     if 'frame_prediction' in predictions:
-        raise BurstError('are shared already', 'predictions', 'Take the predictions of the frames')
+        raise BurstError('hold one answer for each burst already', 'predictions', 'Pass those of the single frames')
     pooled, code = pool_bursts(predictions, temperature, by), pd.factorize(group_codes(predictions, by))[0]
     answer = pooled[['prediction', 'score', 'scores']].iloc[code].set_axis(predictions.index)
     kept = predictions.assign(frame_prediction=predictions.prediction, frame_score=predictions.score)

@@ -92,7 +92,7 @@ def apply_temperature(
     temperature: float, # above 1: less sure; below 1: surer
 ) -> pd.DataFrame: # the same rows with new `score` and `scores`
     "Divide the logarithms of the scores by the temperature, and scale again. The answers stay as they are."
-    if not temperature > 0: raise CalibrationError(f'{temperature:g} is no temperature', todo='Give one above 0')
+    if not temperature > 0: raise CalibrationError(f'{temperature:g} is not a temperature', todo='Choose one above 0')
     if predictions.empty: return predictions.copy()
     scores, _ = score_matrix(predictions)
     scaled = _softmax(_log_scores(scores)/temperature).astype(scores.dtype)
@@ -189,7 +189,7 @@ def _answers(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     score = predictions.score.to_numpy(float)
     if not len(score): raise CalibrationError('there are no predictions to measure', 'predictions')
     if not ((score >= 0) & (score <= 1)).all():
-        raise CalibrationError('scores are not between 0 and 1', 'predictions', 'Give them after the softmax')
+        raise CalibrationError('scores are not between 0 and 1', 'predictions', 'Use the scores after the softmax')
     return score, (predictions.prediction == predictions.label).to_numpy(float)
 
 
@@ -209,7 +209,7 @@ def _log_scores(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, float)
     positive = scores[scores > 0]
     if not len(positive) or not np.isfinite(scores).all() or (scores < 0).any():
-        raise CalibrationError('scores are missing or below 0', 'predictions', 'Give them after the softmax')
+        raise CalibrationError('scores are missing or below 0', 'predictions', 'Use the scores after the softmax')
     return np.log(np.where(scores > 0, scores, min(positive.min()/2, 1e-4)))
 
 

@@ -143,7 +143,7 @@ def decide(
 
 # %% ../../nbs/0_foundations/03_predictions.ipynb #139586d4
 def _join_metadata(joined: Predictions, parts: list[pd.DataFrame]) -> Predictions:
-    "Give a concatenated table the classes of its parts and all that they skipped."
+    "Set the classes of a concatenated table to those of its parts, and join what they skipped."
     parts = [o for o in parts if isinstance(o, Predictions)]
     if len(joined) != sum(map(len, parts)): return joined  # put side by side
     if len({o.classes for o in parts}) > 1:

@@ -138,7 +138,7 @@ def _checked(detections: pd.DataFrame) -> pd.DataFrame:
     need_columns(detections, ('media_id', 'detection', 'category', 'confidence', *EDGES), 'detections')
     if detections[EDGES].abs().gt(1.5).any(axis=None):
         todo = 'Divide pixels by its width and height'
-        raise CropError('edges are no shares of the frame, from 0 to 1', 'detections', todo)
+        raise CropError('edges are not shares of the frame, from 0 to 1', 'detections', todo)
     boxes = detections.assign(**{o: detections[o].clip(0, 1) for o in EDGES}).dropna(subset=['confidence', *EDGES])
     return boxes[(boxes.left < boxes.right) & (boxes.top < boxes.bottom)]
 

@@ -81,9 +81,9 @@ def photograph_path(
 ) -> Path: # `folder/<Species_name>/<media_id>.jpg`
     "Return where the stored copy of a photograph belongs. Raise `PhotographError` if id or label is no file name."
     if not re.fullmatch(r'[\w-][\w.-]{,199}', media_id):
-        raise PhotographError('is no id that can name a file', repr(media_id))
+        raise PhotographError('is not an id that can name a file', repr(media_id))
     if not re.fullmatch(r'[\w-][\w. -]*', label):
-        raise PhotographError('is no label that can name a folder', repr(label))
+        raise PhotographError('is not a label that can name a folder', repr(label))
     return Path(folder)/folder_name(label)/f'{media_id}.jpg'
 
 # %% ../../nbs/2_images/23_manifest.ipynb #9851461c

@@ -67,7 +67,7 @@ def _need_package(python: str) -> None:
 def _command(python: str, folder: str | Path | None, country: str | None, admin1_region: str | None) -> list[str]:
     "Put the call of the package's script together; raise `SpeciesNetError` if it cannot work."
     if admin1_region and not country:
-        raise SpeciesNetError('is of no use without a country', 'admin1_region', 'Give both, such as USA and IL')
+        raise SpeciesNetError('is of no use without a country', 'admin1_region', 'Name both, such as USA and IL')
     _need_package(python)
     try: folder = setting('SPECIESNET_DIR', folder and str(folder))
     except SettingError: model = []  # the package downloads its own

@@ -31,7 +31,7 @@ def learning_curve(
     `more` is missing if it cannot be said; `verdict` tells why.
     Raises `LearningCurveError` if a size is not above zero."""
     if not 0 < target_recall < 1:
-        raise LearningCurveError(f'a recall of {target_recall:g} cannot be aimed at', todo='Give one between 0 and 1')
+        raise LearningCurveError(f'a recall of {target_recall:g} cannot be aimed at', todo='Choose one between 0 and 1')
     groups = _learning_points(points).groupby('label', sort=False)
     rows = [{'label': label, **_class_curve(group, target_recall, smallest_error, max_extrapolation)} for label,
             group in groups]

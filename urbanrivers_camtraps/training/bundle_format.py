@@ -168,7 +168,7 @@ def open_bundle(
     folder = Path(folder)
     description = read_description(folder)
     _check_files(folder, description.files)
-    if precision not in MODELS: raise BundleError('is not a precision', precision, f"Take one of {', '.join(MODELS)}")
+    if precision not in MODELS: raise BundleError('is not a precision', precision, f"Choose one of {', '.join(MODELS)}")
     path = folder/MODELS[precision]
     if path.name not in description.files:
         raise BundleError(f'has no model of precision {precision}', folder, 'Take float32')
