@@ -47,7 +47,7 @@ def read_name(
     "Return the name we use, its rank, and whether the table knows it."
     names = names or read_names()
     words = _words(typed) if isinstance(typed, str) else []
-    if not words: return Reading(None, 'none', True)
+    if _names_nothing(words): return Reading(None, 'none', True)
     found = _known(words, names) or _hybrid(words, names)
     if found: return found
     if words[0].lower() in _VAGUE | _DOUBT:
@@ -292,6 +292,16 @@ _DOUBT = {'sp', 'sp.', 'spp', 'spp.', 'species', 'cf', 'cf.', 'aff', 'aff.', '?'
 
 #: Words between the parts of a subspecies.
 _INFRA = {'ssp', 'ssp.', 'subsp', 'subsp.', 'var', 'var.'}
+
+#: Words that programs write for a name that is missing. Spaces and what stands around the letters do not count.
+_NO_NAME = {'undefined', 'null', 'none', 'nil', 'nan', 'na', 'nat', 'n/a', 'n.a', 'object object', 'not a number',
+            'not available', 'not specified', 'unspecified', 'unnamed', 'no name', 'no value', 'missing'}
+
+
+def _names_nothing(words: list[str]) -> bool:
+    "Return whether words name nothing: none of them has a letter, or they only say that a value is missing."
+    text = ' '.join(words).lower()
+    return not any(o.isalpha() for o in text) or text.strip(' .,;:-<>#()[]{}"\'') in _NO_NAME
 
 # %% ../../nbs/0_foundations/02_names.ipynb #415af341
 def _words(typed: str) -> list[str]:

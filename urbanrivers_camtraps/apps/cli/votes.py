@@ -35,7 +35,8 @@ def fetch(
         help='Address of the server. By default the setting CAMTRAPS_SITE (environment, .env file or Kaggle secret).',
     )] = None,
     species: Annotated[str, typer.Option(
-        help='Scientific names, separated by commas. By default every reviewed photograph, blank ones included.',
+        help='Names of species, scientific or common, separated by commas; every known spelling is asked for. By '
+             'default every reviewed photograph, blank ones included.',
     )] = None,
     since: Annotated[str, typer.Option(
         help='Take only what changed since a date, or since the last fetch (`last`), and merge it into the tables.',
@@ -43,34 +44,72 @@ def fetch(
     volunteers: Annotated[bool, typer.Option(
         '--volunteers', help='Keep single votes, so that `clean` can weigh volunteers. Each volunteer becomes a hash, '
                              'keyed with the setting CAMTRAPS_VOLUNTEER_KEY.')] = False,
+    flagged: Annotated[bool, typer.Option(
+        '--flagged', help='Also use photographs that somebody flagged or removed. By default they are left out and '
+                          'counted.')] = False,
+    unreviewed: Annotated[bool, typer.Option(
+        '--unreviewed', help='List the photographs that nobody has looked at, as unreviewed.parquet, for `camtraps '
+                             'predict`. No votes are fetched.')] = False,
     data: Data = Path('data'),
 ) -> int | None:
-    """Fetch the volunteers' votes from the server.
+    """Fetch the volunteers' votes and the cameras' places from the server.
 
-    Writes observations.parquet, media.parquet and fetch_skipped.csv. If it is interrupted, the same command
-    continues."""
+    Writes observations.parquet, deployments.parquet, media.parquet and fetch_skipped.csv. If it is interrupted, the
+    same command continues."""
     names = [o.strip() for o in species.split(',') if o.strip()] if species else None
-    fetched = _fetched(server, names, since, volunteers, data)
+    if unreviewed:
+        _refuse_together('--unreviewed', {'--species': species, '--since': since, '--volunteers': volunteers})
+        return _list_unreviewed(server, flagged, data)
+    fetched = _fetched(server, names, since, volunteers, flagged, data)
     api.write_fetched(fetched, data)
     shutil.rmtree(data/'.fetch', ignore_errors=True)
-    typer.echo(f'{len(fetched.observations):,} vote rows on {fetched.media.media_id.nunique():,} photographs')
+    used = fetched.media if flagged else fetched.media[fetched.media.left_out.isna()]
+    typer.echo(f'{len(fetched.observations):,} vote rows on {used.media_id.nunique():,} photographs')
+    _name_places(fetched.places, data)
     status = _list_unused(fetched.skipped, data/'fetch_skipped.csv')
     next_step('clean', 'turn the votes into labels')
     return status
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #11112582
-def _fetched(server: str | None, names: list[str] | None, since: str | None, volunteers: bool,
+def _fetched(server: str | None, names: list[str] | None, since: str | None, volunteers: bool, flagged: bool,
              data: Path) -> api.Fetched:
     "Fetch everything, or only what changed, merged into what is there."
     if not since:
         key = setting('CAMTRAPS_VOLUNTEER_KEY') if volunteers else None
-        return api.fetch_observations(server, names, reviewed=not names, folder=data/'.fetch', key=key)
+        return api.fetch_observations(server, names, reviewed=not names, folder=data/'.fetch', key=key, flagged=flagged)
     before = api.read_fetched(data)
-    if names or volunteers:
+    if names or volunteers or flagged:
         raise CamtrapsError('asks for the same photographs as the last fetch', '--since',
-                            'Leave --species and --volunteers out')
+                            'Leave --species, --volunteers and --flagged out')
     key = setting('CAMTRAPS_VOLUNTEER_KEY') if before.query.get('key') else None
     return api.fetch_changes(before, server, None if since == 'last' else since, key)
+
+# %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #8c3c5763
+def _refuse_together(option: str, others: dict[str, object]) -> None:
+    "Raise `CamtrapsError` if options are used that mean nothing beside another."
+    used = [name for name, value in others.items() if value]
+    if used: raise CamtrapsError(f'cannot be used with {option}', used[0], 'Leave one of them out')
+
+
+def _list_unreviewed(server: str | None, flagged: bool, data: Path) -> None:
+    "Write the photographs that nobody has looked at, and the deployments."
+    photographs, places = api.fetch_unreviewed(server, data/'.fetch_unreviewed', flagged=flagged)
+    out = data/'unreviewed.parquet'
+    if photographs.empty: raise CamtrapsError('volunteers have looked at all of its photographs', 'server')
+    tables.write_table(photographs, out, camtraps='fetch')
+    if len(places): tables.write_table(places, data/'deployments.parquet', camtraps='fetch')
+    shutil.rmtree(data/'.fetch_unreviewed', ignore_errors=True)
+    typer.echo(f'{len(photographs):,} photographs that nobody has looked at: {out}')
+    _name_places(places, data)
+    next_step(f'predict {out} --out {data/"season.parquet"}', 'predict what is on them')
+
+
+def _name_places(places: pd.DataFrame, data: Path) -> None:
+    "Tell how many deployments the server knows, and how many of them still hang."
+    if places.empty: return
+    hanging = int(places.end.isna().sum())
+    typer.echo(f'{len(places):,} deployments at {places.location_id.nunique():,} locations, {hanging:,} of them without '
+               f'an end: {data/"deployments.parquet"}')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #262524b6
 def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
