@@ -6,21 +6,20 @@
 __all__ = ['PLACE_COLUMNS', 'DEPLOYMENTS_PATH', 'LOCATIONS_PATH', 'fetch_places', 'places_of', 'join_places', 'overlay_places',
            'renamed_places']
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #d8d971d3
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #199ba162
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import requests
 from pydantic import BeforeValidator, Field
 
 from ..foundations.core import notice
-from .documents import HUNG_COLUMNS, OBSERVATION_COLUMNS, Moment, Part, Point, Record, read_part
+from .documents import OBSERVATION_COLUMNS, Moment, Part, Point, Record, read_part
 from .http import RouteMissing, ServerError, read_json
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #40beded6
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #e9276951
 #: The columns of the table of deployments that comes from the server.
 PLACE_COLUMNS = ('deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude', 'start', 'end',
                  'camera', 'camera_model', 'retired', 'timestamp_issues', 'media_count', 'observation_count', 'zone',
@@ -46,7 +45,7 @@ def fetch_places(
     if not deployments: return None
     return _place_table(_read_all(_Hung, deployments, server), _read_all(_Place, locations, server))
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #593924bf
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #85329507
 def places_of(
     records: Iterable[Record], # of the documents
 ) -> pd.DataFrame: # `PLACE_COLUMNS`, sorted by name
@@ -60,7 +59,7 @@ def places_of(
     known['folder'] = known.deployment_id.map(_folders(table))
     return _in_order(known.assign(camera=None))
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #d408b5de
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #560e28e9
 def join_places(
     table: pd.DataFrame, # with `deployment_id, deployment, location_id, location, latitude, longitude`
     places: pd.DataFrame, # from `fetch_places` or `places_of`
@@ -74,7 +73,7 @@ def join_places(
         table = table.assign(**{column: joined.astype(float) if column in ('latitude', 'longitude') else _texts(joined)})
     return table
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #8d3d5625
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #3189382a
 def overlay_places(
     before: pd.DataFrame, # places as they were known
     now: pd.DataFrame, # places as they are known now
@@ -86,7 +85,7 @@ def overlay_places(
     for column in now: both[column] = now[column].reindex(both.index).where(lambda o: o.notna(), both[column])
     return _in_order(both.rename_axis('deployment_id').reset_index())
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #8c21ad7f
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #d2c60dd7
 def renamed_places(
     before: pd.DataFrame, # places of an earlier run
     now: pd.DataFrame, # places of this run
@@ -102,7 +101,7 @@ def renamed_places(
             found.append(f'{words[0]} is now {words[1]}')
     return found
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #2e4b0f6b
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #a7189ac7
 def _as_part(value: object) -> object:
     "Read a bare id as a part that has nothing but its id."
     return {'_id': value} if isinstance(value, str) else value
@@ -137,7 +136,7 @@ class _Hung(Part):
     habitat: str | None = None
     baitUse: bool | str | None = None
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #ae1faf5d
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #3b2fe41d
 def _elements(answer: object) -> list:
     "Return the list in an answer, which may stand in an object. Raise `ServerError` if there is none."
     lists = [answer] if isinstance(answer, list) else [o for o in answer.values() if isinstance(o, list)]
@@ -163,7 +162,7 @@ def _read_all(model: type[Part], elements: list, server: str) -> list:
     if wrong: notice(f'{wrong} fields of deployments or locations cannot be read and are empty', server)
     return parts
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #c567f360
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #dfcb97cf
 def _place_table(deployments: list[_Hung], locations: list[_Place]) -> pd.DataFrame:
     "Join deployments and locations by id."
     by_id = {o.id: o for o in locations}
@@ -187,7 +186,7 @@ def _bait(value: bool | str | None) -> str | None:
     "Return whether bait was used, as text."
     return None if value is None else str(value).lower()
 
-# %% ../../nbs/1_votes/11_server/111_places.ipynb #ab610738
+# %% ../../nbs/1_votes/11_server/111_places.ipynb #9d4c0ea4
 def _moments(texts: pd.Series) -> pd.Series:
     "Read moments as UTC; what cannot be read is missing."
     return pd.to_datetime(texts.astype(object), utc=True, format='ISO8601', errors='coerce').astype('datetime64[us, UTC]')
