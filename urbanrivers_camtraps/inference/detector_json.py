@@ -8,9 +8,10 @@ __all__ = ['SKIPPED_COLUMNS', 'DetectorResults', 'read_detector_json', 'detector
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #21f16239
 import gzip, io, json, re, zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -22,14 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ..foundations.core import HUMAN, VEHICLE, atomic_folder
+from ..foundations.core import HUMAN, VEHICLE, atomic_folder, notice, path_key, plain_path
 from ..foundations.names import Names, common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
 from ..images.photograph import STORED_SIDE, open_photograph
 from .detector_records import (
-    DETECTION_COLUMNS, DETECTOR_THRESHOLD, HEAD_PARTS, PREDICTION_COLUMNS, RECORD_LISTS, DetectorJsonError,
-    RecordFormat, RecordReading, read_record, record_format, record_path)
+    DETECTION_COLUMNS, DETECTOR_THRESHOLD, HEAD_PARTS, PREDICTION_COLUMNS, RECORD_LISTS, WILDLIFE_PARTS,
+    DetectorJsonError, RecordFormat, RecordReading, read_record, record_format, record_path)
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #13ba6939
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class DetectorResults:
     predictions: pd.DataFrame # `PREDICTION_COLUMNS`: `prediction` is our class, `taxon` the label as it came
     detections: pd.DataFrame # `DETECTION_COLUMNS`: `prediction` and `score` are there if the box was classified itself
     skipped: pd.DataFrame # `id, reason`; `id` is the path, and missing if a record has none
+    customs: Mapping[str, int] = field(default_factory=dict) # what was read as the format's page says, and how often
 
     def __repr__(self) -> str:
         "Count the rows of each table."
@@ -49,17 +51,20 @@ SKIPPED_COLUMNS = {'id': 'text', 'reason': 'text'}
 
 
 def read_detector_json(
-    path: str | Path, # JSON of SpeciesNet or MegaDetector; may be packed by gzip
+    path: str | Path, # JSON of SpeciesNet, MegaDetector or PyTorch-Wildlife; may be packed by gzip
     names: Names | None = None, # table of names; by default the package's
     threshold: float = DETECTOR_THRESHOLD, # confidence from which a box counts if nothing was classified
 ) -> DetectorResults:
-    """Read what SpeciesNet or MegaDetector found in photographs.
+    """Read what another program found in photographs; each kind of what could not be read is told in one line.
 
     Raises `DetectorJsonError` if the file is cut short or holds no results."""
     empty = DetectorResults(*(_table([], o) for o in (PREDICTION_COLUMNS, DETECTION_COLUMNS, SKIPPED_COLUMNS)))
     chunks = list(detector_json_chunks(path, names=names, threshold=threshold)) or [empty]
     tables = zip(*((o.predictions, o.detections, o.skipped) for o in chunks))
-    return DetectorResults(*(pd.concat(o, ignore_index=True) for o in tables))
+    customs = sum((Counter(o.customs) for o in chunks), Counter())
+    results = DetectorResults(*(pd.concat(o, ignore_index=True) for o in tables), customs)
+    _tell(results.skipped, customs, path)
+    return results
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #6bdc9a32
 def detector_json_chunks(
@@ -69,10 +74,11 @@ def detector_json_chunks(
     threshold: float = DETECTOR_THRESHOLD, # confidence from which a box counts if nothing was classified
 ) -> Iterator[DetectorResults]:
     "Read results a few at a time; raise `DetectorJsonError` before the first if the file holds none."
-    format, seen, number = _format_of(path, names, threshold), np.empty(0, np.int64), 0
+    (format, is_plain), seen, number = _format_of(path, names, threshold), np.empty(0, np.int64), 0
     try:
-        with _opened(path) as file:
-            records = ijson.items(file, f'{format.records}.item', use_float=True)
+        with _opened(path, is_plain) as file:
+            prefix = 'item' if format.records == 'list' else f'{format.records}.item'
+            records = ijson.items(file, prefix, use_float=True)
             while batch := list(islice(records, size)):
                 repeated, seen = _repeated([record_path(o, format) for o in batch], seen)
                 tables, number = _tables(batch, number + 1, repeated, format), number + len(batch)
@@ -96,7 +102,9 @@ def convert_detector_json(
     Raises `DetectorJsonError` if the file holds no results, or if the folder holds anything else."""
     _check_replaceable(folder := Path(folder))
     settings = {'results': Path(path).name, 'threshold': threshold}
-    with atomic_folder(folder) as new: _write_chunks(detector_json_chunks(path, size, names, threshold), new, settings)
+    with atomic_folder(folder) as new:
+        customs = _write_chunks(detector_json_chunks(path, size, names, threshold), new, settings)
+    _tell(pd.read_csv(folder/_CONVERTED[2], dtype=object), customs, path)
     return folder
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #0d1ccb5e
@@ -144,11 +152,43 @@ _DAMAGED = (ijson.JSONError, OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[io.BufferedIOBase]:
+def _opened(path: str | Path, is_plain: bool = True) -> Iterator[io.BufferedIOBase]:
     "Open a file, unpacked if gzip packed it, after the mark that Windows writes before UTF-8."
     with open(path, 'rb') as raw, (gzip.open(raw) if raw.peek(2)[:2] == b'\x1f\x8b' else raw) as file:
         if file.peek(3)[:3] == b'\xef\xbb\xbf': file.read(3)
-        yield file
+        yield file if is_plain else _PlainNumbers(file)
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #48674ae9
+_TEXT = re.compile(rb'("(?:[^"\\]|\\.|\\\Z)*(?:"|\Z))', re.DOTALL)
+_NO_NUMBER = re.compile(rb'[-+]?\b(?:NaN|nan|Infinity|[Ii]nf)\b')
+#: A text longer than this is a file in which a quote is missing.
+_LONGEST_TEXT = 2**24
+
+
+class _PlainNumbers:
+    "A file whose `NaN` and `Infinity` become texts, which JSON has."
+    def __init__(self, file: io.BufferedIOBase): self.file, self.rest = file, b''
+
+    def read(self, size: int = 65_536) -> bytes:
+        "Return the next block; empty at the end, or if nothing was asked for."
+        while size:
+            block = self.file.read(max(size, 65_536))
+            parts = _TEXT.split(self.rest + block)  # every second part is a text
+            self.rest = _open_end(parts) if block else b''
+            if len(self.rest) > _LONGEST_TEXT: raise EOFError('a text does not end')
+            parts[::2] = [_NO_NUMBER.sub(rb'"\g<0>"', o) for o in parts[::2]]
+            if (done := b''.join(parts)) or not block: return done
+        return b''
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #7421d203
+def _open_end(parts: list[bytes]) -> bytes:
+    "Take from the end what the next block may continue: an unfinished text, or a word."
+    if len(parts) > 1 and not parts[-1] and not re.fullmatch(rb'"(?:[^"\\]|\\.)*"', parts[-2], re.DOTALL):
+        rest, parts[-2] = parts[-2], b''
+        return rest
+    at = re.search(rb'[-+\w.]*\Z', parts[-1]).start()
+    rest, parts[-1] = parts[-1][at:], parts[-1][:at]
+    return rest
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #6a35bc86
 def _damaged(error: Exception, path: str | Path, number: int) -> DetectorJsonError:
@@ -157,50 +197,120 @@ def _damaged(error: Exception, path: str | Path, number: int) -> DetectorJsonErr
         return DetectorJsonError(f'cannot be read ({error.strerror})', path, 'Check the path')
     cause = error.args[0] if error.args else type(error).__name__
     cause = cause.decode(errors='replace') if isinstance(cause, bytes) else str(cause)
-    what = f'is not JSON, or cut short ({cause.splitlines()[0][:100]})'
-    return DetectorJsonError(what, f'{path}, record {number + 1}',
-                             'Copy it again, or let the program write it again; JSON has neither NaN nor Infinity')
+    cause = ''.join(o for o in cause.split('\n')[0][:100] if o.isprintable())
+    return _other_layout(path) or DetectorJsonError(f'is not JSON, or cut short ({cause})', f'{path}, record {number + 1}',
+                                                    'Copy it again, or let the program write it again')
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #a3bb7367
+#: Program → columns that its table has.
+_TABLES = {'DeepFaune': ('seqnum',), 'Zamba': ('filepath', 'detection_conf'), 'Zamba (videos)': ('filepath', 'blank'),
+           'AddaxAI': ('relative_path', 'data_type'), 'Animl': ('bbox1', 'bbox2'), 'MegaDetector': ('image_path', 'max_confidence'),
+           'PyTorch-Wildlife': ('occurrenceid', 'occurrenceremarks'), 'Wildlife Insights': ('project_id', 'deployment_id')}
+#: What can be done with a table, if anything else than to ask the program for JSON.
+_HOW = {'Zamba': 'Convert it with `megadetector.data_management.zamba_to_md`', 'Animl': 'Convert it with `animl_to_md`',
+        'AddaxAI': 'Take image_recognition_file.json from the same folder'}
+
+
+def _other_layout(path: str | Path) -> DetectorJsonError | None:
+    "Return the error that names a table of another program, or a spreadsheet; None if the file is neither."
+    try:
+        with _opened(path) as file: head = file.read(4096)
+    except _DAMAGED: return None
+    if head[:4] == b'PK\x03\x04': return DetectorJsonError('is a spreadsheet or an archive, not JSON', path, 'Take the JSON file')
+    line = head.decode('latin-1').split('\n')[0]
+    columns = {o.strip(' "\r').lower() for o in re.split('[,;\t]', line)}
+    if len(columns) < 3 or line.lstrip()[:1] in ('{', '['): return None
+    program = next((o for o, wanted in _TABLES.items() if columns.issuperset(wanted)), None)
+    what = f'is a table, such as {program} writes, not JSON' if program else 'is a table, not JSON'
+    return DetectorJsonError(what, path, _HOW.get(program, 'Let the program write JSON in the format of MegaDetector or SpeciesNet'))
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #2b4c244e
 class _Outline:
     "What is kept of a file's events: the names of the lists of records, their number, and the head."
-    def __init__(self): self.depth, self.number, self.name, self.lists, self.head = 0, 0, None, [], {}
+    def __init__(self):
+        self.depth, self.number, self.name, self.lists, self.head = 0, 0, None, [], {}
+        self.names, self.keys, self.records_end = set(), set(), 2  # of the head, of the first records, and their depth
 
     def add(self, event: str, value: object) -> None:
         "Take in one event of ijson."
         begins = event in ('start_map', 'start_array')
         self.depth -= event in ('end_map', 'end_array')
-        if self.depth == 1 and event == 'map_key':
+        if self.depth == 0 and event == 'start_array':  # the file is the list
+            self.name, self.records_end = 'list', 1
+            self.lists.append('list')
+        elif self.depth == 1 and event == 'map_key':
             self.name = value
-            if value in HEAD_PARTS: self.head[value] = ijson.ObjectBuilder()
-        elif self.depth and self.name in HEAD_PARTS: self.head[self.name].event(event, value)
-        elif self.name in RECORD_LISTS and self.depth == 1 and event == 'start_array': self.lists.append(self.name)
-        elif self.name in RECORD_LISTS and self.depth == 2 and not begins: self.number += 1  # a record ends
+            self.names.add(value)
+            if value in (*HEAD_PARTS, *WILDLIFE_PARTS): self.head[value] = ijson.ObjectBuilder()
+        elif self.depth and self.name in self.head: self.head[self.name].event(event, value)
+        elif self.name in RECORD_LISTS and self.depth == 1 and event == 'start_array' and self.name != 'list':
+            self.lists.append(self.name)
+        elif self.name in RECORD_LISTS and self.depth == self.records_end and not begins: self.number += 1
+        elif event == 'map_key' and self.depth == self.records_end + 1: self.keys.add(value)
         self.depth += begins
 
+    @property
+    def is_in_a_record(self) -> bool:
+        "Return whether the next event says nothing of the outline; the keys of the first records do."
+        return self.name in RECORD_LISTS and self.depth > self.records_end + (self.number < 10)
+
 # %% ../../nbs/6_inference/63_detector_json.ipynb #83ecc4db
-def _outline(path: str | Path) -> tuple[str, dict]: # the list's name, and what stands beside it
+def _outline(path: str | Path, is_plain: bool = True) -> tuple[str, dict]: # the list's name, and what stands beside it
     "Read a file to its end, keeping nothing but what stands beside the records."
     outline = _Outline()
     try:
-        with _opened(path) as file:
+        with _opened(path, is_plain) as file:
             for event, value in ijson.basic_parse(file, use_float=True):
-                is_in_a_record = outline.depth > 2 and outline.name in RECORD_LISTS
-                if is_in_a_record and event in _VALUES: continue  # nine events in ten
+                if event in _VALUES and outline.is_in_a_record: continue  # nine events in ten
                 outline.add(event, value)
                 if outline.depth > _DEEPEST:
                     what = f'is nested more than {_DEEPEST} deep'
                     raise DetectorJsonError(what, f'{path}, record {outline.number + 1}')
     except _DAMAGED as error: raise _damaged(error, path, outline.number) from error
-    if len(outline.lists) == 1: return outline.lists[0], {name: o.value for name, o in outline.head.items()}
-    raise DetectorJsonError(f"holds {'more than one list' if outline.lists else 'no list'} of records", path,
-                            'SpeciesNet writes its records under `predictions`, MegaDetector under `images`')
+    return _only_list(outline, path), {name: o.value for name, o in outline.head.items()}
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #ae95c48c
+def _only_list(outline: _Outline, path: str | Path) -> str:
+    "Return the name of a file's list of records; raise `DetectorJsonError` if it has none, or another layout."
+    lists, what, todo = outline.lists, None, None
+    if {'images', 'annotations'} <= set(lists):
+        what, todo = "is in COCO's layout, which holds labels", 'Convert it with `megadetector.data_management.cct_to_md`'
+    elif 'instances' in outline.names:
+        what, todo = 'is the list of photographs that SpeciesNet was given', 'Take the file of --predictions_json'
+    elif lists == ['annotations'] and outline.keys and 'img_id' not in outline.keys:
+        what, todo = 'is in a layout of annotations that is not known', 'Let the program write the format of MegaDetector'
+    elif lists == ['list'] and not {'file', 'detections'} <= outline.keys: lists = []
+    if what is None and len(lists) == 1: return lists[0]
+    what = what or f"holds {'more than one list' if lists else 'no list'} of records"
+    raise DetectorJsonError(what, path, todo or 'SpeciesNet writes its records under `predictions`, MegaDetector under '
+                            '`images`')
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #ec6c16ee
-def _format_of(path: str | Path, names: Names | None, threshold: float) -> RecordFormat:
-    "Find out how a file's records are to be read; raise `DetectorJsonError` if it holds none."
-    try: return record_format(*_outline(path), names, threshold)
+def _format_of(path: str | Path, names: Names | None, threshold: float) -> tuple[RecordFormat, bool]:
+    "Find out how a file's records are to be read, and whether all of its numbers are; raise if it holds none."
+    is_plain = True
+    try: records, head = _outline(path)
+    except DetectorJsonError as first:
+        if not isinstance(first.__cause__, ijson.JSONError): raise
+        try: (records, head), is_plain = _outline(path, is_plain=False), False
+        except DetectorJsonError: raise first
+    try: return record_format(records, head, names, threshold), is_plain
     except DetectorJsonError as error: raise DetectorJsonError(error.what, error.where or path, error.todo) from error
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #15c1f042
+def _tell(skipped: pd.DataFrame, customs: Mapping[str, int], path: str | Path) -> None:
+    "Tell the user each kind of reason in one line, with its number and the first photograph."
+    kinds = skipped.reason.map(_kind_of)
+    for kind, rows in skipped.groupby(kinds, sort=False):
+        first = next((o for o in rows.id if isinstance(o, str)), None)
+        notice(f'{len(rows):,} records: {kind}' + (f' (first {first})' if first else ''), path)
+    for custom, number in customs.items(): notice(f'{number:,} times: {custom}', path)
+
+
+def _kind_of(reason: str) -> str:
+    "Return a reason without the numbers and values that differ from one record to the next."
+    kind = re.sub(r'^record \d+: (detection \d+: )?', '', str(reason))
+    return re.sub(r'"[^"]*"|\[.*\]|\{.*\}|-?\d[\d.e+-]*(?= (?:is|,))|(?<=is )-?\d[\d.e+-]*', '…', kind)
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #88efdfb5
 def _table(rows: list[tuple], columns: dict[str, str]) -> pd.DataFrame:
@@ -215,7 +325,7 @@ def _repeated(
     seen: np.ndarray, # hashes of the earlier paths, sorted
 ) -> tuple[np.ndarray, np.ndarray]: # one bool a path, and the hashes of all paths by now
     "Find the paths that came before, here or in earlier records, by their hashes; missing paths never did."
-    codes = np.array([hash(o) for o in paths], np.int64)
+    codes = np.array([hash(o and plain_path(o)) for o in paths], np.int64)
     present = np.array([o is not None for o in paths], bool)
     first = np.zeros(len(paths), bool)
     first[np.unique(codes, return_index=True)[1]] = True
@@ -226,16 +336,30 @@ def _repeated(
 # %% ../../nbs/6_inference/63_detector_json.ipynb #5730bee4
 def _tables(batch: list, start: int, repeated: np.ndarray, format: RecordFormat) -> DetectorResults:
     "Read records, the first of which has the number `start`, into tables."
-    predictions, detections, skipped = [], [], []
+    predictions, detections, skipped, customs = [], [], [], Counter()
     for number, (record, again) in enumerate(zip(batch, repeated), start):
         reading = read_record(record, format)
+        customs.update(_customs_of(record, reading, format))
         if again: reading = RecordReading(None, [], reading.failure, ['is in the file twice, and the first counts'])
         predictions += [reading.prediction]*(reading.prediction is not None)
         detections += reading.detections
         reasons = [reading.failure]*bool(reading.failure) + [f'record {number}: {o}' for o in reading.problems]
         skipped += [(record_path(record, format), o) for o in reasons]
     return DetectorResults(_table(predictions, PREDICTION_COLUMNS), _table(detections, DETECTION_COLUMNS),
-                           _table(skipped, SKIPPED_COLUMNS))
+                           _table(skipped, SKIPPED_COLUMNS), customs)
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #b7c84be6
+def _customs_of(record: object, reading: RecordReading, format: RecordFormat) -> list[str]:
+    "List what is customary in a record: what its reading names, frames of videos, and boxes in pixels."
+    found = list(reading.customs)
+    if not isinstance(record, dict): return found
+    if 'frame_rate' in record or 'frames_processed' in record:
+        found.append('a video has the answer of its surest frame')
+    in_pixels = format.records == 'annotations' and record.get('bbox')
+    listed = record.get('detections') if format.records == 'list' else None
+    if in_pixels or isinstance(listed, list) and any(isinstance(o, dict) and 'confidence' in o for o in listed):
+        found.append('boxes are in pixels of a photograph whose size is not in the file, so that none can be cut out')
+    return found
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #eded419e
 def _schema(columns: dict[str, str], settings: dict) -> pa.Schema:
@@ -252,8 +376,9 @@ def _check_replaceable(folder: Path) -> None:
     raise DetectorJsonError('holds something else and would be replaced', folder, 'Name a new folder')
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #58297148
-def _write_chunks(chunks: Iterable[DetectorResults], folder: Path, settings: dict) -> None:
-    "Write results chunk by chunk into a new folder."
+def _write_chunks(chunks: Iterable[DetectorResults], folder: Path, settings: dict) -> Counter:
+    "Write results chunk by chunk into a new folder; return what was read as the format's page says."
+    customs = Counter()
     predictions, detections, skipped = (folder/o for o in _CONVERTED)
     schemas = [_schema(o, settings) for o in (PREDICTION_COLUMNS, DETECTION_COLUMNS)]
     _table([], SKIPPED_COLUMNS).to_csv(skipped, index=False)
@@ -262,11 +387,13 @@ def _write_chunks(chunks: Iterable[DetectorResults], folder: Path, settings: dic
             for writer, table, schema in zip((first, second), (chunk.predictions, chunk.detections), schemas):
                 writer.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))
             chunk.skipped.to_csv(skipped, mode='a', header=False, index=False)
+            customs.update(chunk.customs)
+    return customs
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #c0cd0652
 def _tails(path: str) -> Iterator[str]:
     "Yield a path, then the path without its first folder, without its first two, …"
-    path = str(path).replace('\\', '/').strip('/')
+    path = path_key(path).strip('/')
     yield path
     for found in re.finditer('/', path): yield path[found.end():]
 
@@ -289,10 +416,19 @@ def _match(
     tails = {path: next(o for o in _tails(path) if o in owners) for path in paths}
     found, taken, unclear = {}, {}, []
     for path in sorted(paths, key=lambda o: -tails[o].count('/')):
-        able, length = owners[tails[path]], tails[path].count('/')
+        length = tails[path].count('/')
+        able = _same_capitals(path, owners[tails[path]], ours)
         if len(able) == 1 and not able & taken.keys(): found[path], taken[min(able)] = min(able), length
         elif any(taken.get(o, length) == length for o in able): unclear.append(path)
     return found, unclear
+
+# %% ../../nbs/6_inference/63_detector_json.ipynb #a534ce5b
+def _same_capitals(path: str, able: set, ours: list[tuple]) -> set:
+    "Return of several photographs that may be meant those whose file's name has the same capitals, if there are any."
+    if len(able) < 2: return able
+    name = plain_path(path).rpartition('/')[2]
+    same = {media_id for media_id, own in ours if media_id in able and plain_path(own).rpartition('/')[2] == name}
+    return same or able
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #ce4d06f4
 def _match_all(paths: Iterable[str], photographs: pd.DataFrame) -> tuple[dict, list[str]]: # as `_match`
@@ -311,7 +447,7 @@ _BOX_COLORS = {'animal': COLORS[1], HUMAN: COLORS[4], VEHICLE: COLORS[5]}
 
 def _draw_box(ax: plt.Axes, detection: tuple, size: tuple[int, int]) -> None:
     "Draw one box and its text."
-    (width, height), color = size, _BOX_COLORS[detection.category]
+    (width, height), color = size, _BOX_COLORS.get(detection.category, COLORS[1])
     named = getattr(detection, 'prediction', None)
     text = f'{detection.category} {detection.confidence:.2f}'
     if isinstance(named, str): text += f', {common_name(named)} {detection.score:.2f}'

@@ -6,18 +6,19 @@
 __all__ = ['write_megadetector', 'write_speciesnet']
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #6079ca0e
-import json
+import json, os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path
-from ..foundations.names import common_name
+from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path, plain_path
+from ..foundations.names import common_name, label_meaning
 from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.tables import need_columns
-from .detector_records import RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError
+from .detector_records import (
+    DETECTOR_THRESHOLD, RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError, box_category, with_slashes)
 from ..votes.taxonomy import taxon_name, write_taxon
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #94f08aa7
@@ -26,10 +27,13 @@ def write_megadetector(
     path: str | Path, # file to write
     detections: pd.DataFrame | None = None, # boxes of the same photographs, by the same paths
     model_version: str = 'urbanrivers_camtraps', # name of the model
+    relative_to: str | Path | None = None, # folder to which paths are relative, as Timelapse needs it; None: as they are
 ) -> Path:
     """Write predictions in MegaDetector's format, which Timelapse and others read, whole or not at all.
 
-    Raises `DetectorJsonError` if a box belongs to no predicted photograph, or a class cannot be written as a label."""
+    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or a class
+    cannot be written as a label."""
+    predictions, detections = _with_written_paths(predictions, detections, relative_to)
     boxes = _boxes(predictions, detections)
     head = _megadetector_head(predictions, model_version, WHOLE_IMAGE if detections is None else 'unknown')
     return _write_records(path, head, 'images', _megadetector_records(predictions, boxes))
@@ -45,10 +49,13 @@ def write_speciesnet(
     detections: pd.DataFrame | None = None, # boxes of the same photographs, by the same paths
     schema: Literal['5.0.6', '5.0.5'] = '5.0.6', # version of SpeciesNet to write as
     model_version: str = 'urbanrivers_camtraps', # name of the model
+    relative_to: str | Path | None = None, # folder to which paths are relative; None: as they are
 ) -> Path:
     """Write predictions as SpeciesNet would, whole or not at all.
 
-    Raises `DetectorJsonError` if a box belongs to no predicted photograph, or a class cannot be written as a label."""
+    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or a class
+    cannot be written as a label."""
+    predictions, detections = _with_written_paths(predictions, detections, relative_to)
     if schema not in ('5.0.6', '5.0.5'):
         raise DetectorJsonError('is not a schema', repr(schema), "Choose '5.0.6' or '5.0.5'")
     records = _speciesnet_records(predictions, _boxes(predictions, detections), schema, model_version)
@@ -90,11 +97,36 @@ def _boxes(
         boxes.setdefault(box.path, []).append(_written_box(box))
     return boxes
 
+# %% ../../nbs/6_inference/64_write_detector_json.ipynb #bb4231cf
+def _with_written_paths(
+    predictions: Predictions, detections: pd.DataFrame | None, relative_to: str | Path | None,
+) -> tuple[Predictions, pd.DataFrame | None]:
+    "Return both with paths as they are written. Raise `DetectorJsonError` if two would be the same."
+    def written(paths: pd.Series) -> pd.Series: return paths.map(lambda o: _written_path(o, relative_to))
+    skipped = predictions.skipped.assign(id=written(predictions.skipped.id))
+    changed = Predictions(predictions.assign(path=written(predictions.path)), predictions.classes, skipped)
+    changed.attrs = dict(predictions.attrs)
+    plain = pd.concat([changed.path, skipped.id]).astype(str).map(plain_path)
+    if plain.duplicated().any():
+        raise DetectorJsonError(f'two photographs have the path {plain[plain.duplicated()].iloc[0]}', 'predictions',
+                                'Leave one out')
+    return changed, detections if detections is None else detections.assign(path=written(detections.path))
+
+# %% ../../nbs/6_inference/64_write_detector_json.ipynb #f147774a
+def _written_path(path: str, relative_to: str | Path | None) -> str:
+    "Return a photograph's path with slashes, relative to a folder if there is one."
+    if relative_to is None or not isinstance(path, str): return with_slashes(path) if isinstance(path, str) else path
+    whole, folder = (os.path.abspath(o) for o in (path, relative_to))
+    if not Path(whole).is_relative_to(folder): whole, folder = os.path.realpath(whole), os.path.realpath(folder)
+    if not Path(whole).is_relative_to(folder):
+        raise DetectorJsonError(f'is not in the folder {relative_to}', path, 'Name a folder that holds all photographs')
+    return Path(whole).relative_to(folder).as_posix()
+
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #7e7963b8
 def _written_box(box: tuple) -> dict:
     "Return a box as both formats have it, with six digits."
     edges = (box.left, box.top, box.right - box.left, box.bottom - box.top)
-    return {'category': _CATEGORY_NUMBERS[box.category], 'conf': round(float(box.confidence), 6),
+    return {'category': _CATEGORY_NUMBERS[box_category(box.category) or 'animal'], 'conf': round(float(box.confidence), 6),
             'bbox': [round(float(o), 6) for o in edges]}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #c43811b4
@@ -152,11 +184,24 @@ def _speciesnet_record(label: str, score: float, ranked: dict, found: list[dict]
     return {'detections': [whole, *found]}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #458af1af
-def _whole_frame(best: list[tuple], blank: float | None) -> dict:
-    "Return the box that is the whole frame; its confidence is that anything is there."
-    shown = next((name for name, _ in best if name != BLANK), BLANK)
-    confidence = 1. if blank is None else round(1 - float(blank), 6)
-    return {'category': _CATEGORY_NUMBERS.get(shown, '1'), 'conf': confidence, 'bbox': _FRAME, 'label': WHOLE_IMAGE}
+#: What the confidence of a blank answer is multiplied by, so that it stays below the threshold of the tools.
+_BELOW_THRESHOLD = DETECTOR_THRESHOLD - .01
+
+
+def _whole_frame(prediction: str, best: list[tuple], blank: float | None) -> dict:
+    "Return the box that is the whole frame; its confidence is that anything is there, low if the answer is blank."
+    shown = next((name for name, _ in best if name != BLANK), BLANK) if prediction == BLANK else prediction
+    confidence = 1. if blank is None else 1 - float(blank)
+    if prediction == BLANK: confidence *= _BELOW_THRESHOLD
+    category = _CATEGORY_NUMBERS.get(label_meaning(shown), '1')
+    return {'category': category, 'conf': round(confidence, 6), 'bbox': _FRAME, 'label': WHOLE_IMAGE}
+
+# %% ../../nbs/6_inference/64_write_detector_json.ipynb #74eb8ff3
+def _with_people(found: list[dict], prediction: str, frame: dict) -> list[dict]:
+    "Add the whole frame if the answer is a person or a vehicle and no box is one; also if there is no box."
+    is_people = label_meaning(prediction) in (HUMAN, VEHICLE)
+    has_it = any(o['category'] == frame['category'] for o in found)
+    return found if found and (has_it or not is_people) else [*found, frame]
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #6eb61a39
 def _megadetector_head(predictions: Predictions, model_version: str, detector: str) -> dict:
@@ -175,9 +220,9 @@ def _megadetector_records(predictions: Predictions, boxes: dict) -> Iterator[dic
     scores, classes = score_matrix(predictions)
     numbers = {name: str(number) for number, name in enumerate(classes)}
     blank = scores[:, classes.index(BLANK)] if BLANK in classes else [None]*len(scores)
-    for (path, _, _, best), empty in zip(_rounded(predictions), blank):
+    for (path, prediction, _, best), empty in zip(_rounded(predictions), blank):
         ranked = [[numbers[name], score] for name, score in best]
-        found = boxes.get(path) or [_whole_frame(best, empty)]
+        found = _with_people(boxes.get(path, []), prediction, _whole_frame(prediction, best, empty))
         yield {'file': path, 'detections': [{**o, 'classifications': ranked} for o in found]}
     for path, error in zip(predictions.skipped.id, predictions.skipped.reason):
         yield {'file': path, 'failure': error, 'detections': None}

@@ -18,7 +18,7 @@ from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
 from ..foundations.holdout import refuse_test_photographs
-from ..inference.detector_records import DETECTOR_CATEGORIES
+from ..inference.detector_records import box_category
 from ..votes.taxonomy import RANKS, taxon_of
 
 # %% ../../nbs/7_review/70_label_errors.ipynb #7628b3ae
@@ -146,7 +146,7 @@ def _with_detections(opinions: pd.DataFrame, detections: pd.DataFrame | None) ->
     "Add the best confidence of an animal, and the boxes."
     if detections is None: return opinions.assign(detected=np.nan, boxes=pd.Series(None, opinions.index, dtype=object))
     rows = need_columns(detections, ('media_id', *_BOX_COLUMNS), 'detections')
-    rows = rows.assign(category=rows.category.astype('str').str.lower().map(DETECTOR_CATEGORIES))
+    rows = rows.assign(category=rows.category.map(box_category))
     boxes = pd.Series([dict(zip(_BOX_COLUMNS, o)) if isinstance(o[0], str) else None
                        for o in rows[list(_BOX_COLUMNS)].itertuples(index=False)], rows.index, dtype=object)
     boxes = boxes.groupby(rows.media_id).agg(lambda o: [box for box in o if box is not None])

@@ -29,7 +29,7 @@ from ..foundations.names import Names, common_name, read_name, read_names
 from ..foundations.pages import page_style
 from ..foundations.tables import need_columns
 from ..images.photograph import PhotographError, open_photograph
-from ..inference.detector_records import DETECTOR_CATEGORIES
+from ..inference.detector_records import box_category
 from .label_errors import ReviewError
 from .reviews import CANNOT_TELL, Reviews, StoreError
 
@@ -162,7 +162,7 @@ def _boxes(boxes: object) -> list[dict]:
         box = dict(box) if isinstance(box, Mapping) else dict(zip(_BOX_COLUMNS, box))
         edges = {o: min(1., max(0., float(box[o]))) for o in _BOX_COLUMNS[2:]}
         if edges['left'] >= edges['right'] or edges['top'] >= edges['bottom']: continue
-        category = DETECTOR_CATEGORIES.get(str(box['category']), str(box['category']))
+        category = box_category(box['category']) or str(box['category'])
         found.append({'category': category, 'confidence': float(box['confidence']), **edges})
     return found
 
