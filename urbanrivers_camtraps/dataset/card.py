@@ -104,7 +104,7 @@ def plot_activity(
 # %% ../../nbs/3_dataset/33_card.ipynb #fcf7f49d
 def plot_samples(
     photographs: pd.DataFrame, # with `media_id`, `label` and `path`
-    count: int = 6, # photographs a class
+    count: int = 6, # photographs per class
 ) -> plt.Figure:
     "Show some photographs of each class, except people and vehicles."
     shown = _without_people(need_columns(photographs, ('media_id', 'label', 'path'), 'photographs'))
@@ -157,7 +157,7 @@ def version_changes(
 # %% ../../nbs/3_dataset/33_card.ipynb #96380ed6
 def count_changes(
     changes: pd.DataFrame, # from `version_changes`
-) -> pd.DataFrame: # one row a change and class: `change, label, photographs`
+) -> pd.DataFrame: # one row per change and class: `change, label, photographs`
     "Count changes by class. A relabelled photograph counts as `from → to`."
     label = [f'{common_name(o.label_before)} → {common_name(o.label)}' if o.change == 'relabelled'
              else common_name(o.label_before if o.change == 'removed' else o.label) for o in changes.itertuples()]

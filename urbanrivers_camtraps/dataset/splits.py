@@ -51,7 +51,7 @@ def split_photographs(
 # %% ../../nbs/3_dataset/31_splits.ipynb #6589042b
 def split_counts(
     photographs: pd.DataFrame, # with `label` and `split`
-) -> pd.DataFrame: # one row a class, one column a split
+) -> pd.DataFrame: # one row per class, one column per split
     "Count photographs by class and split. With a zero, nothing can be measured for that class."
     counts = pd.crosstab(photographs.label, photographs.split)
     columns = [o for o in ('train', 'valid', 'test', 'none') if o != 'none' or o in counts]
@@ -99,7 +99,7 @@ def hard_to_split(
     photographs: pd.DataFrame, # with `label` and the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
     folds: int = 5, # that one would like to have
-) -> pd.DataFrame: # one row a class with fewer groups than folds: `label, photographs, groups, what_to_do`
+) -> pd.DataFrame: # one row per class with fewer groups than folds: `label, photographs, groups, what_to_do`
     "List the classes with too few groups for reliable metrics, and what to do."
     by_class = group_ids(photographs, by).groupby(photographs.label)
     table = by_class.agg(photographs='size', groups='nunique').reset_index()

@@ -224,7 +224,7 @@ def _seconds(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _neighbours(rows: pd.DataFrame) -> list[np.ndarray]:
-    "List for each photograph the positions of those nearest in time: of its deployment, of other bursts, one a burst."
+    "List for each photograph the positions of those nearest in time, of its deployment: one of each other burst."
     near = [np.array([], int)]*len(rows)
     if not {'deployment_id', 'burst_id'} <= set(rows): return near
     seconds, burst = _seconds(rows), pd.factorize(rows.burst_id)[0]
@@ -245,7 +245,7 @@ def _scene(frames: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #bddd1dea
 def _judge(
-    taken: np.ndarray, # features, one row a photograph
+    taken: np.ndarray, # features, one row per photograph
     rows: pd.DataFrame, # `label` and `fold`, nothing missing
     C: float, # inverse of the head's regularisation
 ) -> pd.DataFrame: # the same rows with `prediction, frequent` (most frequent class of the other folds), `unseen`
@@ -327,7 +327,7 @@ def _shuffled_recall(taken: np.ndarray, rows: pd.DataFrame, C: float, seed: int)
 def _row(
     what: str, # `FRAME`, `BANNER` or `PLACE`
     by: str, # how photographs are kept together
-    taken: np.ndarray, # features, one row a photograph
+    taken: np.ndarray, # features, one row per photograph
     rows: pd.DataFrame, # the photographs
     recipe: Recipe, # its `C` is that of the head
     folds: int, # number of folds

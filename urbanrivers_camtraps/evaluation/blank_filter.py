@@ -121,7 +121,7 @@ def allowed_losses(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #648fbe41
 def filter_curve(
-    predictions: Predictions, # one row a photograph: `label, scores`
+    predictions: Predictions, # one row per photograph: `label, scores`
     thresholds: Iterable[float] | None = None, # by default those at which something changes
     share: float | None = RIVER, # of blanks among all photographs, for `removed_share`; None: as they are
 ) -> pd.DataFrame: # `threshold, blanks_removed, animals_lost, people_lost, removed_share, hours_per_1000`
@@ -147,7 +147,7 @@ def hours_saved(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #f8049b79
 def removed_at(
-    predictions: Predictions, # one row a photograph: `label, scores`
+    predictions: Predictions, # one row per photograph: `label, scores`
     kept: Iterable[float] = (.99, .95), # shares of the animal photographs to keep at least
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
 ) -> pd.DataFrame: # `kept`, and the columns of `filter_curve`
@@ -164,9 +164,9 @@ def removed_at(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #6c2e4519
 def lost_by_class(
-    predictions: Predictions, # one row a photograph: `label, scores`
+    predictions: Predictions, # one row per photograph: `label, scores`
     threshold: float, # such as that of a `BlankFilter`
-) -> pd.DataFrame: # one row a class except `blank`: `label, photographs, lost, share`, the largest share first
+) -> pd.DataFrame: # one row per class except `blank`: `label, photographs, lost, share`, the largest share first
     "Count what is lost of each class."
     removed = pd.Series(is_removed(blank_scores(predictions), threshold), predictions.index)
     others = ~_kinds(predictions)['blank']
@@ -177,7 +177,7 @@ def lost_by_class(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #9632f9bb
 def plot_filter(
-    predictions: Predictions, # one row a photograph: `label, scores`
+    predictions: Predictions, # one row per photograph: `label, scores`
     filter: BlankFilter | None = None, # its threshold is marked
 ) -> plt.Figure:
     "Draw the share of blanks removed against the share of animals lost, in all and for the 12 most frequent classes."
@@ -244,7 +244,7 @@ SPARE = 3
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #fc71ae02
 def decision_counts(
-    predictions: Predictions, # one row a photograph: `label, prediction, score, scores`
+    predictions: Predictions, # one row per photograph: `label, prediction, score, scores`
     blank: float | None, # threshold of `blank`, as `decide` takes it
     accept: float | None, # threshold from which an answer is accepted, as `decide` takes it
     share: float | None = RIVER, # of blanks among all photographs; None: as they are
@@ -264,7 +264,7 @@ def decision_counts(
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #82c8beec
 def filter_section(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score, scores`, and the column of groups
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score, scores`, and the column of groups
     evaluated_on: str, # which photographs these are
     recall: float = .99, # share of a group's animal photographs to keep
     confidence: float = .95, # chance that the promise is kept

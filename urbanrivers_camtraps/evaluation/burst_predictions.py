@@ -22,10 +22,10 @@ from ..foundations.tables import need_columns
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #0ee25bf5
 def pool_bursts(
-    predictions: Predictions, # one row a photograph: `scores`, the column of bursts, and `label` if known
+    predictions: Predictions, # one row per photograph: `scores`, the column of bursts, and `label` if known
     temperature: float = 1., # from `fit_burst_temperature`
     by: str = 'burst', # or the name of the column of bursts
-) -> Predictions: # one row a burst: `burst_id, photographs, prediction, score, scores`, and `label` if known
+) -> Predictions: # one row per burst: `burst_id, photographs, prediction, score, scores`, and `label` if known
     """Average the log scores of the frames of each burst, and make scores of them again.
 
     Bursts come in the order of their first frames. A frame without a burst stands alone."""
@@ -46,7 +46,7 @@ def pool_bursts(
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #fe3be061
 def burst_predictions(
-    predictions: Predictions, # one row a photograph: `prediction, score, scores`, and the column of bursts
+    predictions: Predictions, # one row per photograph: `prediction, score, scores`, and the column of bursts
     temperature: float = 1., # from `fit_burst_temperature`
     by: str = 'burst', # or the name of the column of bursts
 ) -> Predictions: # the same rows with `prediction, score, scores` of the burst, `frame_prediction, frame_score`

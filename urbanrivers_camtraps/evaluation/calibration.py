@@ -20,10 +20,10 @@ from ..foundations.tables import need_columns
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #c33c0f97
 def reliability(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score`
     bins: int = 15, # number of bins, of equal width
-    weights: pd.Series | None = None, # one a photograph, such as `blank_share_weights` returns
-) -> pd.DataFrame: # one row a bin that has photographs: `low, high, photographs, score, right, share`
+    weights: pd.Series | None = None, # one per photograph, such as `blank_share_weights` returns
+) -> pd.DataFrame: # one row per bin that has photographs: `low, high, photographs, score, right, share`
     "Compare, in each bin of scores, the share of answers that are right with their mean score."
     score, right = _answers(predictions)
     total, scores, rights = _binned(score, right, _weights(weights, score), bins)
@@ -36,9 +36,9 @@ def reliability(
 
 
 def calibration_error(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score`
     bins: int = 15, # number of bins, of equal width
-    weights: pd.Series | None = None, # one a photograph, such as `blank_share_weights` returns
+    weights: pd.Series | None = None, # one per photograph, such as `blank_share_weights` returns
 ) -> float: # between 0 and 1
     "Return the expected calibration error of the answers' scores (Guo and others, 2017)."
     table = reliability(predictions, bins, weights)
@@ -46,9 +46,9 @@ def calibration_error(
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #5f3f8a15
 def chance_calibration_error(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score`
     bins: int = 15, # number of bins, of equal width
-    weights: pd.Series | None = None, # one a photograph
+    weights: pd.Series | None = None, # one per photograph
     draws: int = 200, # the more, the steadier the result
     seed: int = 0, # the same seed gives the same result
 ) -> float: # between 0 and 1
@@ -88,7 +88,7 @@ class CalibrationError(CamtrapsError):
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #ff0ba8fb
 def apply_temperature(
-    predictions: Predictions, # one row a photograph: `scores`
+    predictions: Predictions, # one row per photograph: `scores`
     temperature: float, # above 1: less sure; below 1: surer
 ) -> pd.DataFrame: # the same rows with new `score` and `scores`
     "Divide the logarithms of the scores by the temperature, and scale again. The answers stay as they are."
@@ -121,7 +121,7 @@ def cross_temperature(
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #0ba4a268
 def plot_reliability(
-    before: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    before: pd.DataFrame, # one row per photograph: `label, prediction, score`
     after: pd.DataFrame | None = None, # the same photographs, scaled
     bins: int = 15, # number of bins, of equal width
 ) -> plt.Figure:
@@ -145,7 +145,7 @@ def plot_reliability(
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #fb88a4da
 def calibration_metrics(
-    before: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    before: pd.DataFrame, # one row per photograph: `label, prediction, score`
     after: pd.DataFrame | None = None, # the same photographs, scaled
     shares: dict[str, float | None] = BLANK_SHARES, # name of a setting → its share of blanks
     bins: int = 15, # number of bins, of equal width
@@ -163,7 +163,7 @@ def calibration_metrics(
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #22a77689
 def calibration_section(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score`; with `scores` and `fold` also scaled
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score`; to scale, also `scores, fold`
     evaluated_on: str, # which photographs these are
     fold: str = 'fold', # column of the fold in which a photograph was predicted
 ) -> Section:

@@ -19,7 +19,7 @@ from ..foundations.tables import need_columns
 
 # %% ../../nbs/5_evaluation/52_comparison.ipynb #1cbf9351
 def compare_runs(
-    baseline: pd.DataFrame, # one row a photograph: `media_id, label, prediction`, and the column of groups
+    baseline: pd.DataFrame, # one row per photograph: `media_id, label, prediction`, and the column of groups
     candidate: pd.DataFrame, # the same photographs and labels, with the predictions of the new run
     by: str | None = 'burst', # what is not independent: `burst`, `deployment`, `location` or a column; None: not known
 ) -> 'Comparison':

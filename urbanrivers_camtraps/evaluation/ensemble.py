@@ -26,7 +26,7 @@ from ..votes.taxonomy import RANKS, at_rank
 def classes_under(
     name: str | None, # a species or a higher taxon, in our spelling; None: SpeciesNet named nothing
     classes: list[str], # of our model
-) -> np.ndarray: # of bool, one a class
+) -> np.ndarray: # of bool, one per class
     "Return which of our classes are this taxon or belong to it."
     if not isinstance(name, str): return np.zeros(len(classes), bool)
     ours, found = pd.Series(classes), np.array(classes) == name
@@ -37,7 +37,7 @@ def classes_under(
 
 # %% ../../nbs/5_evaluation/57_ensemble.ipynb #b318655c
 def spread_scores(
-    speciesnet: pd.DataFrame, # one row a photograph: `prediction, score`; missing if SpeciesNet named nothing
+    speciesnet: pd.DataFrame, # one row per photograph: `prediction, score`; missing if SpeciesNet named nothing
     classes: list[str], # of our model
 ) -> np.ndarray: # photographs × classes, rows sum to 1
     "Spread the answers of SpeciesNet over our classes, evenly if it named nothing or none of our classes."
@@ -114,9 +114,9 @@ def plot_ensemble(
 
 # %% ../../nbs/5_evaluation/57_ensemble.ipynb #e551f8f8
 def accuracy_by_rank(
-    predictions: pd.DataFrame, # one row a photograph: `media_id, label`
+    predictions: pd.DataFrame, # one row per photograph: `media_id, label`
     speciesnet: pd.DataFrame, # `media_id, prediction`
-) -> pd.DataFrame: # one row a rank: `rank, photographs, answered, right`
+) -> pd.DataFrame: # one row per rank: `rank, photographs, answered, right`
     """Return how often SpeciesNet names a taxon of each rank, and how often it is right then.
 
     Only labels that have this rank count."""
@@ -159,7 +159,7 @@ def _log_scores(predictions: Predictions, speciesnet: pd.DataFrame) -> tuple[np.
     scores, classes = score_matrix(predictions)
     need_columns(speciesnet, ('media_id', 'prediction', 'score'), 'speciesnet')
     if speciesnet.media_id.duplicated().any():
-        raise EnsembleError('names a photograph twice', 'speciesnet', 'Keep one row a photograph')
+        raise EnsembleError('names a photograph twice', 'speciesnet', 'Keep one row per photograph')
     answers = speciesnet.set_index('media_id')[['prediction', 'score']].reindex(predictions.media_id)
     if answers.prediction.isna().all():
         raise EnsembleError('knows none of these photographs', 'speciesnet',

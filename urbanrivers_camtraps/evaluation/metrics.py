@@ -26,7 +26,7 @@ from ..images.photograph import open_photograph
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #99e8c79c
 def prediction_error(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> float: # between 0 and 1
     "Return the share of photographs whose prediction is not their label."
     predictions = check_predictions(predictions)
@@ -34,7 +34,7 @@ def prediction_error(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #576b9fe2
 def majority_error(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
     train_labels: pd.Series, # labels of the training photographs; the most frequent of them is the answer
 ) -> float: # between 0 and 1
     "Return the error of always answering with the class that is most frequent in training."
@@ -42,7 +42,7 @@ def majority_error(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #c88ae394
 def macro_recall(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> float: # between 0 and 1
     "Return the mean over classes of the share of photographs that were recognised."
     predictions = check_predictions(predictions)
@@ -55,7 +55,7 @@ class EvaluateError(CamtrapsError):
 
 
 def check_predictions(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> pd.DataFrame: # the same table
     "Raise `EvaluateError` if there is nothing to judge, or if a label or a prediction is missing."
     need_columns(predictions, ('label', 'prediction'), 'predictions')
@@ -72,10 +72,10 @@ CLASS_METRICS = ('recall', 'precision', 'f1')
 
 
 def per_class(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`, and the column of groups
     by: str | None = None, # what is not independent: `burst`, `deployment`, `location` or a column; None: no intervals
     share: float | None = None, # weigh the photographs as if this share of them were blank; None: as they are
-) -> pd.DataFrame: # one row a class: `label, photographs, recall, precision, f1`; with `by` also `groups`, …
+) -> pd.DataFrame: # one row per class: `label, photographs, recall, precision, f1`; with `by` also `groups`, …
     """Return recall, precision and F1 of each class, with 95 % intervals over groups if `by` is given.
 
     A metric is missing if no photograph has this label or prediction. The most frequent class comes first."""
@@ -89,7 +89,7 @@ def per_class(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #2b996a44
 def confusion_matrix(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> pd.DataFrame: # rows: labels; columns: predictions; both in the same order
     "Count how often each label got each prediction."
     classes = sorted(set(check_predictions(predictions).label) | set(predictions.prediction))
@@ -98,7 +98,7 @@ def confusion_matrix(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #375ce278
 def plot_confusion(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> plt.Figure:
     "Draw the confusion matrix: counts, coloured by the share of their row."
     counts = confusion_matrix(predictions)
@@ -120,7 +120,7 @@ def plot_confusion(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #330c2ca9
 def plot_recall(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`, and the column of groups
     by: str | None = None, # what is not independent, such as `burst`; None: no intervals
 ) -> plt.Figure:
     "Draw recall and precision of each class, the number of its photographs, and 95 % intervals over groups."
@@ -145,7 +145,7 @@ METRICS = ('error', 'accuracy', 'macro_recall', 'animal_precision', 'animal_blan
 
 
 def intervals(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`, and the column of groups
     by: str = 'burst', # what is not independent: `burst`, `deployment`, `location`, `image` or a column
     share: float | None = None, # weigh the photographs as if this share of them were blank; None: as they are
 ) -> pd.DataFrame: # one row a metric: `metric, value, low, high`
@@ -169,7 +169,7 @@ BLANK_SHARES = {'as labelled': None, 'on the river': RIVER, 'in the labels': 1/1
 
 
 def metrics_by_blank_share(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`, and the column of groups
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`, and the column of groups
     shares: dict[str, float | None] = BLANK_SHARES, # name of a setting → its share of blanks
     by: str | None = None, # what is not independent, such as `burst`: adds intervals of error and animal precision
 ) -> pd.DataFrame: # one row a setting: `setting, blanks`, and the columns of `METRICS`
@@ -188,7 +188,7 @@ def metrics_by_blank_share(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #7ecd349a
 def blank_share_weights(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
     share: float | None, # of blanks, between 0 and 1; None: as they are
 ) -> pd.Series: # one weight a photograph, 1 on average
     """Return weights that make blanks `share` of the photographs. All other photographs keep their proportions.
@@ -201,14 +201,14 @@ def blank_share_weights(
 
 
 def has_blanks(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction`
 ) -> bool:
     "Return whether the table holds both blank and other photographs, so that they can be weighted."
     return (check_predictions(predictions).label == BLANK).nunique() == 2
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #5910c9bf
 def top_losses(
-    predictions: Predictions, # one row a photograph: `label, scores`
+    predictions: Predictions, # one row per photograph: `label, scores`
     count: int = 12, # number of photographs to return
 ) -> pd.DataFrame: # the same columns with `label_score` and `loss`, the highest loss first
     """Return the photographs whose label got the lowest score.
@@ -222,7 +222,7 @@ def top_losses(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #6a4f6a28
 def plot_predictions(
-    predictions: pd.DataFrame, # one row a photograph: `path, label, prediction, score`
+    predictions: pd.DataFrame, # one row per photograph: `path, label, prediction, score`
     count: int = 12, # number of photographs shown
     order: str = 'confident_errors', # or 'top_losses', or 'as_given'
 ) -> plt.Figure:
@@ -247,10 +247,10 @@ def plot_predictions(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #966b3be4
 def unknown_class_metrics(
-    predictions: pd.DataFrame, # one row a photograph: `label, prediction, score`
+    predictions: pd.DataFrame, # one row per photograph: `label, prediction, score`
     known: Iterable[str] | None = None, # classes that the model knows; by default those of the predictions
     accept_threshold: float = .9, # score from which an answer is accepted without a volunteer
-) -> pd.DataFrame: # one row a label that the model does not know: `label, photographs, answers, score, accepted`
+) -> pd.DataFrame: # one row per label that the model does not know: `label, photographs, answers, score, accepted`
     """Count what the model answers to classes that it never learned; the fewer are accepted the better.
 
     Raises `EvaluateError` if it is not stated which classes the model knows."""
@@ -265,7 +265,7 @@ def unknown_class_metrics(
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #852e751f
 def multi_species_frames(
-    frames: pd.DataFrame, # one row a photograph: `labels` (all its species), `prediction, score`
+    frames: pd.DataFrame, # one row per photograph: `labels` (all its species), `prediction, score`
     accept_threshold: float = .9, # score from which an answer is accepted without a volunteer
 ) -> pd.DataFrame: # one row a set of species: `species, photographs, one_of_them, answers, score, accepted`
     "Count what the model answers to photographs of several species; `one_of_them` is the share that names one."

@@ -24,9 +24,9 @@ def group_column(
 
 # %% ../../nbs/5_evaluation/50_statistics.ipynb #c645be0b
 def group_codes(
-    predictions: pd.DataFrame, # one row a photograph, with the column of groups
+    predictions: pd.DataFrame, # one row per photograph, with the column of groups
     by: str | None, # `burst`, `deployment`, `location` or a column; None: all photographs are one group
-) -> np.ndarray: # of int, one a photograph, from 0
+) -> np.ndarray: # of int, one per photograph, from 0
     "Number the groups. Raises `TableError` if the column of groups is missing."
     if by is None: return np.zeros(len(predictions), int)
     column = group_column(by)

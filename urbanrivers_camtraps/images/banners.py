@@ -91,7 +91,7 @@ _DEEPEST = .12
 
 
 def _spread(photographs: pd.DataFrame, count: int = _LOOKED_AT) -> pd.DataFrame:
-    "Choose up to `count` photographs spread over the time, at most one a burst if there are enough bursts."
+    "Choose up to `count` photographs spread over the time, at most one per burst if there are enough bursts."
     rows = photographs.sort_values('timestamp', kind='stable') if 'timestamp' in photographs else photographs
     firsts = rows[~rows.burst_id.duplicated() | rows.burst_id.isna()] if 'burst_id' in rows else rows
     rows = firsts if len(firsts) >= PHOTOGRAPHS_NEEDED else rows

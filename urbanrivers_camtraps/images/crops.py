@@ -40,12 +40,12 @@ EDGES = ['left', 'top', 'right', 'bottom']
 
 def crop_boxes(
     photographs: pd.DataFrame, # `media_id, path, width, height`; better with banners, `label` and split
-    detections: pd.DataFrame, # one row a box: `media_id, detection, category, confidence, left, top, right, bottom`
+    detections: pd.DataFrame, # one row per box: `media_id, detection, category, confidence, left, top, right, bottom`
     margin: float = .1, # on each side, as a share of the box
     confidence: float = .2, # from which a box counts
-    limit: int = 5, # crops a frame, those of the highest confidence
+    limit: int = 5, # crops per frame, those of the highest confidence
     square: bool = True, # as many pixels high as wide
-) -> pd.DataFrame: # one row a crop: its frame's columns, and those below
+) -> pd.DataFrame: # one row per crop: its frame's columns, and those below
     """List the crops to be cut out.
 
     Each row adds `frame_id, category, detection_confidence`, the crop's `left, top, right, bottom` and, if there are
@@ -71,7 +71,7 @@ def write_crops(
     crops: pd.DataFrame, # from `crop_boxes`, with `label`
     folder: str | Path, # gets one folder a class
     max_side: int = 512, # longest side of the crops in pixels
-    workers: int | None = None, # threads; by default one a core
+    workers: int | None = None, # threads; by default one per core
     progress: bool = True, # show a bar
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # the crops, without banners and with `frame_path`; skipped: `id, reason`
     """Cut out what is missing, and list the photographs that cannot be read.
@@ -115,7 +115,7 @@ def crop_fit(
 # %% ../../nbs/2_images/27_crops.ipynb #4a8d15d8
 def usable_boxes(
     frames: pd.DataFrame, # `media_id, banner_top, banner_bottom`
-    detections: pd.DataFrame, # one row a box: `media_id, detection, category, confidence, left, top, right, bottom`
+    detections: pd.DataFrame, # one row per box: `media_id, detection, category, confidence, left, top, right, bottom`
     confidence: float = .2, # from which a box counts
     limit: int = 5, # boxes of a frame, those of the highest confidence
 ) -> pd.DataFrame: # `media_id, frame` (its row number), `detection, category, confidence, left, top, right, bottom`

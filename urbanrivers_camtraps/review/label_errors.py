@@ -32,7 +32,7 @@ def opinions_table(
     detections: pd.DataFrame | None = None, # `media_id, category, confidence, left, top, right, bottom`
     unlabelled: Predictions | None = None, # of photographs without a label: `media_id, prediction, score, scores`
     photographs: pd.DataFrame | None = None, # the whole data set: `media_id, split`, and `burst_id` if known
-) -> Predictions: # one row a photograph, with `speciesnet, speciesnet_score, detected, boxes, agreement`
+) -> Predictions: # one row per photograph, with `speciesnet, speciesnet_score, detected, boxes, agreement`
     """Lay the opinions on each photograph side by side.
 
     `detected` is the best confidence of an animal, `boxes` a list of dicts with edges as fractions of the photograph,
@@ -87,7 +87,7 @@ def combine_opinions(
 # %% ../../nbs/7_review/70_label_errors.ipynb #54d8c6f1
 def label_quality(
     opinions: Predictions, # from `opinions_table`
-) -> np.ndarray: # one a photograph, 0 to 1; missing if there is no label that the model knows
+) -> np.ndarray: # one per photograph, 0 to 1; missing if there is no label that the model knows
     """Return how reliable each label is.
 
     This is cleanlab's self-confidence: the probability that `combine_opinions` has for the label."""
@@ -100,7 +100,7 @@ def label_quality(
 # %% ../../nbs/7_review/70_label_errors.ipynb #eed72584
 def likely_wrong(
     opinions: Predictions, # from `opinions_table`
-) -> np.ndarray: # of bool, one a photograph
+) -> np.ndarray: # of bool, one per photograph
     "Mark the labels that cleanlab counts as wrong (`prune_by_noise_rate`), among the classes that are used as labels."
     wrong, (rows, labels) = np.zeros(len(opinions), bool), _label_codes(opinions)
     used, labels = np.unique(labels, return_inverse=True)

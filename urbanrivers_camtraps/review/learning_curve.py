@@ -25,7 +25,7 @@ def learning_curve(
     target_recall: float = .9, # aimed at, between 0 and 1
     smallest_error: float = .005, # a smaller error counts as this: it cannot be measured, and zero has no logarithm
     max_extrapolation: float = 20, # times the largest size that the line may be carried on to
-) -> pd.DataFrame: # one row a class: `label, sizes, train_photographs, error, scale, exponent, more, verdict`
+) -> pd.DataFrame: # one row per class: `label, sizes, train_photographs, error, scale, exponent, more, verdict`
     """Fit error = scale·photographs^-exponent to each class, and return how many `more` photographs it needs.
 
     `more` is missing if it cannot be said; `verdict` tells why.

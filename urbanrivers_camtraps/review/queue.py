@@ -51,7 +51,7 @@ def review_queue(
 # %% ../../nbs/7_review/71_queue.ipynb #93aa04a7
 def informativeness(
     opinions: Predictions, # from `opinions_table`
-) -> np.ndarray: # one a photograph, 0 to 1
+) -> np.ndarray: # one per photograph, 0 to 1
     """Return how much a model would learn from each photograph: uncertain · (1 + rare + new) / 3.
 
     The formula was chosen among a dozen on validation photographs, with seeds of its own."""

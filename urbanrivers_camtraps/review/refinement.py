@@ -248,7 +248,7 @@ def _with_scores(rows: pd.DataFrame, scores: np.ndarray, classes: list[str]) -> 
 # %% ../../nbs/7_review/74_refinement.ipynb #06a7d82b
 def _judged(photographs: pd.DataFrame, labels: pd.Series, taken: np.ndarray, train: np.ndarray, recipe: Recipe,
             arm: str) -> pd.DataFrame:
-    "Fit a head on the rows `train` with `labels`, and judge it on the clean test set: one row a photograph."
+    "Fit a head on the rows `train` with `labels`, and judge it on the clean test set: one row per photograph."
     classes, targets = np.unique(labels[train].to_numpy(str), return_inverse=True)
     test = (photographs.split == 'test').to_numpy()
     scores = head_scores(taken[test], *fit_head(taken[train], targets, len(classes), recipe.C))

@@ -46,7 +46,7 @@ class Recipe:
     C: float = 3e-3 # inverse of the head's regularisation, as in scikit-learn; small for few photographs (probe)
     epochs: int = 6 # passes over the photographs (finetune)
     learning_rate: float = 2e-4 # peak rate of the body's upper half; the lower half has a quarter of it (finetune)
-    batch_size: int = 32 # photographs a step, of one process
+    batch_size: int = 32 # photographs per step, of one process
     mixup: float = 0. # how strongly photographs are mixed with others; 0 is not at all (finetune)
     seed: int = 42 # same seed, same model
     mean: tuple[float, ...] = field(default=IMAGENET['mean']) # of the pixels that the backbone was trained on
@@ -84,7 +84,7 @@ def squish(
 # %% ../../nbs/4_training/40_preprocess.ipynb #d44fd028
 def normalise(
     pixels: np.ndarray, # rows × side × side × 3, uint8
-    mean: tuple[float, ...], # of the pixels that the backbone was trained on, one a channel
+    mean: tuple[float, ...], # of the pixels that the backbone was trained on, one per channel
     std: tuple[float, ...], # their standard deviation
     device: torch.device | str = 'cpu', # where the network is
 ) -> torch.Tensor: # rows × 3 × side × side, float32

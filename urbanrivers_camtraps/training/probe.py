@@ -104,7 +104,7 @@ def learning_points(
     recipe: Recipe = Recipe(), # settings of the probe
     cache: str | Path | None = None, # a folder that keeps features for the next time
     shares: tuple[float, ...] = (.15, .3, .6, 1.), # of the training bursts
-) -> pd.DataFrame: # one row a class and share: `share, label, train_photographs, error`
+) -> pd.DataFrame: # one row per class and share: `share, label, train_photographs, error`
     "Fit heads on shares of the bursts, and judge each class out of fold."
     rows = _open_rows(photographs, ('fold',)).dropna(subset='fold').reset_index(drop=True)
     taken, place = features(rows, recipe, cache=cache), _burst_places(rows, recipe.seed)

@@ -65,8 +65,8 @@ class Rules:
 @dataclass
 class Cleaned:
     "The labels, and the account of how they came to be."
-    labels: pd.DataFrame # one row a photograph: `media_id, label, votes, vote_share, confidence`, time and place
-    funnel: pd.DataFrame # one row a step: `step, rows, photographs, dropped_rows, why`
+    labels: pd.DataFrame # one row per photograph: `media_id, label, votes, vote_share, confidence`, time and place
+    funnel: pd.DataFrame # one row per step: `step, rows, photographs, dropped_rows, why`
     dropped: pd.DataFrame # the rows left behind, with the `step` that dropped them
     unknown_names: pd.DataFrame # names that are not in the table of names: `name, label, rank, rows`
     calibrated_on: int # photographs on which confidence was measured; 0 if there were too few
@@ -318,7 +318,7 @@ def _add_answers(rows: pd.DataFrame, signed: pd.DataFrame | None, rules: Rules) 
 
 # %% ../../nbs/1_votes/14_cleaning.ipynb #2649c1b0
 def _labels(rows: pd.DataFrame, counted: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFrame:
-    "Sum up one row a photograph; `vote_share` is the label's share of all the photograph's votes."
+    "Sum up one row per photograph; `vote_share` is the label's share of all the photograph's votes."
     columns = [o for o in PLACE_COLUMNS if o in observations]
     rows = pd.concat([rows, observations[columns].loc[rows.index]], axis=1)
     by_photograph = rows.groupby('media_id', sort=False)

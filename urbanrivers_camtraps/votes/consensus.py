@@ -27,7 +27,7 @@ class VotesError(CamtrapsError):
 # %% ../../nbs/1_votes/13_consensus.ipynb #5bf3f74d
 def expand_votes(
     observations: pd.DataFrame, # rows with `media_id`, `label` and the number of `votes`
-) -> pd.DataFrame: # one row a vote: `media_id, volunteer, label`; `volunteer` is None
+) -> pd.DataFrame: # one row per vote: `media_id, volunteer, label`; `volunteer` is None
     "Turn counted votes into one row for each vote. Rows without a label are not votes and are left out."
     named = observations.loc[observations.label.notna(), ['media_id', 'label', 'votes']]
     repeated = np.repeat(np.arange(len(named)), named.votes)
@@ -35,7 +35,7 @@ def expand_votes(
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #7e465b19
 def drop_repeated_votes(
-    votes: pd.DataFrame, # one row a vote: `media_id, volunteer, label`
+    votes: pd.DataFrame, # one row per vote: `media_id, volunteer, label`
 ) -> pd.DataFrame: # the votes that count
     "Keep one vote of a volunteer for one label of one photograph. Unsigned votes all stay; votes without a label go."
     need_columns(votes, ('media_id', 'volunteer', 'label'), 'votes')
@@ -53,7 +53,7 @@ class Crowd:
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #dbeef77a
 def fit_crowd(
-    votes: pd.DataFrame, # one row a vote: `media_id, label`
+    votes: pd.DataFrame, # one row per vote: `media_id, label`
     photographs: int = 20_000, # to learn from, at most
     rounds: int = 2, # of weighing and counting
     seed: int = 0, # of the choice of photographs
@@ -71,10 +71,10 @@ def fit_crowd(
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #6ebebdcb
 def weigh_votes(
-    votes: pd.DataFrame, # one row a vote: `media_id, label`
+    votes: pd.DataFrame, # one row per vote: `media_id, label`
     crowd: Crowd, # from `fit_crowd`
     at_once: int = 50_000, # photographs; bounds the memory
-) -> pd.DataFrame: # one row a photograph: `media_id, label, confidence` (0 to 1, before calibration)
+) -> pd.DataFrame: # one row per photograph: `media_id, label, confidence` (0 to 1, before calibration)
     "Find the likeliest label of each photograph and its probability. A name that `crowd` does not know is ignored."
     media, ids = pd.factorize(votes.media_id)
     counts = _count_votes(media, votes.label, crowd.prior.index, len(ids))
@@ -87,7 +87,7 @@ def weigh_votes(
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #cb5b6b3a
 def thin_votes(
-    votes: pd.DataFrame, # one row a vote: `media_id, label`
+    votes: pd.DataFrame, # one row per vote: `media_id, label`
     many: int = 5, # photographs with this many votes or more are used
     fewest: int = 2, # an ordinary photograph has at least this many votes, and fewer than `many`
     draws: int = 5, # times that each photograph is thinned
@@ -151,10 +151,10 @@ METHODS = ('pooled', *_BY_VOLUNTEER)
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #5d898e32
 def label_votes(
-    votes: pd.DataFrame, # one row a vote: `media_id, label`, and `volunteer` for models of single volunteers
+    votes: pd.DataFrame, # one row per vote: `media_id, label`, and `volunteer` for models of single volunteers
     method: str = 'pooled', # one of `METHODS`
     seed: int = 0, # of what is drawn
-) -> pd.DataFrame: # one row a photograph: `media_id, label, confidence`; `.attrs` say how it was calibrated
+) -> pd.DataFrame: # one row per photograph: `media_id, label, confidence`; `.attrs` say how it was calibrated
     """Choose a label for each photograph, with a confidence calibrated on photographs with many votes.
 
     Raises `VotesError` if there are no votes, or if the method needs signed votes and gets others."""
@@ -177,7 +177,7 @@ def label_votes(
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #5c68118f
 def rule_confidence(
-    votes: pd.DataFrame, # one row a vote: `media_id, label`
+    votes: pd.DataFrame, # one row per vote: `media_id, label`
     min_votes: int = 3, # votes that the label needs
     seed: int = 0, # of what is drawn
 ) -> dict[bool, float]: # whether somebody disagreed → share of right labels; NaN if nothing could be measured
@@ -235,7 +235,7 @@ def plot_usable(
 
 # %% ../../nbs/1_votes/13_consensus.ipynb #a0b1c2d3
 def _count_votes(media: np.ndarray, labels: pd.Series, names: pd.Index, photographs: int | None = None) -> csr_array:
-    "Count votes: one row a photograph, one column a name; other names are left out."
+    "Count votes: one row per photograph, one column per name; other names are left out."
     column = names.get_indexer(labels.astype(str))
     media, column = media[column >= 0], column[column >= 0]
     rows = media.max() + 1 if photographs is None else photographs

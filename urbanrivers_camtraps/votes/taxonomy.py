@@ -142,7 +142,7 @@ def rank_agreement(
     table: pd.DataFrame, # photographs
     left: str, # column of our names, or of SpeciesNet labels
     right: str, # the same, of somebody else
-) -> pd.DataFrame: # one row a rank: `rank, photographs` that both name at it, `agree, share, not_compared`
+) -> pd.DataFrame: # one row per rank: `rank, photographs` that both name at it, `agree, share, not_compared`
     "Count at each rank how often two columns agree, and how many photographs cannot be compared."
     need_columns(table, (left, right))
     rows = []
