@@ -24,8 +24,9 @@ def operation_of(*rows: tuple, **options) -> CameraOperation:
 
 
 def outages_of(*rows: tuple) -> pd.DataFrame:
-    "Return outages by (deployment, start, end), without a time zone."
-    return pd.DataFrame(rows, columns=['deployment_id', 'start', 'end'])
+    "Return outages by (deployment, start, end), without a time zone; a day stands for its beginning, also at the end."
+    table = pd.DataFrame(rows, columns=['deployment_id', 'start', 'end'])
+    return table.assign(end=table.end.map(lambda o: o if 'T' in o or ':' in o else f'{o} 00:00', na_action='ignore'))
 
 
 def events_of(*rows: tuple) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def test_baci_by_hand():
 
 def test_effort_that_differs_does_not_look_like_a_change():
     events, operation, arms = baci_of({'W1': (70, 7), 'W2': (140, 14), 'K1': (70, 70), 'K2': (60, 59)})
-    outages = pd.DataFrame({'deployment_id': ['W1', 'W2'], 'start': '2025-07-01', 'end': '2025-07-25'})
+    outages = pd.DataFrame({'deployment_id': ['W1', 'W2'], 'start': '2025-07-01', 'end': '2025-07-24'})
     wrong, table = before_after(events, operation, arms, '2025-07-01'), operation.deployments
     short = table.assign(end=table.end.mask(table.deployment_id.str.startswith('W'), local('2025-08-02')))
     right = before_after(events, camera_operation(short, outages, time_zone=TIME_ZONE), arms, '2025-07-01')

@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 from survey_tables import TIME_ZONE
 
-from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.foundations.core import CamtrapsError, TableError
 from urbanrivers_camtraps.foundations.predictions import Predictions
+from urbanrivers_camtraps.foundations.times import read_moments
 from urbanrivers_camtraps.survey.deployments import (
     DEPLOYMENT_COLUMNS,
     DeploymentsError,
     make_deployments,
-    moments,
     read_deployments,
     season_photographs,
 )
@@ -76,16 +76,16 @@ def test_days_count_whole_and_names_stand_for_ids(deployments):
 
 
 @pytest.mark.parametrize('text, why', [
-    ('location\nProlog', 'some.csv: lacks deployment_id'), ('deployment_id,start\na,2025-01-01\n\n,2025-01-02', 'line 4 has no deployment_id'),
+    ('camera\nBushnell', 'some.csv: lacks deployment_id'), ('deployment_id,start\na,2025-01-01\n\n,2025-01-02', 'line 4: has no deployment_id'),
     ('deployment_id\na \na', 'deployment_id a stands twice'), ('deployment_id,latitude\na,41.9\nb,419', 'latitude 419 is not an angle of up to 90 degrees'),
-    ('deployment_id,longitude\na,west', 'longitude west is not an angle'),
-    ('deployment_id,start,end\na,2025-02-01,2025-01-31', 'deployment a ends before it starts'),
-    ('deployment_id,end,End\na,,', 'has two columns end'), ('deployment_id,start\na,spring', 'cannot be read as moments'),
-    ('deployment_id,start\na,01.06.2025', 'does not begin with a date such as 2025-04-30'),
-    ('deployment_id,timezone\na,UTC', 'does not know the column timezone. Call it time_zone'), ('deployment_id,lat\na,41.9', 'Call it latitude'),
-    ('deployment_id,Start date\na,2025-01-01', 'Call it start'), ('deployment_id,location\na,Goose Island,41,9', 'line 2 has more cells than the first'),
-    ('deployment_id,time_zone\na,UTC-6', 'time_zone UTC-6 is not known'), ('', 'is empty'), ('\n \n', 'is empty'),
-    (b'deployment_id\nCaf\xe9', 'is not text in UTF-8'),
+    ('deployment_id,longitude\na,west', 'longitude west is not a number'),
+    ('deployment_id,start,end\na,2025-02-01,2025-01-31', 'line 2: ends before it starts: 2025-02-01 to 2025-01-31'),
+    ('deployment_id,end,End\na,,', 'end and End both mean end'), ('deployment_id,start\na,spring', 'line 2: start spring is not a date'),
+    ('deployment_id,start\na,01.06.2025', 'start 01.06.2025 may be 1 June or 6 January. Add --dates day-first'),
+    ('deployment_id,timezne\na,UTC', 'does not know the column timezne. Call it time_zone'), ('deployment_id,lati\na,41.9', 'Call it latitude'),
+    ('deployment_id,start,Start date\na,2025-01-01,', 'start and Start date both mean start'), ('deployment_id,location\na,Goose Island,41,9', 'line 2 has more cells than the first'),
+    ('deployment_id,time_zone\na,Chicago', 'time zone Chicago is not known'), ('', 'is empty'), ('\n \n', 'is empty'),
+    (b'deployment_id\nCaf\x81\xe9', 'is not text'),
     *((f'deployment_id,clock_ahead\na,"{o}"', 'clock_ahead cannot be read') for o in ('much', '1', '-3652', '1,5h', '1:00'))])
 def test_what_may_mean_two_things_is_refused(read, text, why):
     with pytest.raises(CamtrapsError) as error: read(text)
@@ -95,13 +95,13 @@ def test_what_may_mean_two_things_is_refused(read, text, why):
 def test_a_table_and_a_time_zone_must_be_there(tmp_path, read):
     read(TABLE)
     with pytest.raises(CamtrapsError, match='there is no such table'): read_deployments(tmp_path/'nowhere.csv', TIME_ZONE)
-    with pytest.raises(DeploymentsError, match='time_zone Chicago is not known'): read_deployments(tmp_path/'some.csv', 'Chicago')
+    with pytest.raises(TableError, match='time zone Chicago is not known'): read_deployments(tmp_path/'some.csv', 'Chicago')
 
 
 def test_tables_are_read_as_spreadsheets_write_them(read):
     "Ids that look like numbers or like nothing; a comma behind each line; what else there is stays."
     first = read(b'\xef\xbb\xbfDeployment ID;Location;Latitude;Notes\r\n007;"Goose; Island";41,9002;muddy\r\nNA;;;\r\n').iloc[0]
-    assert first[['deployment_id', 'location', 'latitude', 'notes']].tolist() == ['007', 'Goose; Island', 41.9002, 'muddy']
+    assert first[['deployment_id', 'location', 'latitude', 'Notes']].tolist() == ['007', 'Goose; Island', 41.9002, 'muddy']
     assert read('deployment_id\tlocation\nNA\tNone\n').values.tolist()[0][:4] == ['NA', 'NA', 'None', 'None']
     assert read('deployment_id,location,start\na,Prologis,2025-06-01,\n').location.tolist() == ['Prologis']
 
@@ -131,13 +131,14 @@ def test_deployments_without_times_or_photographs_are_listed_without():
     assert make_deployments(rows).start.isna().all() and list(make_deployments(rows.head(0))) == list(DEPLOYMENT_COLUMNS)
 
 
-@pytest.mark.parametrize('wrong', ['soon', '30.04.2025', '07/05/2025', '9:30', 'today', '20250430', '2025-04-301'])
+@pytest.mark.parametrize('wrong', ['soon', '30.04.2025', '07/05/2025', '9:30', 'today', '20251304', '2025-04-301', '2025-02-30', '2025-04-30 25:00',
+                                   '45777', '2025-04-30 9', '5 Jun 25', '0225-04-30'])
 def test_a_moment_begins_with_the_year(wrong):
-    with pytest.raises(DeploymentsError, match='notes.csv: cannot be read as moments'): moments(pd.Series([wrong]), 'notes.csv', TIME_ZONE)
+    with pytest.raises(TableError, match='notes.csv: ' + wrong.replace('.', r'\.')): read_moments(pd.Series([wrong]), 'notes.csv', TIME_ZONE)
 
 
 def test_an_unknown_zone_is_refused_with_the_moments():
-    with pytest.raises(DeploymentsError, match='cannot be read as moments'): moments(pd.Series(['2025-01-01']), 'notes.csv', 'Chicago')
+    with pytest.raises(TableError, match='time zone Chicago is not known'): read_moments(pd.Series(['2025-01-01']), 'notes.csv', 'Chicago')
 
 
 # --- the photographs ---

@@ -119,8 +119,8 @@ def test_every_kind_of_problem_is_listed():
 
 
 @pytest.mark.parametrize('changes, options, error, says', [
-    ({'start': 'soon'}, {}, Exception, 'cannot be read as moments'), ({}, {'overlaps': 'thrice'}, SurveyError, "'once' or 'twice'"),
-    ({}, {'time_zone': 'Chicago'}, Exception, 'time_zone Chicago is not known'),
+    ({'start': 'soon'}, {}, TableError, 'start soon is not a date'), ({}, {'overlaps': 'thrice'}, SurveyError, "'once' or 'twice'"),
+    ({}, {'time_zone': 'Chicago'}, Exception, 'time zone Chicago is not known'),
     ({}, {'outages': outages_of(('a', '2024-05-09', '2024-05-02'))}, SurveyError, 'ends before it starts'),
     ({}, {'outages': pd.DataFrame({'deployment_id': ['a']})}, TableError, 'lacks start')])
 def test_what_cannot_be_read_is_refused(changes, options, error, says):

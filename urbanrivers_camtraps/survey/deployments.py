@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'DeploymentsError', 'read_deployments', 'local_time_zone',
            'coordinate_problems', 'season_photographs', 'fill_ends', 'implausible_times', 'make_deployments',
-           'outages_of']
+           'outages_of', 'plausible_times']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
 import difflib, os, re, unicodedata
@@ -72,7 +72,7 @@ def read_deployments(
         time_zone=table.time_zone.fillna(zone), clock_ahead=_durations(table.clock_ahead, path),
         from_photographs=table.from_photographs.astype(str).str.lower() == 'true').reset_index(drop=True)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #7c3f3b87
+# %% ../../nbs/8_survey/80_deployments.ipynb #f81d4edb
 def local_time_zone(
     deployments: pd.DataFrame, # `latitude, longitude` and if known `time_zone`
     time_zone: str | None = None, # if it is known
@@ -96,7 +96,7 @@ def local_time_zone(
     raise TableError('the time zone of the local clock is not known', where, 'Add --time-zone, such as --time-zone '
                      'America/Chicago, or latitude and longitude')
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #3236bee5
+# %% ../../nbs/8_survey/80_deployments.ipynb #38210cce
 def coordinate_problems(
     deployments: pd.DataFrame, # from `read_deployments`
     time_zone: str | None = None, # of the local clock; by default that of each deployment's `time_zone`
@@ -148,7 +148,7 @@ def fill_ends(
     filled = deployments.deployment_id.isin(unknown) & deployments.deployment_id.isin(seen.index)
     return deployments.assign(**ends, from_photographs=deployments.from_photographs | filled)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #5bffb45c
+# %% ../../nbs/8_survey/80_deployments.ipynb #4c935d1f
 def implausible_times(
     photographs: pd.DataFrame, # `media_id, deployment_id, timestamp` (UTC)
     now: pd.Timestamp | None = None, # what lies after it is in the future; by default today
@@ -169,7 +169,7 @@ def make_deployments(
     need_columns(photographs, ('deployment_id', 'timestamp'), 'photographs')
     names = list(DEPLOYMENT_COLUMNS[1:6])
     rows = photographs.reindex(columns=['deployment_id', 'timestamp', *names])
-    rows = rows.assign(timestamp=_main_times(rows.assign(timestamp=pd.to_datetime(rows.timestamp, utc=True))))
+    rows = rows.assign(timestamp=plausible_times(rows.assign(timestamp=pd.to_datetime(rows.timestamp, utc=True))))
     known = rows.sort_values('timestamp').groupby('deployment_id')
     table = known[names].first().assign(start=known.timestamp.min(), end=known.timestamp.max(), from_photographs=True)
     return table.reset_index().sort_values(['deployment', 'deployment_id'], ignore_index=True)[list(DEPLOYMENT_COLUMNS)]
@@ -201,7 +201,7 @@ def _read_any(path: Path) -> pd.DataFrame: # cells of a CSV as text; the index i
     _check_near_names(table, path)
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #1f9d543e
+# %% ../../nbs/8_survey/80_deployments.ipynb #75239be8
 def _with_hours(table: pd.DataFrame) -> pd.DataFrame:
     "Join days and hours that stand in two columns, such as `start_date` and `start_time`."
     for name in ('start', 'end'):
@@ -212,7 +212,7 @@ def _with_hours(table: pd.DataFrame) -> pd.DataFrame:
         table = table.drop(columns=f'{name}_hour').assign(**{name: both.where(both != '', None)})
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #643d7756
+# %% ../../nbs/8_survey/80_deployments.ipynb #4387b66f
 def _named_deployments(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     "Name deployments by their location, session and camera if the table does not. Raise `TableError` if it cannot."
     if 'deployment_id' in table or 'location' not in table:
@@ -269,7 +269,7 @@ def _durations(values: pd.Series, where: object) -> pd.Series:
                                           'Write such as 1h, -7min or -3652 days')
     return pd.to_timedelta(values.astype(object).fillna('0s'))
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #565efd22
+# %% ../../nbs/8_survey/80_deployments.ipynb #221fd6c6
 def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: DateOrder | None) -> pd.DataFrame:
     "Read the outages in columns of their own, whole days at both ends, and count them in a notice."
     found = []
@@ -281,7 +281,7 @@ def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: Da
     if sum(found): notice(f'{sum(found)} outages are taken from the columns problem…_from and problem…_to', where)
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #a269623a
+# %% ../../nbs/8_survey/80_deployments.ipynb #f3672d36
 def outages_of(
     deployments: pd.DataFrame, # from `read_deployments`
 ) -> pd.DataFrame: # `deployment_id, start, end`, in UTC
@@ -292,7 +292,7 @@ def outages_of(
     table = pd.concat([pd.DataFrame(columns=['deployment_id', 'start', 'end']), *tables], ignore_index=True)
     return table.dropna(subset=['start', 'end'], how='all').reset_index(drop=True)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #9b3aa9e8
+# %% ../../nbs/8_survey/80_deployments.ipynb #a3abcce1
 def _implausible_reasons(photographs: pd.DataFrame, now: pd.Timestamp | None) -> pd.Series:
     "Return why each time cannot be right; empty if it can be."
     now = pd.Timestamp.now('UTC') if now is None else now
@@ -310,8 +310,10 @@ def _implausible_reasons(photographs: pd.DataFrame, now: pd.Timestamp | None) ->
     text = pd.Series(np.select(list(reasons.values()), list(reasons), ''), times.index, dtype=object)
     return text.where(text == '', text + day)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #a71e7249
-def _main_times(photographs: pd.DataFrame) -> pd.Series:
+# %% ../../nbs/8_survey/80_deployments.ipynb #d5744901
+def plausible_times(
+    photographs: pd.DataFrame, # `deployment_id, timestamp` (UTC)
+) -> pd.Series:
     "Return the times, missing if they are implausible; a notice counts those of each deployment."
     reasons = _implausible_reasons(photographs, None)
     for name, own in reasons[reasons != ''].groupby(photographs.deployment_id):
@@ -319,7 +321,7 @@ def _main_times(photographs: pd.DataFrame) -> pd.Series:
                todo='Write start and end of this deployment, or clock_ahead')
     return photographs.timestamp.where(reasons == '')
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #c360d60a
+# %% ../../nbs/8_survey/80_deployments.ipynb #2f4f8805
 def _match_reason(latitude: float, longitude: float, time_zone: str) -> str:
     "Return why coordinates cannot be right for themselves or in this time zone; empty if they can."
     if latitude == 0 and longitude == 0: return 'has the coordinates 0, 0'
@@ -333,14 +335,14 @@ def _match_reason(latitude: float, longitude: float, time_zone: str) -> str:
     if abs(longitude) <= 90 and hours_off(latitude) <= 1.5: hint = 'are latitude and longitude exchanged?'
     return f'lies at longitude {longitude:g}, far from the time zone {time_zone}: {hint}'
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #265d177b
+# %% ../../nbs/8_survey/80_deployments.ipynb #8d7241fd
 def _distance_km(latitude: pd.Series, longitude: pd.Series, center: tuple[float, float]) -> pd.Series:
     "Return the distances from a place, in kilometres."
     north = np.radians(latitude - center[0])
     east = np.radians((longitude - center[1] + 180) % 360 - 180)*np.cos(np.radians((latitude + center[0])/2))
     return 6371*np.hypot(north, east)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #82f9ec5c
+# %% ../../nbs/8_survey/80_deployments.ipynb #32c664e9
 def _far_reason(table: pd.DataFrame) -> list[str]:
     "Return for each deployment whether its location lies far from the others; empty if it does not."
     places = table[['latitude', 'longitude']].drop_duplicates()
@@ -438,7 +440,7 @@ def _placed(season: pd.DataFrame, deployments: pd.DataFrame, chosen: pd.DataFram
     placed.insert(0, 'media_id', _names(placed) if len(placed) else None)
     return placed
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #cba3b862
+# %% ../../nbs/8_survey/80_deployments.ipynb #b4b57a00
 def _unlikely(placed: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
     "Return why a time is implausible if its deployment's start or end is not known; empty if it is not."
     known = deployments.deployment_id[deployments[['start', 'end']].notna().all(axis=1)]

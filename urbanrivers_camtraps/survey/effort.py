@@ -17,10 +17,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError
+from ..foundations.core import CamtrapsError, TableError
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
-from .deployments import check_zones, moment, moments
+from ..foundations.times import check_zones, plain_zone, read_moments, read_periods
+from .deployments import outages_of, plausible_times
 
 # %% ../../nbs/8_survey/82_effort.ipynb #e9bdde08
 class SurveyError(CamtrapsError):
@@ -66,8 +67,11 @@ def camera_operation(
     if overlaps not in ('once', 'twice'):
         raise SurveyError(f'overlaps cannot be {overlaps!r}', todo="Choose 'once' or 'twice'")
     check_zones([time_zone], 'time_zone')
-    taken = _read_photographs(photographs)
-    table, lost = _fill_ends(_read_deployments(deployments), taken), _read_outages(outages, time_zone)
+    time_zone = plain_zone(time_zone)
+    taken = _read_photographs(photographs, time_zone)
+    table = _fill_ends(_read_deployments(deployments, time_zone), taken)
+    lost = pd.concat([_read_outages(o, time_zone) for o in (outages, outages_of(deployments))], ignore_index=True)
+    lost = lost.sort_values(['deployment_id', 'start', 'end'], ignore_index=True)
     return CameraOperation(_periods(table, lost), table, lost, taken, time_zone, overlaps)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #c3fc3d98
@@ -149,8 +153,8 @@ def text_ids(values: pd.Series) -> pd.Series:
     return values.map(str, na_action='ignore').astype(object)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #fa898f80
-def _read_deployments(deployments: pd.DataFrame) -> pd.DataFrame:
-    "Return deployments with all columns that the analyses need, with `place` and `assumed`."
+def _read_deployments(deployments: pd.DataFrame, time_zone: str) -> pd.DataFrame:
+    "Return deployments with all columns that the analyses need, with `place` and `assumed`; days count whole."
     table = need_columns(deployments, ('deployment_id', 'start', 'end'), 'deployments').copy()
     table['deployment_id'] = text_ids(table.deployment_id)
     for name in ('location_id', 'location', 'latitude', 'longitude'):
@@ -158,33 +162,36 @@ def _read_deployments(deployments: pd.DataFrame) -> pd.DataFrame:
     guessed = table.from_photographs if 'from_photographs' in table else pd.Series(False, table.index)
     table['assumed'] = np.where(guessed.fillna(False).astype(bool), 'start end', '')
     table['place'] = text_ids(table.location_id).fillna(table.deployment_id)
-    return table.assign(**{o: moments(table[o], 'deployments', 'UTC') for o in ('start', 'end')})
+    return table.assign(start=read_moments(table.start, 'deployments', time_zone),
+                        end=read_moments(table.end, 'deployments', time_zone, ends=True))
 
 # %% ../../nbs/8_survey/82_effort.ipynb #a0bd0a0f
-def _read_photographs(photographs: pd.DataFrame | None) -> pd.DataFrame | None:
+def _read_photographs(photographs: pd.DataFrame | None, time_zone: str) -> pd.DataFrame | None:
     "Return `deployment_id, timestamp` in UTC."
     if photographs is None: return None
     table = need_columns(photographs, ('deployment_id', 'timestamp'), 'photographs')
     return pd.DataFrame({'deployment_id': text_ids(table.deployment_id),
-                         'timestamp': moments(table.timestamp, 'photographs', 'UTC')})
+                         'timestamp': read_moments(table.timestamp, 'photographs', time_zone)})
 
 # %% ../../nbs/8_survey/82_effort.ipynb #fde5afe4
 def _read_outages(outages: pd.DataFrame | None, time_zone: str) -> pd.DataFrame:
     "Return outages in UTC and in the order of their starts; a missing start or end becomes 1900 or 2200."
     if outages is None or outages.empty: return pd.DataFrame(columns=['deployment_id', 'start', 'end'])
     outages = need_columns(outages, ('deployment_id', 'start', 'end'), 'outages')
-    start, end = (moments(outages[o], 'outages', time_zone).fillna(pd.Timestamp(far, tz='UTC'))
-                  for o, far in (('start', '1900-01-01'), ('end', '2200-01-01')))
-    wrong = outages.deployment_id[end < start]
-    if len(wrong): raise SurveyError(f'an outage of {wrong.iloc[0]} ends before it starts', 'outages')
-    table = pd.DataFrame({'deployment_id': text_ids(outages.deployment_id), 'start': start, 'end': end})
+    try: read = read_periods(outages, 'outages', time_zone)
+    except TableError as error: raise SurveyError(error.what, error.where, error.todo) from error
+    table = pd.DataFrame({'deployment_id': text_ids(outages.deployment_id),
+                          'start': read.start.fillna(pd.Timestamp('1900-01-01', tz='UTC')),
+                          'end': read.end.fillna(pd.Timestamp('2200-01-01', tz='UTC'))})
     return table.sort_values(['deployment_id', 'start', 'end'], ignore_index=True)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #5b5e1a6a
 def _fill_ends(table: pd.DataFrame, photographs: pd.DataFrame | None) -> pd.DataFrame:
     "Fill in unknown starts and ends from the first and the last photograph, and name them in `assumed`."
-    if photographs is None or photographs.empty: return table
-    times = photographs.groupby('deployment_id').timestamp
+    unknown = table.deployment_id[table.start.isna() | table.end.isna()]
+    if photographs is None or not photographs.deployment_id.isin(unknown).any(): return table
+    photographs = photographs[photographs.deployment_id.isin(unknown)]
+    times = photographs.assign(timestamp=plausible_times(photographs)).groupby('deployment_id').timestamp
     for name, known in (('start', times.min()), ('end', times.max())):
         known = table.deployment_id.map(known)
         filled = table[name].isna() & known.notna()
@@ -329,8 +336,8 @@ def change_days(
     "Read the day of the change. Raises `SurveyError` if it is not one."
     ends = list(changed) if isinstance(changed, (tuple, list)) else [changed, changed]
     error = SurveyError(f'is not a day: {changed}', 'changed', 'Write 2025-04-30, or two days, the earlier first')
-    try: ends = [moment(o, time_zone) for o in ends]
-    except (ValueError, TypeError) as wrong: raise error from wrong
+    try: ends = read_moments(pd.Series(ends, dtype=object), 'changed', time_zone).tolist()
+    except TableError as wrong: raise error from wrong
     if len(ends) != 2 or any(pd.isna(o) for o in ends) or ends[1] < ends[0]: raise error
     return ends
 

@@ -19,7 +19,7 @@ from ..foundations.core import BLANK, HUMAN, VEHICLE
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns
-from .deployments import moments
+from ..foundations.times import read_moments
 from urbanrivers_camtraps.survey.effort import (
     ARM_COLORS, CameraOperation, add_arms, arm_legend, calendar_edges, camera_days, check_by,
     mark_change, text_ids)
@@ -53,7 +53,7 @@ def skipped_events(
     operation: CameraOperation, # from `camera_operation`
 ) -> pd.DataFrame: # `id, reason`
     "List the events that have no effort, with the reason."
-    found, known = _placed(need_columns(events, ('event_id',), 'events'), operation.periods), operation.deployments
+    found, known = _placed(need_columns(events, ('event_id',), 'events'), operation), operation.deployments
     worked = known.assign(start=known.start.where(known.end > known.start),
                           end=known.end.where(known.end > known.start))
     worked = worked.groupby('deployment_id')
@@ -61,8 +61,9 @@ def skipped_events(
     reasons = {'its time is not known': found.start.isna(),
                'its deployment is not known': ~found.deployment_id.isin(known.deployment_id),
                'its deployment has no effort': start.isna() | end.isna(), 'before its deployment': found.start < start,
-               'after its deployment': found.start > end}
-    rows = ~(found.start <= found.until)
+               'after its deployment': found.start > end, 'has no label': found.label.isna(),
+               'is blank': found.label == BLANK}
+    rows = ~(found.start <= found.until) | found.label.isna() | (found.label == BLANK)
     reason = np.select(list(reasons.values()), list(reasons), 'during an outage')
     return pd.DataFrame({'id': text_ids(found.event_id), 'reason': reason})[rows].reset_index(drop=True)
 
@@ -135,14 +136,14 @@ def with_totals(
     return pd.concat([*totals, found], ignore_index=True)
 
 # %% ../../nbs/8_survey/83_rates.ipynb #5165b7db
-def _placed(events: pd.DataFrame, periods: pd.DataFrame) -> pd.DataFrame:
+def _placed(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     "Join each event with its period; `until` is the period's end, missing if there is none. Same order, new index."
     own = [o for o in ('event_id', 'label', 'deployment_id', 'start')
            if o in need_columns(events, ('deployment_id', 'label', 'start'), 'events')]
     table = events[own].assign(deployment_id=text_ids(events.deployment_id).fillna(''),
-                               start=moments(events.start, 'events', 'UTC'),
+                               start=read_moments(events.start, 'events', operation.time_zone),
                                row=np.arange(len(events)))
-    right = periods.drop(columns=['event_id', 'label', 'row'], errors='ignore').rename(columns={'end': 'until'})
+    right = operation.periods.drop(columns=['event_id', 'label', 'row'], errors='ignore').rename(columns={'end': 'until'})
     timed = table[table.start.notna()].sort_values('start')
     found = pd.merge_asof(timed, right.sort_values('start'), on='start', by='deployment_id')
     return pd.concat([found, table[table.start.isna()]]).sort_values('row', ignore_index=True).drop(columns='row')
@@ -153,7 +154,7 @@ def events_with_effort(
     operation: CameraOperation, # from `camera_operation`
 ) -> pd.DataFrame: # with the columns of their period, `place` and `until`
     "Return the events that began while their camera worked; blanks are no events."
-    found = _placed(events, operation.periods)
+    found = _placed(events, operation)
     return found[(found.start <= found.until) & (found.label != BLANK) & found.label.notna()]
 
 # %% ../../nbs/8_survey/83_rates.ipynb #c3cf1627
