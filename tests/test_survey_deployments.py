@@ -82,8 +82,10 @@ def test_days_count_whole_and_names_stand_for_ids(deployments):
     ('deployment_id,start,end\na,2025-02-01,2025-01-31', 'line 2: ends before it starts: 2025-02-01 to 2025-01-31'),
     ('deployment_id,end,End\na,,', 'end and End both mean end'), ('deployment_id,start\na,spring', 'line 2: start spring is not a date'),
     ('deployment_id,start\na,01.06.2025', 'start 01.06.2025 may be 1 June or 6 January. Add --dates day-first'),
-    ('deployment_id,timezne\na,UTC', 'does not know the column timezne. Call it time_zone'), ('deployment_id,lati\na,41.9', 'Call it latitude'),
-    ('deployment_id,start,Start date\na,2025-01-01,', 'start and Start date both mean start'), ('deployment_id,location\na,Goose Island,41,9', 'line 2 has more cells than the first'),
+    ('deployment_id,timezne\na,UTC', 'does not know the column timezne. Call it time_zone'),
+    ('deployment_id,lati\na,41.9', 'Call it latitude'),
+    ('deployment_id,start,Start date\na,2025-01-01,', 'start and Start date both mean start'),
+    ('deployment_id,location\na,Goose Island,41,9', 'line 2 has more cells than the first'),
     ('deployment_id,time_zone\na,Chicago', 'time zone Chicago is not known'), ('', 'is empty'), ('\n \n', 'is empty'),
     (b'deployment_id\nCaf\x81\xe9', 'is not text'),
     *((f'deployment_id,clock_ahead\na,"{o}"', 'clock_ahead cannot be read') for o in ('much', '1', '-3652', '1,5h', '1:00'))])

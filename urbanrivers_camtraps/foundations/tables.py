@@ -7,7 +7,7 @@ __all__ = ['PHOTOGRAPH_ALIASES', 'need_columns', 'write_table', 'read_table', 'r
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #99061851
 import csv, gzip, io, json, re, unicodedata, zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def read_any_table(
     if aliases is not None: _name_unused(table, aliases, path)
     return _need(table, columns, path)
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #14c7d0e0
+# %% ../../nbs/0_foundations/01_tables.ipynb #0dde4f4e
 #: The columns of a list of photographs, with their names in Camtrap DP, camtrapR, Wildlife Insights and Timelapse.
 PHOTOGRAPH_ALIASES = {
     'media_id': ('mediaID', 'image_id'), 'path': ('filePath', 'file', 'filename', 'image', 'photo', 'photograph'),
@@ -91,7 +91,7 @@ PHOTOGRAPH_ALIASES = {
     'timestamp': ('taken', 'DateTimeOriginal', 'DateTime', 'captured_at', 'capture_time', 'date_time'),
     'size': ('bytes', 'file_size'), 'modified': ('modified_at', 'mtime'), 'label': ('scientificName',)}
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #e10a5f66
+# %% ../../nbs/0_foundations/01_tables.ipynb #20391e95
 def read_numbers(
     values: pd.Series, # text or numbers; its name is that of the column
     where: object, # table to name in an error
@@ -117,7 +117,7 @@ def _has_settings(path: Path) -> bool:
     try: return b'camtraps' in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError): return False
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #9b4cc349
+# %% ../../nbs/0_foundations/01_tables.ipynb #dcb503d8
 def plain_name(
     name: object, # of a column
 ) -> str:
@@ -125,13 +125,13 @@ def plain_name(
     text = unicodedata.normalize('NFKD', re.sub(r'\(.*?\)|\[.*?\]', '', str(name)).casefold())
     return ''.join(o for o in text if o.isalnum()) or str(name).strip()
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #8d6c2038
+# %% ../../nbs/0_foundations/01_tables.ipynb #ceffaa57
 def _names_of_columns(columns: list[str], aliases: Mapping[str, Iterable[str]] | None) -> dict[str, str]:
     "Return our column for each plain name; a column's own name is one of them."
     names = {plain_name(alias): ours for ours, more in (aliases or {}).items() for alias in more}
     return names | {plain_name(o): o for o in [*columns, *(aliases or {})]}
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #8d59d754
+# %% ../../nbs/0_foundations/01_tables.ipynb #3409d7b6
 def _renamed(table: pd.DataFrame, names: dict[str, str], path: Path) -> pd.DataFrame:
     "Give columns our names. Raise `TableError` if two mean the same."
     ours = [names.get(plain_name(o), o) for o in table]
@@ -141,7 +141,7 @@ def _renamed(table: pd.DataFrame, names: dict[str, str], path: Path) -> pd.DataF
         raise TableError(f"{' and '.join(both)} both mean {name}", path, 'Remove one of them')
     return table.set_axis(ours, axis=1)
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #68cdc578
+# %% ../../nbs/0_foundations/01_tables.ipynb #aae8948a
 def _name_unused(table: pd.DataFrame, used: Iterable[str], path: Path) -> None:
     "Name the columns that the caller does not use. What this package wrote itself needs no such notice."
     unused = [str(o) for o in table if o not in set(used)]
@@ -149,7 +149,7 @@ def _name_unused(table: pd.DataFrame, used: Iterable[str], path: Path) -> None:
     number = '1 column is' if len(unused) == 1 else f'{len(unused)} columns are'
     notice(f"{number} not used: {', '.join(unused)}", path)
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #c63e7367
+# %% ../../nbs/0_foundations/01_tables.ipynb #c74ce754
 def _need(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
     "Return the table. Raise `TableError` if a column is missing."
     missing = [o for o in columns if o not in table]
@@ -157,7 +157,7 @@ def _need(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
     has = ', '.join(map(str, table.columns))
     raise TableError(f"lacks {', '.join(missing)} (it has {has})", path, f'Call a column of it {missing[0]}')
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #36aeed1a
+# %% ../../nbs/0_foundations/01_tables.ipynb #f4659683
 def _read_text(path: Path, names: dict[str, str], columns: list[str]) -> pd.DataFrame:
     "Read CSV or Excel as a table of text."
     file, sheet = _file_and_sheet(path)
@@ -170,14 +170,14 @@ def _read_text(path: Path, names: dict[str, str], columns: list[str]) -> pd.Data
     table = pd.DataFrame(rows, pd.Index([number for number, _ in lines], name='line'), head, dtype=object)
     return table.replace('', None).drop(columns='', errors='ignore')
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #58c73576
+# %% ../../nbs/0_foundations/01_tables.ipynb #80343b6e
 def _file_and_sheet(path: Path) -> tuple[Path, str | None]:
     "Divide `book.xlsx:Sheet`."
     file, colon, sheet = str(path).rpartition(':')
     if path.is_file() or not colon or not file.lower().endswith(('.xlsx', '.xlsm')): return path, None
     return Path(file), sheet
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #51dd295f
+# %% ../../nbs/0_foundations/01_tables.ipynb #f0f7a9fd
 #: How files begin that are no table, and what to do.
 _NO_TABLES = {b'\xd0\xcf\x11\xe0': ('is an Excel file of the old kind', 'Save it as .xlsx or as CSV (UTF-8)'),
               b'%PDF': ('is a PDF', 'Save the table as CSV (UTF-8) or .xlsx'),
@@ -197,7 +197,7 @@ def _content(path: Path) -> bytes:
         if content.startswith(start): raise TableError(what, path, todo)
     return content
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #c82c48cf
+# %% ../../nbs/0_foundations/01_tables.ipynb #0ed87534
 def _decoded(content: bytes, path: Path) -> str:
     "Return bytes as text. What is not Unicode is read as Windows-1252, and a notice says so."
     try:
@@ -235,7 +235,7 @@ def _split_lines(
     if not lines: raise TableError('is empty', path)
     return lines
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #ea543d5f
+# %% ../../nbs/0_foundations/01_tables.ipynb #f8e800de
 def _delimiter(text: str) -> str:
     "Return what divides the first line into the most cells."
     head = next((o for o in text.splitlines() if o.strip()), '')
@@ -244,18 +244,19 @@ def _delimiter(text: str) -> str:
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #d5d2e665
 def _check_cells(head: list[str], lines: list[tuple[int, list[str]]], path: Path) -> None:
-    "Raise `TableError` if two columns have one name, or if a line has more cells than the first."
+    "Raise `TableError` if two columns have one name, or if a line has more cells; a notice names nameless columns."
     twice = [o for o in head if o and head.count(o) > 1]
     if twice: raise TableError(f'has two columns {twice[0]}', path)
     for number, row in lines:
         if any(row[len(head):]):
             todo = 'Put a cell with a comma in it into "…"'
             raise TableError(f'line {number} has more cells than the first', path, todo)
-        unnamed = next((o for o, (name, cell) in enumerate(zip(head, row), 1) if cell and not name), None)
-        if unnamed: raise TableError(f'column {unnamed} has no name, but line {number} has a cell in it', path,
-                                     'Name the column in the first line, or empty it')
+    for at in (o for o, name in enumerate(head) if not name):
+        cells = [row[at] for _, row in lines if row[at:at + 1] not in ([], [''])]
+        if cells and cells != [str(o) for o in range(len(lines))]:  # as pandas writes its index
+            notice(f'column {at + 1} has no name and is not used: {cells[0]}', path, 'Name it in the first line')
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #641de578
+# %% ../../nbs/0_foundations/01_tables.ipynb #5ec49ca5
 def _sheet_lines(content: bytes, path: Path, sheet: str | None, names: dict[str, str],
                  columns: list[str]) -> list[tuple[int, list[str]]]:
     "Read the lines of one sheet of an Excel file. Raise `TableError` if it is not clear which."
@@ -275,7 +276,7 @@ def _sheet_lines(content: bytes, path: Path, sheet: str | None, names: dict[str,
     if others: notice(f'the sheet {fitting[0]} is read, not {others}', path)
     return lines[fitting[0]]
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #b5a71d72
+# %% ../../nbs/0_foundations/01_tables.ipynb #5054edbf
 def _open_book(content: bytes, path: Path, data_only: bool):
     "Open an Excel file. Raise `TableError` if it is damaged, or if openpyxl is not installed."
     try: from openpyxl import load_workbook
@@ -287,7 +288,7 @@ def _open_book(content: bytes, path: Path, data_only: bool):
         raise TableError(f'is not a readable Excel file ({type(error).__name__})', path,
                          'Save it as CSV (UTF-8)') from error
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #ab1cefd8
+# %% ../../nbs/0_foundations/01_tables.ipynb #62819861
 def _lines_of(sheet, formulas, path: Path) -> list[tuple[int, list[str]]]: # the same sheet of openpyxl twice
     "Return number and cells of each row that is not empty."
     lines = []
@@ -301,7 +302,7 @@ def _lines_of(sheet, formulas, path: Path) -> list[tuple[int, list[str]]]: # the
         if cells: lines.append((number, cells))
     return lines
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #dc48a001
+# %% ../../nbs/0_foundations/01_tables.ipynb #ba1f9f89
 def _cell_text(cell) -> str:
     "Return a cell as a person sees it: a day without an hour, a whole number without a point, `007` as such."
     value, pattern = cell.value, str(cell.number_format)
@@ -314,7 +315,7 @@ def _cell_text(cell) -> str:
     if isinstance(value, int) and re.fullmatch('0+', pattern): return f'{value:0{len(pattern)}}'
     return '' if value is None else str(value).strip()
 
-# %% ../../nbs/0_foundations/01_tables.ipynb #bcb26255
+# %% ../../nbs/0_foundations/01_tables.ipynb #6a3cd446
 def _plain_number(value: object) -> object:
     "Write a number with a point and a plain minus sign; None if it is not one."
     if not isinstance(value, str): return value

@@ -9,7 +9,7 @@ __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'Deploym
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
 import difflib, os, re, unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -40,10 +40,11 @@ DEPLOYMENT_ALIASES = {
     'location': ('locationName', 'placename', 'place', 'station', 'station_name', 'site', 'site_name', 'trap'),
     'latitude': ('lat', 'decimalLatitude', 'latitude_wgs84', 'gps_latitude'),
     'longitude': ('lon', 'long', 'lng', 'decimalLongitude', 'longitude_wgs84', 'gps_longitude'),
-    'start': ('deploymentStart', 'start_date', 'date_start', 'start_datetime', 'setup', 'setup_date', 'date_setup', 'from',
-              'deployed', 'date_deployed', 'deployment_date', 'set_date', 'installed', 'date_from', 'begin'),
-    'end': ('deploymentEnd', 'end_date', 'date_end', 'end_datetime', 'retrieval', 'retrieval_date', 'date_retrieval', 'to',
-            'until', 'retrieved', 'date_retrieved', 'pickup_date', 'removed', 'date_removed', 'removal_date', 'date_to'),
+    'start': ('deploymentStart', 'start_date', 'date_start', 'start_datetime', 'setup', 'setup_date', 'date_setup',
+              'from', 'deployed', 'date_deployed', 'deployment_date', 'set_date', 'installed', 'date_from', 'begin'),
+    'end': ('deploymentEnd', 'end_date', 'date_end', 'end_datetime', 'retrieval', 'retrieval_date', 'date_retrieval',
+            'to', 'until', 'retrieved', 'date_retrieved', 'pickup_date', 'removed', 'date_removed', 'removal_date',
+            'date_to'),
     'start_hour': ('start_time', 'setup_time', 'time_start', 'deployment_start_time'),
     'end_hour': ('end_time', 'retrieval_time', 'time_end', 'deployment_end_time'),
     'from_photographs': (), 'folder': ('directory', 'folder_name'), 'time_zone': ('tz', 'zone', 'utc_offset'),
@@ -72,13 +73,13 @@ def read_deployments(
         time_zone=table.time_zone.fillna(zone), clock_ahead=_durations(table.clock_ahead, path),
         from_photographs=table.from_photographs.astype(str).str.lower() == 'true').reset_index(drop=True)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #f81d4edb
+# %% ../../nbs/8_survey/80_deployments.ipynb #2afc4816
 def local_time_zone(
     deployments: pd.DataFrame, # `latitude, longitude` and if known `time_zone`
     time_zone: str | None = None, # if it is known
     where: object = 'deployments', # table to name in an error
 ) -> str:
-    """Return the time zone of the local clock: the one passed, or that of the coordinates, or the only one in the table.
+    """Return the time zone of the local clock: the one passed, that of the coordinates, or the only one in the table.
 
     Raise `TableError` if there is none, or more than one."""
     check_zones([time_zone] if time_zone else [], '--time-zone')
@@ -96,7 +97,7 @@ def local_time_zone(
     raise TableError('the time zone of the local clock is not known', where, 'Add --time-zone, such as --time-zone '
                      'America/Chicago, or latitude and longitude')
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #38210cce
+# %% ../../nbs/8_survey/80_deployments.ipynb #80171eb6
 def coordinate_problems(
     deployments: pd.DataFrame, # from `read_deployments`
     time_zone: str | None = None, # of the local clock; by default that of each deployment's `time_zone`
@@ -144,11 +145,12 @@ def fill_ends(
     "Fill in unknown starts and ends from the first and the last photograph whose time is plausible."
     unknown = deployments.deployment_id[deployments[['start', 'end']].isna().any(axis=1)]
     seen = make_deployments(photographs[photographs.deployment_id.isin(unknown)]).set_index('deployment_id')
-    ends = {o: deployments[o].fillna(deployments.deployment_id.map(seen[o])) for o in ('start', 'end')}
     filled = deployments.deployment_id.isin(unknown) & deployments.deployment_id.isin(seen.index)
+    if not filled.any(): return deployments
+    ends = {o: deployments[o].fillna(deployments.deployment_id.map(seen[o])) for o in ('start', 'end')}
     return deployments.assign(**ends, from_photographs=deployments.from_photographs | filled)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #4c935d1f
+# %% ../../nbs/8_survey/80_deployments.ipynb #67e823f0
 def implausible_times(
     photographs: pd.DataFrame, # `media_id, deployment_id, timestamp` (UTC)
     now: pd.Timestamp | None = None, # what lies after it is in the future; by default today
@@ -201,7 +203,7 @@ def _read_any(path: Path) -> pd.DataFrame: # cells of a CSV as text; the index i
     _check_near_names(table, path)
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #75239be8
+# %% ../../nbs/8_survey/80_deployments.ipynb #061c5238
 def _with_hours(table: pd.DataFrame) -> pd.DataFrame:
     "Join days and hours that stand in two columns, such as `start_date` and `start_time`."
     for name in ('start', 'end'):
@@ -212,7 +214,7 @@ def _with_hours(table: pd.DataFrame) -> pd.DataFrame:
         table = table.drop(columns=f'{name}_hour').assign(**{name: both.where(both != '', None)})
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #4387b66f
+# %% ../../nbs/8_survey/80_deployments.ipynb #38207cd4
 def _named_deployments(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     "Name deployments by their location, session and camera if the table does not. Raise `TableError` if it cannot."
     if 'deployment_id' in table or 'location' not in table:
@@ -269,7 +271,7 @@ def _durations(values: pd.Series, where: object) -> pd.Series:
                                           'Write such as 1h, -7min or -3652 days')
     return pd.to_timedelta(values.astype(object).fillna('0s'))
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #221fd6c6
+# %% ../../nbs/8_survey/80_deployments.ipynb #cda1484b
 def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: DateOrder | None) -> pd.DataFrame:
     "Read the outages in columns of their own, whole days at both ends, and count them in a notice."
     found = []
@@ -281,7 +283,7 @@ def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: Da
     if sum(found): notice(f'{sum(found)} outages are taken from the columns problem…_from and problem…_to', where)
     return table
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #f3672d36
+# %% ../../nbs/8_survey/80_deployments.ipynb #6e49fb39
 def outages_of(
     deployments: pd.DataFrame, # from `read_deployments`
 ) -> pd.DataFrame: # `deployment_id, start, end`, in UTC
@@ -292,7 +294,7 @@ def outages_of(
     table = pd.concat([pd.DataFrame(columns=['deployment_id', 'start', 'end']), *tables], ignore_index=True)
     return table.dropna(subset=['start', 'end'], how='all').reset_index(drop=True)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #a3abcce1
+# %% ../../nbs/8_survey/80_deployments.ipynb #27e21618
 def _implausible_reasons(photographs: pd.DataFrame, now: pd.Timestamp | None) -> pd.Series:
     "Return why each time cannot be right; empty if it can be."
     now = pd.Timestamp.now('UTC') if now is None else now
@@ -310,7 +312,7 @@ def _implausible_reasons(photographs: pd.DataFrame, now: pd.Timestamp | None) ->
     text = pd.Series(np.select(list(reasons.values()), list(reasons), ''), times.index, dtype=object)
     return text.where(text == '', text + day)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #d5744901
+# %% ../../nbs/8_survey/80_deployments.ipynb #d9654bd9
 def plausible_times(
     photographs: pd.DataFrame, # `deployment_id, timestamp` (UTC)
 ) -> pd.Series:
@@ -321,7 +323,7 @@ def plausible_times(
                todo='Write start and end of this deployment, or clock_ahead')
     return photographs.timestamp.where(reasons == '')
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #2f4f8805
+# %% ../../nbs/8_survey/80_deployments.ipynb #262fc171
 def _match_reason(latitude: float, longitude: float, time_zone: str) -> str:
     "Return why coordinates cannot be right for themselves or in this time zone; empty if they can."
     if latitude == 0 and longitude == 0: return 'has the coordinates 0, 0'
@@ -335,14 +337,14 @@ def _match_reason(latitude: float, longitude: float, time_zone: str) -> str:
     if abs(longitude) <= 90 and hours_off(latitude) <= 1.5: hint = 'are latitude and longitude exchanged?'
     return f'lies at longitude {longitude:g}, far from the time zone {time_zone}: {hint}'
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #8d7241fd
+# %% ../../nbs/8_survey/80_deployments.ipynb #0d11ae40
 def _distance_km(latitude: pd.Series, longitude: pd.Series, center: tuple[float, float]) -> pd.Series:
     "Return the distances from a place, in kilometres."
     north = np.radians(latitude - center[0])
     east = np.radians((longitude - center[1] + 180) % 360 - 180)*np.cos(np.radians((latitude + center[0])/2))
     return 6371*np.hypot(north, east)
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #32c664e9
+# %% ../../nbs/8_survey/80_deployments.ipynb #456e164e
 def _far_reason(table: pd.DataFrame) -> list[str]:
     "Return for each deployment whether its location lies far from the others; empty if it does not."
     places = table[['latitude', 'longitude']].drop_duplicates()
@@ -440,7 +442,7 @@ def _placed(season: pd.DataFrame, deployments: pd.DataFrame, chosen: pd.DataFram
     placed.insert(0, 'media_id', _names(placed) if len(placed) else None)
     return placed
 
-# %% ../../nbs/8_survey/80_deployments.ipynb #b4b57a00
+# %% ../../nbs/8_survey/80_deployments.ipynb #3b472468
 def _unlikely(placed: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
     "Return why a time is implausible if its deployment's start or end is not known; empty if it is not."
     known = deployments.deployment_id[deployments[['start', 'end']].notna().all(axis=1)]

@@ -87,7 +87,7 @@ def found_in(
     pairs = [o.explode('media_ids')[['event_id', 'label', 'media_ids']] for o in (events, others)]
     return events.event_id.isin(pairs[0].merge(pairs[1], on=['label', 'media_ids']).event_id_x)
 
-# %% ../../nbs/8_survey/81_events.ipynb #8f7f2a55
+# %% ../../nbs/8_survey/81_events.ipynb #0ef5e693
 #: The columns of a table of events in Camtrap DP, camtrapR, Wildlife Insights and others' spreadsheets.
 EVENT_ALIASES = {
     'event_id': ('eventID', 'sequence_id', 'observationID'), 'deployment_id': ('deploymentID',),
@@ -143,7 +143,7 @@ def _usable(photographs: pd.DataFrame, label: str, by: Literal['location', 'depl
     rows = rows[rows.label.notna() & (rows.label != BLANK) & rows.timestamp.notna() & rows.place.notna()]
     return rows.sort_values(['place', 'label', 'timestamp', 'media_id'])
 
-# %% ../../nbs/8_survey/81_events.ipynb #e465576b
+# %% ../../nbs/8_survey/81_events.ipynb #8413b659
 def _in_utc(times: pd.Series) -> pd.Series:
     "Return times in UTC. Raise `EventsError` if one has no zone: nobody knows then which hour it was."
     if isinstance(times.dtype, pd.DatetimeTZDtype) or times.isna().all(): return pd.to_datetime(times, utc=True)
@@ -153,7 +153,7 @@ def _in_utc(times: pd.Series) -> pd.Series:
                           "Add the one of the local clock: timestamp.dt.tz_localize('America/Chicago')")
     return read_moments(times.astype(object), 'photographs', 'UTC')
 
-# %% ../../nbs/8_survey/81_events.ipynb #a71f3371
+# %% ../../nbs/8_survey/81_events.ipynb #05e48d99
 def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: object) -> pd.DataFrame:
     "Add the deployment of each event by its location. Raise `TableError` if the table has no location."
     key = next((o for o in ('location', 'location_id') if o in table and o in deployments), None)
@@ -169,14 +169,14 @@ def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: objec
     first = pairs.drop_duplicates('row').set_index('row').deployment_id
     return table.assign(deployment_id=found.reindex(range(len(table))).fillna(first).to_numpy())
 
-# %% ../../nbs/8_survey/81_events.ipynb #b3bb91bb
+# %% ../../nbs/8_survey/81_events.ipynb #c2078639
 def _labelled(table: pd.DataFrame) -> pd.DataFrame:
     "Join genus and species if they stand in two columns, as Wildlife Insights has them."
     if 'genus' not in table or 'label' not in table: return table
     both = (table.genus.fillna('') + ' ' + table.label.fillna('')).str.strip()
     return table.drop(columns='genus').assign(label=both.where(both != '', None))
 
-# %% ../../nbs/8_survey/81_events.ipynb #98428843
+# %% ../../nbs/8_survey/81_events.ipynb #75a7bb26
 def _timed(table: pd.DataFrame, where: object) -> pd.DataFrame:
     "Take the start from a day and an hour in two columns if there is none, and count starts without an hour."
     if 'start' not in table and 'day' in table:

@@ -143,7 +143,8 @@ def _placed(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     table = events[own].assign(deployment_id=text_ids(events.deployment_id).fillna(''),
                                start=read_moments(events.start, 'events', operation.time_zone),
                                row=np.arange(len(events)))
-    right = operation.periods.drop(columns=['event_id', 'label', 'row'], errors='ignore').rename(columns={'end': 'until'})
+    right = operation.periods.drop(columns=['event_id', 'label', 'row'], errors='ignore')
+    right = right.rename(columns={'end': 'until'})
     timed = table[table.start.notna()].sort_values('start')
     found = pd.merge_asof(timed, right.sort_values('start'), on='start', by='deployment_id')
     return pd.concat([found, table[table.start.isna()]]).sort_values('row', ignore_index=True).drop(columns='row')

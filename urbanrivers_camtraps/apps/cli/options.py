@@ -18,9 +18,9 @@ from ...foundations.core import CamtrapsError, atomic_path
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW', 'SURVEY',
            'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order', 'Format',
-           'Engine', 'People', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores', 'DATASET_COLUMNS',
-           'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step', 'results_for',
-           'boxes_with_empty']
+           'Engine', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores',
+           'DATASET_COLUMNS', 'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step',
+           'results_for', 'boxes_with_empty']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -112,6 +112,7 @@ Order = _choices('Order', 'label_error', 'informative', 'both')
 Format = _choices('Format', 'camtraps', 'megadetector', 'speciesnet')
 Engine = _choices('Engine', 'threads', 'ray')
 People = _choices('People', 'absent', 'events', 'withheld')
+DateFormat = _choices('DateFormat', 'day-first', 'month-first')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #12d3d1a0
 Data = Annotated[Path, typer.Option(help='Folder of the tables that one command writes and the next one reads.')]

@@ -10,12 +10,14 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from .options import SURVEY, Data, LazyModule, People, app, list_skipped, read_own_table
+from .options import (
+    SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path, read_duration
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
-           'event_tables', 'reports', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'survey', 'package']
+           'event_tables', 'reports', 'effort', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'Dates',
+           'survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -27,6 +29,7 @@ changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
+effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
@@ -34,20 +37,21 @@ Season = Annotated[list[Path], typer.Option(
     help="File that `camtraps predict --out season.parquet` wrote. Repeat the option for several files. By default "
          "the volunteers' labels are used.")]
 Deployments = Annotated[Path, typer.Option(
-    help='Table (.csv, .parquet) with deployment_id, location, latitude, longitude, start, end. With --season also '
-         'folder, time_zone and clock_ahead (by how much the clock is fast). By default each deployment lasts from '
-         'its first to its last photograph.')]
+    help='Table (.csv, .xlsx, .parquet) with deployment_id, location, latitude, longitude, start, end. With --season '
+         'also folder, time_zone and clock_ahead (by how much the clock is fast). By default each deployment lasts '
+         'from its first to its last photograph.')]
 EventGap = Annotated[str, typer.Option(help='Time without a photograph that ends an event, with its unit.')]
-TimeZone = Annotated[str, typer.Option(help='Time zone of the cameras, such as America/Chicago.')]
-#: The time zone of Chicago, where the project began.
-_TIME_ZONE = 'America/Chicago'
+TimeZone = Annotated[str, typer.Option(
+    help='Time zone of the local clock, such as America/Chicago. By default that of the coordinates.')]
+Dates = Annotated[DateFormat, typer.Option(
+    help='How tables write dates such as 07/05/2025: day-first or month-first. By default they are refused.')]
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8d88348a
 @app.command(rich_help_panel=SURVEY)
 def survey(
     season: Season = None,
     events: Annotated[Path, typer.Option(
-        help='Table of events (.parquet, .csv), used with --deployments and without --season.')] = None,
+        help='Table of events (.csv, .xlsx, .parquet), used with --deployments and without --season.')] = None,
     deployments: Deployments = None,
     outages: Annotated[Path, typer.Option(
         help='Table of when cameras did not work: deployment_id, start, end.')] = None,
@@ -61,7 +65,8 @@ def survey(
              '(events looked at) and missed (how many of them the filter missed). Optional: removed, kept, '
              'arm.')] = None,
     event_gap: EventGap = '30min',
-    time_zone: TimeZone = _TIME_ZONE,
+    time_zone: TimeZone = None,
+    dates: Dates = None,
     out: Annotated[Path, typer.Option(help='File of the report. By default survey.html in the data folder.')] = None,
     data: Data = Path('data'),
 ) -> int | None:
@@ -69,17 +74,19 @@ def survey(
 
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv."""
     if events and season: raise CamtrapsError('cannot be used together', '--events and --season', 'Choose one of them')
-    if events: seen = _given_events(events, deployments, time_zone)
-    else: seen = _seen(season, deployments, event_gap, time_zone, data)
+    order = dates.value if dates else None
+    if events: seen = _given_events(events, deployments, time_zone, order)
+    else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
+    time_zone = seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
-    whole = reports.Survey(seen.events, seen.deployments, _read_any(outages), time_zone, all_photographs)
-    comparison = {'arms': _read_any(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
+    lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
+    whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs)
+    comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     out = out or data/'survey.html'
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     whole.report(out, **comparison, notes=(*seen.notes, *(() if events else (conditions,))))
     with atomic_path(out.with_name('rates.csv')) as path: whole.rates().to_csv(path, index=False)
     typer.echo(f'{len(seen.events):,} events: {out}')
-    _name_time_zone(time_zone)
     out.with_name('effects.csv').unlink(missing_ok=True)
     if arms and changed: _write_effects(whole, comparison, out.with_name('effects.csv'))
     skipped = _list_skipped_photographs(seen, out.with_name('photographs_skipped.csv'))
@@ -92,32 +99,34 @@ def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` 
     with atomic_path(path) as temporary: changes.effects_table(effects).to_csv(temporary, index=False)
     typer.echo(str(effects[0]))
 
-# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #4b0f48c8
-def _name_time_zone(time_zone: str) -> None:
-    "Print the time zone if it is the default, because the user may not have chosen it."
-    if time_zone == _TIME_ZONE: typer.echo(f'times are those of {time_zone}: --time-zone sets another time zone')
-
-# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #ab1059c0
-#: Columns of numbers in tables that people write.
-_NUMBERS = ('missed', 'looked', 'removed', 'kept', 'count', 'photographs', 'latitude', 'longitude')
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f9c6c421
+#: The columns of the table of arms, and the other names they have.
+_ARM_ALIASES = {'location_id': ('locationID', 'site_id'), 'arm': ('treatment', 'group', 'plot_treatment'),
+                'location': ('locationName', 'placename', 'place', 'station', 'site', 'site_name')}
 
 
-def _read_any(path: Path | None) -> pd.DataFrame | None:
-    "Read a table that a person wrote, .parquet or .csv."
+def _read_arms(path: Path | None) -> pd.DataFrame | None:
+    "Read which locations are impact, which control; case does not matter."
     if path is None: return None
-    table = tables.read_any_table(path)
-    numbers = {o: pd.to_numeric(table[o], errors='coerce') for o in _NUMBERS if o in table}
-    wrong = next((o for o, values in numbers.items() if values.isna().any() and table[o][values.isna()].notna().any()),
-                 None)
-    if wrong: raise CamtrapsError(f'not all cells of {wrong} are numbers', path)
-    return table.assign(**numbers)
+    table = tables.read_any_table(path, ('arm',), _ARM_ALIASES)
+    return table.assign(arm=table.arm.map(lambda o: str(o).lower(), na_action='ignore'))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #ac478f7f
+#: Columns of numbers in the table of an audit.
+_NUMBERS = ('missed', 'looked', 'removed', 'kept')
+
+
+def _read_audit(path: Path) -> pd.DataFrame:
+    "Read the counts of an audit of the blank filter."
+    aliases = {'period': (), 'arm': (), 'missed': (), 'looked': ('looked_at',), 'removed': (), 'kept': ()}
+    table = tables.read_any_table(path, ('period', 'missed', 'looked'), aliases)
+    return table.assign(**{o: tables.read_numbers(table[o], path, 'Write such as 12') for o in _NUMBERS if o in table})
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #076f3787
 def _missed(path: Path | None) -> Any:
     "Read what an audit of the blank filter found: one `FalseNegativeAudit`, or one for each arm."
-    table = _read_any(path)
-    if table is None: return None
-    tables.need_columns(table, ('period', 'missed', 'looked'), path)
+    if path is None: return None
+    table = _read_audit(path)
     if 'arm' in table: return {arm: _audit_of(rows, path) for arm, rows in table.groupby('arm')}
     return _audit_of(table, path)
 
@@ -143,20 +152,30 @@ class _Seen(NamedTuple):
     votes: pd.DataFrame | None = None # by volunteers
     skipped: pd.DataFrame | None = None # `id, reason`
     notes: tuple[str, ...] = () # what it rests on
+    time_zone: str | None = None # of the local clock
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
-def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str, data: Path) -> _Seen:
+def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
+          dates: str | None = None) -> _Seen:
     "Read what the model saw in a season, or what the volunteers saw."
-    deployment_tables.check_zones([time_zone], '--time-zone')
+    deployment_tables.check_zones([time_zone] if time_zone else [], '--time-zone')
     read_duration(event_gap, '--event-gap')
-    places = deployment_tables.read_deployments(deployments, time_zone) if deployments else None
-    if season: return _seen_by_model(season, places, event_gap)
-    if not (data/'labels.parquet').is_file():
+    if not season and not (data/'labels.parquet').is_file():
         raise CamtrapsError('there is no such table', data/'labels.parquet',
                             'Run `camtraps clean` first, or use --season with what `camtraps predict --out` wrote')
+    if deployments is None and not season and (data/'deployments.parquet').is_file():
+        deployments = data/'deployments.parquet'  # as `camtraps fetch` wrote it
+    places = deployment_tables.read_deployments(deployments, time_zone, dates) if deployments else None
+    if season: return _in_local_time(_seen_by_model(season, places, event_gap), time_zone, deployments)
     labels, votes = tables.read_table(data/'labels.parquet'), read_own_table(data/'observations.parquet')
     if places is None: places = deployment_tables.make_deployments(votes)
-    return _Seen(labels, event_tables.make_events(labels, event_gap), places, votes)
+    seen = _Seen(labels, event_tables.make_events(labels, event_gap), places, votes)
+    return _in_local_time(seen, time_zone, deployments or data/'observations.parquet')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #59abbb2f
+def _in_local_time(seen: _Seen, time_zone: str | None, where: Path) -> _Seen:
+    "Add the time zone of the local clock: the one asked for, or that of the coordinates."
+    return seen._replace(time_zone=deployment_tables.local_time_zone(seen.deployments, time_zone, where))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8d48bf33
 def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: str) -> _Seen:
@@ -185,11 +204,13 @@ def _rests_on(shared: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
                     f"{', '.join(f'{n:,} {o}' for o, n in reasons.items())}.")
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f06d3fef
-def _given_events(events: Path, deployments: Path | None, time_zone: str) -> _Seen:
+def _given_events(events: Path, deployments: Path | None, time_zone: str | None, dates: str | None) -> _Seen:
     "Read events and deployments that a person wrote."
     if deployments is None:
         raise CamtrapsError('does not say when the cameras worked', events, 'Add --deployments with a table of them')
-    return _Seen(None, _read_any(events), deployment_tables.read_deployments(deployments, time_zone))
+    places = deployment_tables.read_deployments(deployments, time_zone, dates)
+    zone = deployment_tables.local_time_zone(places, time_zone, deployments)
+    return _Seen(None, event_tables.read_events(events, places, zone, dates), places, time_zone=zone)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7eed8d14
 def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
@@ -214,11 +235,12 @@ def package(
     model: Annotated[str, typer.Option(
         help='Name and version of the model that made the predictions of a season.')] = '',
     event_gap: EventGap = '30min',
-    time_zone: TimeZone = _TIME_ZONE,
+    time_zone: TimeZone = None,
+    dates: Dates = None,
     data: Data = Path('data'),
 ) -> int | None:
     "Write labels or predictions, and events, as a Camtrap DP 1.0.2 data package, and validate it."
-    seen = _seen(season, deployments, event_gap, time_zone, data)
+    seen = _seen(season, deployments, event_gap, time_zone, data, dates.value if dates else None)
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
              'description': ' '.join(seen.notes)}
@@ -226,7 +248,6 @@ def package(
         out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
     typer.echo(f'data package: {out}, without the photographs themselves')
-    _name_time_zone(time_zone)
     if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
     missing = package_writing.skipped_media(seen.photographs, places, people.value, seen.votes)
     withheld = missing.reason.str.contains('people')
