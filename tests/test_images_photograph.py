@@ -128,8 +128,10 @@ def test_each_turn_is_that_of_pillow(orientation):
     assert open_photograph(data).tobytes() == ImageOps.exif_transpose(Image.open(io.BytesIO(data))).tobytes()
 
 
-@pytest.mark.parametrize('options', [{'exif': b'Exif\0\0' + bytes(20), 'dpi': (72, 72)}, {'exif': b'Exif\0\0MM\0*\xff\xff\xff\xff'}, {'icc_profile': b'no profile'},
-                                     {'exif': b'Exif\0\0II*\0\x08\0\0\0\xff\xff' + b'\x12\x01'*40}, {'exif': b'MPF\0'}, {'xmp': b'<x:xmpmeta tiff:Orientation="'}],
+@pytest.mark.parametrize('options', [{'exif': b'Exif\0\0' + bytes(20), 'dpi': (72, 72)}, {'exif': b'Exif\0\0MM\0*\xff\xff\xff\xff'},
+                                     {'icc_profile': b'no profile'},
+                                     {'exif': b'Exif\0\0II*\0\x08\0\0\0\xff\xff' + b'\x12\x01'*40}, {'exif': b'MPF\0'},
+                                     {'xmp': b'<x:xmpmeta tiff:Orientation="'}],
                          ids=['zeros', 'far', 'icc', 'endless', 'mpf', 'xmp'])
 def test_what_stands_beside_the_pixels_does_not_decide(options, tmp_path):
     (tmp_path/'a.jpg').write_bytes(as_bytes(Image.new('RGB', (64, 48), 'green'), 'JPEG', **options))
@@ -157,19 +159,23 @@ def test_heic_is_read_or_refused_by_its_name(monkeypatch, tmp_path):
     assert read_clock(tmp_path/'a.heic') is None
 
 
-@pytest.mark.parametrize(('head', 'name'), [(b'RIFF\x24\0\0\0AVI LIST', 'AVI'), (b'\0\0\0\x18ftypmp42', 'MP4'), (b'\0\0\0\x18ftypcrx ', 'CR3'), (b'\x1aE\xdf\xa3', 'MKV'), (b'GIF89a', 'GIF')])
+@pytest.mark.parametrize(('head', 'name'), [(b'RIFF\x24\0\0\0AVI LIST', 'AVI'), (b'\0\0\0\x18ftypmp42', 'MP4'), (b'\0\0\0\x18ftypcrx ', 'CR3'),
+                                          (b'\x1aE\xdf\xa3', 'MKV'), (b'GIF89a', 'GIF')])
 def test_a_film_is_called_a_film(head, name):
     with pytest.raises(PhotographError, match=name): open_photograph(head + bytes(200))
 
 
-@pytest.mark.parametrize('text', ['2025:06:01 10:37:28', '2025-06-01T10:37:28.123456', '2025:06:01 10:37:28-05:00', '2025:06:01 10:37:28\0\0', '2025.06.01 10:37:28',
+@pytest.mark.parametrize('text', ['2025:06:01 10:37:28', '2025-06-01T10:37:28.123456', '2025:06:01 10:37:28-05:00',
+                                  '2025:06:01 10:37:28\0\0', '2025.06.01 10:37:28',
                                   '2025:06:01 10:37:28 UTC', '2025-06-01T10:37:28Z', '2025:06:01 10:37:28+0200'])
 def test_one_moment_in_many_ways(text): assert parse_clock(text) == datetime(2025, 6, 1, 10, 37, 28)
 
 
-@pytest.mark.parametrize(('text', 'hour'), [('2025:06:01 12:00:00 AM', 0), ('2025:06:01 12:00:00 PM', 12), ('2025:06:01 1:00:00 pm', 13), ('2025:06:01 23:00', 23)])
+@pytest.mark.parametrize(('text', 'hour'), [('2025:06:01 12:00:00 AM', 0), ('2025:06:01 12:00:00 PM', 12),
+                                             ('2025:06:01 1:00:00 pm', 13), ('2025:06:01 23:00', 23)])
 def test_half_days(text, hour): assert parse_clock(text).hour == hour
 
 
-@pytest.mark.parametrize('text', ['', '0000:00:00 00:00:00', '2025:02:30 10:00:00', '01:06:2025 10:00:00', '2025:06:01', '2025:06:01 25:00:00', 'None', '\0'*20, '2025:06:01 10:37:28 tomorrow'])
+@pytest.mark.parametrize('text', ['', '0000:00:00 00:00:00', '2025:02:30 10:00:00', '01:06:2025 10:00:00',
+                                  '2025:06:01', '2025:06:01 25:00:00', 'None', '\0'*20, '2025:06:01 10:37:28 tomorrow'])
 def test_no_moment(text): assert parse_clock(text) is None

@@ -55,14 +55,14 @@ def file_kind(
              'archive': ARCHIVE_SUFFIXES, 'thumbnail': THUMBNAIL_SUFFIXES}
     return next((kind for kind, suffixes in kinds.items() if suffix in suffixes), 'other')
 
-# %% ../../nbs/2_images/21_discover.ipynb #daabe691
+# %% ../../nbs/2_images/21_discover.ipynb #b05885e5
 def is_photograph_path(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> bool:
     "Return whether a path ends like a photograph that can be read, and no system made the file or one of its folders."
     return file_kind(path) == 'photograph'
 
-# %% ../../nbs/2_images/21_discover.ipynb #fe7f29dc
+# %% ../../nbs/2_images/21_discover.ipynb #64daadcb
 def can_read(
     suffix: str, # in lower case, such as `.heic`
 ) -> bool:
@@ -70,7 +70,7 @@ def can_read(
     if suffix not in OPTIONAL_SUFFIXES: return suffix in SUFFIXES
     return features.check('avif') if suffix == '.avif' else importlib.util.find_spec('pillow_heif') is not None
 
-# %% ../../nbs/2_images/21_discover.ipynb #9e858453
+# %% ../../nbs/2_images/21_discover.ipynb #5b542774
 def photographs_below(
     folder: str | Path, # searched to the bottom
     pattern: str = '**/*', # which paths below the folder to look at
@@ -85,7 +85,8 @@ def find_photographs(
 ) -> 'CardFiles': # each photograph once, source by source, those of one source sorted by path
     """Find the photographs of files, folders and patterns, and count whatever else is there.
 
-    Links to files and folders are followed, each once. What is passed over is told in one line a kind. A file that is named by itself is taken whatever its ending.
+    Links to files and folders are followed, each once, and a notice names each kind of thing that is passed over.
+    A file that is named by itself is taken whatever its ending.
     Raises `PhotographError` if a source is not there, cannot be opened, or holds no photograph."""
     walk = _Walk()
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -95,7 +96,7 @@ def find_photographs(
     for note in found.notes: notice(note)
     return found
 
-# %% ../../nbs/2_images/21_discover.ipynb #cb946b5b
+# %% ../../nbs/2_images/21_discover.ipynb #020ab4e9
 @dataclass(frozen=True, repr=False)
 class CardFiles:
     "What is on a card."
@@ -118,7 +119,7 @@ class CardFiles:
         counts = (f'{len(o):,} {name}' for name, o in vars(self).items() if len(o))
         return f"CardFiles({', '.join(counts).replace('_', ' ')})"
 
-# %% ../../nbs/2_images/21_discover.ipynb #c3058dad
+# %% ../../nbs/2_images/21_discover.ipynb #92b8e557
 class _Walk:
     "Collects what is found below sources."
     def __init__(self):
@@ -149,6 +150,7 @@ class _Walk:
 
     def add_named(self, path: str, is_alone: bool = False) -> None:
         "Add a folder or a file that a person or a glob names."
+        path = str(Path(path))
         if not os.path.isdir(path): return self.add_file(path, os.path.realpath(path), is_alone)
         if is_alone and not os.access(path, os.R_OK | os.X_OK):
             raise PhotographError('cannot be opened (Permission denied)', path, 'Ask its owner, or copy the card anew')
@@ -165,14 +167,15 @@ class _Walk:
         except OSError as error:
             self.skipped[path] = f'cannot be opened ({error.strerror}), and what is in it is missing'
             return
-        for entry in entries: self.add_entry(entry, os.path.join(real, entry.name))
+        for entry in entries:
+            self.add_entry(entry, entry.path.removeprefix(f'.{os.sep}'), os.path.join(real, entry.name))
 
-    def add_entry(self, entry: os.DirEntry, real: str) -> None:
+    def add_entry(self, entry: os.DirEntry, path: str, real: str) -> None:
         "Add what a folder lists: links come last."
-        if system_part(entry.name): self.leave_out(entry.path, _SYSTEM)
-        elif entry.is_symlink(): self.links.append(entry.path)
-        elif entry.is_dir(follow_symlinks=False): self.add_folder(entry.path, real)
-        else: self.add_file(entry.path, real)
+        if system_part(entry.name): self.leave_out(path, _SYSTEM)
+        elif entry.is_symlink(): self.links.append(path)
+        elif entry.is_dir(follow_symlinks=False): self.add_folder(path, real)
+        else: self.add_file(path, real)
 
     def follow_links(self, source: str) -> None:
         "Follow the links that were put aside, and those that they lead to, each once."
@@ -222,7 +225,7 @@ class _Walk:
         left_out = pd.DataFrame(left_out, columns=['id', 'reason', 'files'])
         return CardFiles(table, skipped, left_out, find_copies(table))
 
-# %% ../../nbs/2_images/21_discover.ipynb #803562a5
+# %% ../../nbs/2_images/21_discover.ipynb #601387e0
 _EXAMPLE = 'Name a photograph, a folder of them, or a glob such as `card/**/*.JPG`'
 _SYSTEM = 'was made by the system or a program'
 _SKIPPED = {'video': 'is a video ({}), which is not read. Save frames of it as JPEG',
@@ -242,7 +245,7 @@ def skip_reason(
     reason = _SKIPPED.get(file_kind(path))
     return reason and reason.format(suffix.upper().lstrip('.'), todo)
 
-# %% ../../nbs/2_images/21_discover.ipynb #bbd307fb
+# %% ../../nbs/2_images/21_discover.ipynb #f80ef78d
 def system_part(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> str | None: # None if people made all of it
@@ -250,12 +253,12 @@ def system_part(
     return next((o for o in PurePath(path).parts if o not in ('.', '..') and
                  (o.startswith('.') or o.lower() in SYSTEM_NAMES)), None)
 
-# %% ../../nbs/2_images/21_discover.ipynb #46021fe0
+# %% ../../nbs/2_images/21_discover.ipynb #d74d37c1
 def _fixed_part(pattern: str) -> str:
     "Return the folder in front of a glob's first wildcard."
     return os.path.dirname(pattern[:next((i for i, o in enumerate(pattern) if o in '*?['), len(pattern))]) or '.'
 
-# %% ../../nbs/2_images/21_discover.ipynb #e188a140
+# %% ../../nbs/2_images/21_discover.ipynb #3b424c03
 _NEVER_PHOTOGRAPHS = ('.txt', '.csv', '.json', '.xml', '.xmp', '.html', '.md', '.log', '.db', '.ini', '.parquet',
                       '.pdf', '.py', '.xlsx', '.xls', '.gpx', '.kml', '.pp3', '.dop', '.yaml', '.yml')
 
@@ -270,7 +273,7 @@ def holds_photograph(
     except OSError: return False
     return head.startswith((b'\xff\xd8\xff', b'\x89PNG\r\n', b'II*\0', b'MM\0*')) or head[8:] == b'WEBP'
 
-# %% ../../nbs/2_images/21_discover.ipynb #ffb3a1a8
+# %% ../../nbs/2_images/21_discover.ipynb #960f313e
 _SAMPLE = 16_384 # bytes
 
 
@@ -285,7 +288,7 @@ def find_copies(
         copies.append((path, first[content]))
     return pd.DataFrame(copies, columns=['path', 'copy_of'], dtype=object)
 
-# %% ../../nbs/2_images/21_discover.ipynb #8fa14de8
+# %% ../../nbs/2_images/21_discover.ipynb #83625e4a
 def _contents(files: pd.DataFrame) -> list[str | None]:
     "Return a hash of each file's size and samples; None where its beginning is like no other's, or it cannot be read."
     heads = [_sample(path, [0]) for path in files.path]
@@ -306,7 +309,7 @@ def _sample(path: str, starts: list[int]) -> str | None:
     except OSError: return None
     return digest.hexdigest()
 
-# %% ../../nbs/2_images/21_discover.ipynb #767d8632
+# %% ../../nbs/2_images/21_discover.ipynb #b819c05d
 _NOUNS = {'video': 'video', 'raw': 'raw file', 'unread': 'picture'}
 
 
@@ -315,15 +318,18 @@ def _skipped_notes(skipped: pd.DataFrame) -> list[str]:
     return [f'{_count(len(ids), _NOUNS.get(file_kind(PurePath(ids.iloc[0]).name), "file or folder"))} not read: '
             f'{_some(ids)}: {reason}' for reason, ids in skipped.groupby('reason', sort=False).id]
 
-# %% ../../nbs/2_images/21_discover.ipynb #417b9c52
+# %% ../../nbs/2_images/21_discover.ipynb #d70ea146
 def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
     "Return one line for what was left out, with the number of files for each reason."
     if left_out.empty: return []
-    counts = left_out.groupby('reason', sort=False).agg(files=('files', 'sum'), first=('id', 'first'))
-    parts = (f'{o.files:,} {"is" if o.files == 1 else "are"} {o.Index}' for o in counts.itertuples())
+    names = left_out.id.map(lambda o: PurePath(o).name)
+    by_reason = left_out.assign(name=names).groupby('reason', sort=False)
+    counts = by_reason.agg(files=('files', 'sum'), names=('name', 'unique'))
+    parts = (f'{o.files:,} {"is" if o.files == 1 else "are"} {o.Index.split(" ", 1)[1]} ({_some(o.names)})'
+             for o in counts.itertuples())
     return ['left out: ' + '; '.join(parts)]
 
-# %% ../../nbs/2_images/21_discover.ipynb #83abd6fd
+# %% ../../nbs/2_images/21_discover.ipynb #0cbea65a
 def _copy_notes(copies: pd.DataFrame) -> list[str]:
     "Return a line for each pair of folders that hold the same photographs."
     if copies.empty: return []
@@ -331,7 +337,7 @@ def _copy_notes(copies: pd.DataFrame) -> list[str]:
     return [f'{_count(number, "photograph")} of {copy} {"is" if number == 1 else "are"} the same as in {first}: '
             'each counts twice. Leave one of them out' for (copy, first), number in pairs]
 
-# %% ../../nbs/2_images/21_discover.ipynb #1c5185c9
+# %% ../../nbs/2_images/21_discover.ipynb #072c0916
 def _count(number: int, noun: str) -> str:
     "Return a number with its noun."
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE', 'NARROWEST',
-           'PhotographError', 'open_photograph', 'describe_photograph', 'read_clock', 'parse_clock']
+           'PhotographError', 'open_photograph', 'photograph_bytes', 'describe_photograph', 'read_clock', 'parse_clock']
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d3577402
 import hashlib, importlib, io, os, re, struct, zlib
@@ -47,15 +47,21 @@ def open_photograph(
 ) -> Image.Image: # 8-bit RGB, never enlarged
     "Open a photograph upright. Raise `PhotographError` if it is broken, cut off, tiny, huge, or not a photograph."
     where = where or ('photograph' if isinstance(source, bytes) else source)
-    image = _decode_safely(_bytes_of(source, where), max_side, where)
+    image = _decode_safely(photograph_bytes(source, where), max_side, where)
     size = _shrunk_size(image.size, max_side)
     image = image.copy() if size == image.size else image.resize(size, Image.Resampling.HAMMING)
     image.info = {}  # Pillow would write comments and profiles into whatever the image is saved as
     return image
 
 # %% ../../nbs/2_images/20_photograph.ipynb #b7a1c0de
-def _bytes_of(source: str | Path | bytes, where: object) -> bytes:
-    "Read a file unless it is too large. A device such as /dev/zero has no size, so nothing is read of it."
+def photograph_bytes(
+    source: str | Path | bytes, # a file, or its bytes
+    where: object = None, # how to call it in an error; by default the file's path
+) -> bytes:
+    """Read a file unless it is too large. Raise `PhotographError` if it cannot be read, is too large or empty.
+
+    A device such as /dev/zero has no size, so nothing is read of it."""
+    where = where or ('photograph' if isinstance(source, bytes) else source)
     try:
         if isinstance(source, bytes): size, data = len(source), source
         else:
@@ -108,7 +114,7 @@ def _damage(error: Exception) -> str:
     text = ''.join(o if o.isprintable() else ' ' for o in str(error))[:100]
     return f"is damaged ({text.strip() or type(error).__name__})"
 
-# %% ../../nbs/2_images/20_photograph.ipynb #5f58fcf4
+# %% ../../nbs/2_images/20_photograph.ipynb #8ba5baee
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 
 
@@ -121,7 +127,7 @@ def _formats_for(data: bytes, where: object) -> tuple[str, ...]:
         raise PhotographError('is HEIC, which needs pillow-heif', where, todo) from error
     return *_FORMATS, 'HEIF'
 
-# %% ../../nbs/2_images/20_photograph.ipynb #601e942a
+# %% ../../nbs/2_images/20_photograph.ipynb #29a20c67
 _STARTS = {b'RIFF': 'is a video (AVI), not a photograph', b'GIF8': 'is GIF, which is not read',
            b'\x1aE\xdf\xa3': 'is a video (MKV), not a photograph', b'FUJI': 'is a raw file (RAF), which is not read'}
 
@@ -132,7 +138,7 @@ def _what_it_is(data: bytes) -> str:
     if data[4:8] in (b'ftyp', b'moov', b'mdat', b'wide'): return 'is a video (MP4 or MOV), not a photograph'
     return _STARTS.get(data[:4], 'is no photograph (JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC)')
 
-# %% ../../nbs/2_images/20_photograph.ipynb #1e3f9a58
+# %% ../../nbs/2_images/20_photograph.ipynb #663aae36
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
           8: Image.Transpose.ROTATE_90}
@@ -143,7 +149,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     with suppress(*_BROKEN): return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     return None
 
-# %% ../../nbs/2_images/20_photograph.ipynb #725f1fef
+# %% ../../nbs/2_images/20_photograph.ipynb #b39217ec
 def _without_notes(data: bytes) -> bytes:
     "Return a JPEG or PNG without what stands beside its pixels; other files as they are."
     with suppress(struct.error, IndexError):
@@ -238,7 +244,7 @@ def describe_photograph(
     path: str | Path, # a stored photograph
 ) -> dict: # `path, width, height, sha256, drawn`
     "Return the size in pixels, upright, and the SHA-256 of a file. Raise `PhotographError` if it is no photograph."
-    data = _bytes_of(path, path)
+    data = photograph_bytes(path, path)
     width, height = _upright_size(data, path)
     return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest(),
             'drawn': is_drawn(data)}
@@ -257,7 +263,8 @@ def _upright_size(data: bytes, where: object) -> tuple[int, int]:
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d1f7e315
 _CLOCK_TAGS = (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized, ExifTags.Base.DateTime)
-_XMP_CLOCK = re.compile(r'(?:exif:DateTimeOriginal|xmp:CreateDate|photoshop:DateCreated)(?:\s*=\s*["\']|>)([^"\'<]{10,40})')
+_XMP_CLOCK = re.compile(r'(?:exif:DateTimeOriginal|xmp:CreateDate|photoshop:DateCreated)'
+                        r'(?:\s*=\s*["\']|>)([^"\'<]{10,40})')
 
 
 def read_clock(
@@ -266,11 +273,12 @@ def read_clock(
     "Read when a photograph was taken by the camera's clock, from its EXIF or XMP."
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        with Image.open(file, formats=_formats_for(_head(source), 'photograph')) as image: texts = list(_clock_texts(image))
+        formats = _formats_for(_head(source), 'photograph')
+        with Image.open(file, formats=formats) as image: texts = list(_clock_texts(image))
     except (Image.DecompressionBombError, PhotographError, *_BROKEN): return None
     return next(filter(None, map(parse_clock, texts)), None)
 
-# %% ../../nbs/2_images/20_photograph.ipynb #f4c9321e
+# %% ../../nbs/2_images/20_photograph.ipynb #0f7b5320
 _CLOCK = re.compile(r'(\d{4})[:/.-](\d{1,2})[:/.-](\d{1,2})[T\s]+(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d{1,9}))?)?'
                     r'\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{1,2}:?\d{2})?')
 
@@ -286,7 +294,7 @@ def parse_clock(
     with suppress(ValueError): return datetime(int(year), int(month), int(day), hour, int(minute), int(second or 0))
     return None
 
-# %% ../../nbs/2_images/20_photograph.ipynb #b7f5ec59
+# %% ../../nbs/2_images/20_photograph.ipynb #266d0d39
 def _head(source: str | Path | bytes) -> bytes:
     "Return the first bytes of a file."
     if isinstance(source, bytes): return source[:40]

@@ -7,7 +7,7 @@ __all__ = ['PART', 'FORMATS', 'SeasonError', 'find_sources', 'Job', 'ScoredPhoto
            'read_season', 'write_season']
 
 # %% ../../nbs/6_inference/65_season.ipynb #0911356a
-import hashlib, json, os
+import errno, hashlib, json, os, re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -25,12 +25,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..foundations.core import (
-    CamtrapsError, TableError, atomic_path, in_order, lock_folder, printable_path)
+    CamtrapsError, TableError, atomic_path, in_order, is_web_address, lock_folder, notice, printable_path)
 from ..foundations.predictions import Predictions, read_predictions
-from ..foundations.tables import read_any_table
-from ..images.discover import find_photographs, is_photograph_path
+from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
+from ..images.discover import find_photographs, is_photograph_path, skip_reason
 from ..images.hosts import HostError, Hosts, fetch_photograph
-from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
+from ..images.photograph import (
+    STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock)
 from .bundle import Bundle, read_bundle
 from .predict import (
     make_predictions, need_whole_frame_model, write_predictions)
@@ -44,41 +45,99 @@ class SeasonError(CamtrapsError):
 # %% ../../nbs/6_inference/65_season.ipynb #5b569643
 def find_sources(
     photographs: str | Path | Iterable[str | Path], # files, folders, globs, addresses, and tables with `url` or `path`
-) -> list[str]: # each once
-    """List the photographs of a season.
+) -> pd.DataFrame: # each once: `path, size, modified, etag, clock, reason`
+    """List the photographs of a season, and what tells a file from another one of the same path.
 
-    Raises `SeasonError` or `PhotographError` if a source holds none, and `TableError` if a table names none."""
-    found = {}
+    `size` (bytes) and `modified` (UTC) are missing for a web address, `etag` is that of a bucket, `clock` is the time
+    of a table, and `reason` says why a file is not read. Raises `SeasonError` or `PhotographError` if a source holds
+    no photograph, and `TableError` if a table names none."""
+    tables = []
     for source in [photographs] if isinstance(photographs, str | Path) else photographs:
-        listed = _sources_of(source)
-        if not listed: raise SeasonError('holds no photographs', source, 'Check the address')
-        found.update(dict.fromkeys(listed))
-    return list(found)
+        tables.append(_sources_of(source))
+        if tables[-1].empty: raise SeasonError('holds no photographs', source, 'Check the address')
+    return pd.concat(tables).drop_duplicates('path', ignore_index=True)
 
 
-def _sources_of(source: str | Path) -> list[str]:
+def _sources_of(source: str | Path) -> pd.DataFrame:
     "List the photographs of one source."
     text = str(source)
-    if text.startswith(('http://', 'https://')): return [text]
-    if '://' in text: return _stored_below(text)
-    if Path(text).suffix.lower() in ('.csv', '.parquet'): return _listed_in(Path(text))
-    return find_photographs(source).photographs.path.tolist()
+    if is_web_address(text): return _sources([{'path': text}])
+    if _is_stored(text): return _stored_below(text)
+    if Path(text).suffix.lower() in _LISTS and not Path(text).is_dir(): return _listed_in(Path(text))
+    found = find_photographs(source)
+    skipped = found.skipped.rename(columns={'id': 'path'})
+    return pd.concat([_sources(found.photographs), _sources(skipped)], ignore_index=True)
+
+# %% ../../nbs/6_inference/65_season.ipynb #5289607d
+_LISTS = ('.csv', '.tsv', '.xlsx', '.parquet', '.gz')
+_SOURCE_TYPES = {'path': object, 'size': 'Int64', 'modified': 'datetime64[us, UTC]', 'etag': object,
+                 'clock': 'datetime64[us]', 'reason': object}
+
+
+def _sources(rows: list[dict] | pd.DataFrame) -> pd.DataFrame:
+    "Return rows as a table of sources."
+    return pd.DataFrame(rows).reindex(columns=list(_SOURCE_TYPES)).astype(_SOURCE_TYPES)
+
+
+def _is_stored(text: str) -> bool:
+    "Return whether a text is an address in a store such as `s3://…`; a name of a file may hold `://` nowhere."
+    return re.match(r'[A-Za-z][A-Za-z0-9+.-]+://', text) is not None and not is_web_address(text)
 
 # %% ../../nbs/6_inference/65_season.ipynb #d037cdff
-def _listed_in(path: Path) -> list[str]:
-    "Read the sources that a table names."
-    table = read_any_table(path)
-    column = next((o for o in ('url', 'path') if o in table), None)
-    if column is None: raise TableError('lists no photographs: it has neither a column url nor a column path', path)
-    return table[column].dropna().astype(str).tolist()
+def _listed_in(path: Path) -> pd.DataFrame:
+    "Read the sources that a table names. Relative paths are relative to the table."
+    table = read_any_table(path, aliases=PHOTOGRAPH_ALIASES)
+    columns = [o for o in ('url', 'path') if o in table]
+    if not columns: raise TableError('lists no photographs: it has neither a column url nor a column path', path)
+    named = table[columns].bfill(axis=1).iloc[:, 0]
+    if named.isna().any(): notice(f'{named.isna().sum():,} rows name no photograph and are passed over', path)
+    table, named = table[named.notna()], named.dropna().astype(str)
+    rows = pd.DataFrame([_listed(o, path.parent) for o in named])
+    clock = table['timestamp'].map(_clock_of).tolist() if 'timestamp' in table else None
+    return _sources(rows.assign(clock=pd.Series(clock, rows.index, dtype='datetime64[us]')))
+
+# %% ../../nbs/6_inference/65_season.ipynb #cf9a2317
+def _listed(name: str, folder: Path) -> dict:
+    "Return the source that a row of a table names: relative to the table's folder, or else to the working folder."
+    if is_web_address(name) or _is_stored(name): return {'path': name}
+    beside = str(folder/name)
+    path = beside if os.path.exists(beside) or not os.path.exists(name) else str(Path(name))
+    if reason := skip_reason(os.path.basename(path)): return {'path': path, 'reason': reason}
+    try: about = os.stat(path)
+    except OSError as error: return {'path': path, 'reason': f'cannot be read ({error.strerror})'}
+    modified = pd.Timestamp(about.st_mtime_ns//1000, unit='us', tz='UTC')
+    return {'path': path, 'size': about.st_size, 'modified': modified}
+
+
+def _clock_of(value: object) -> datetime | None:
+    "Return the time of a camera's clock in a table; None if the cell is empty or the time has a zone, as no clock has."
+    if isinstance(value, pd.Timestamp): return None if pd.isna(value) or value.tz else value.to_pydatetime()
+    text = str(value or '').strip()
+    return None if re.search(r'(Z|UTC|[+-]\d\d:?\d\d)$', text) else parse_clock(text)
 
 # %% ../../nbs/6_inference/65_season.ipynb #7c240d49
-def _stored_below(source: str) -> list[str]:
-    "List the photographs of a store below an address."
+def _stored_below(source: str) -> pd.DataFrame:
+    "List the photographs of a store below an address, or the one that is there."
     store, path = _store(source)
-    below = path.rstrip('/') + '/'
-    found = sorted(o for o in store.find(path) if is_photograph_path(o.removeprefix(below)))
-    return [store.unstrip_protocol(o) for o in found]
+    below, found = path.rstrip('/') + '/', store.find(path, detail=True)
+    rows = [_stored(store.unstrip_protocol(name), name.removeprefix(below), about)
+            for name, about in sorted(found.items())]
+    rows = [o for o in rows if o]
+    left_out = len(found) - len(rows)
+    if left_out and rows: notice(f'{left_out:,} other files are left out', source)
+    return _sources(rows)
+
+
+def _stored(address: str, name: str, about: dict) -> dict | None:
+    "Return the row of an object of a store; None if it is nothing that shows an animal."
+    if not is_photograph_path(name) and not skip_reason(name): return None
+    times = (about.get(o) for o in ('mtime', 'LastModified', 'last_modified', 'updated', 'modified', 'created'))
+    changed = next((o for o in times if o is not None), None)
+    unit = 's' if isinstance(changed, int | float) else None
+    modified = pd.NaT if changed is None else pd.to_datetime(changed, utc=True, unit=unit)
+    etag = about.get('ETag') or about.get('etag')
+    return {'path': address, 'size': about.get('size'), 'modified': modified, 'etag': etag and str(etag).strip('"'),
+            'reason': skip_reason(name)}
 
 # %% ../../nbs/6_inference/65_season.ipynb #69d495dd
 def _store(source: str) -> tuple[object, str]:
@@ -150,7 +209,7 @@ def on_threads(
 # %% ../../nbs/6_inference/65_season.ipynb #0067dba8
 def _fetch(source: str, session: requests.Session, hosts: Hosts) -> tuple[str, bytes | str | ScoredPhotograph]:
     "Download a photograph; a local file is left to the thread that decodes it."
-    if '://' not in source: return source, source
+    if not is_web_address(source) and not _is_stored(source): return source, source
     try: return source, _remote(source, session, hosts)
     except CamtrapsError as error:
         return source, ScoredPhotograph(source, None, error.reason, isinstance(error, HostError))
@@ -158,7 +217,7 @@ def _fetch(source: str, session: requests.Session, hosts: Hosts) -> tuple[str, b
 # %% ../../nbs/6_inference/65_season.ipynb #58989008
 def _remote(source: str, session: requests.Session, hosts: Hosts) -> bytes:
     "Download a photograph. Raise `HostError` if the host fails."
-    if not source.startswith(('http://', 'https://')): return _from_store(source)
+    if not is_web_address(source): return _from_store(source)
     if given_up := hosts.given_up(source): raise given_up
     try: data = fetch_photograph(session, source)
     except HostError as error:
@@ -188,9 +247,38 @@ def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | N
     "Decode what was fetched; a photograph that cannot be decoded has its reason."
     source, data = fetched
     if isinstance(data, ScoredPhotograph): return data, None
-    result = ScoredPhotograph(source, None, clock=read_clock(data))
-    try: return result, open_photograph(data, job.max_side)
+    try: content = photograph_bytes(data, source)
+    except PhotographError as error: return _unread(source, error), None
+    result = ScoredPhotograph(source, None, clock=read_clock(content))
+    try: return result, open_photograph(content, job.max_side, source)
     except PhotographError as error: return result._replace(reason=error.reason), None
+
+# %% ../../nbs/6_inference/65_season.ipynb #469d9d8f
+_PULLED = 'is gone with its folder'
+#: What the system says if a device fails.
+_DEVICE = tuple(os.strerror(getattr(errno, o)) for o in ('EIO', 'ENODEV', 'ENXIO', 'ESTALE', 'ENOTCONN', 'EHOSTDOWN')
+                if hasattr(errno, o))
+#: Photographs in a row that a device cannot read before the run stops.
+_FAILURES = 20
+
+
+def _unread(source: str, error: PhotographError) -> ScoredPhotograph:
+    "Return the result for a file that cannot be read now."
+    if not isinstance(error.__cause__, OSError): return ScoredPhotograph(source, None, error.reason)
+    is_pulled = not os.path.isdir(os.path.dirname(source) or '.')
+    return ScoredPhotograph(source, None, _PULLED if is_pulled else error.reason, retry=True)
+
+
+def _watched(results: Iterable[ScoredPhotograph]) -> Iterator[ScoredPhotograph]:
+    "Pass results on. Raise `SeasonError` if a card was pulled out, or fails one photograph after the other."
+    failures = 0
+    for result in results:
+        failures = failures + 1 if result.retry and any(o in result.reason for o in _DEVICE) else 0
+        what = 'cannot be read, nor 19 before it' if failures == _FAILURES else result.reason
+        if result.reason == _PULLED or failures == _FAILURES:
+            todo = 'Was the card pulled out? Put it back and run the same command again: what is done is kept'
+            raise SeasonError(what, printable_path(result.source), todo)
+        yield result
 
 # %% ../../nbs/6_inference/65_season.ipynb #185d0f55
 def predict_season(
@@ -199,27 +287,45 @@ def predict_season(
     job: Job, # bundle and settings
     engine: Callable[[list[str], Job], Iterator[ScoredPhotograph]] = on_threads, # what computes
     progress: bool = True, # show a bar
+    times_from: str = 'exif', # `file`: a photograph without a time in its EXIF has that of its file
 ) -> Path:
     """Predict a season's photographs into one table, going on where an earlier run stopped; return the table's path.
 
-    Raises `SeasonError` if the table is of another job, and `LockedError` if another run is writing it."""
+    A file that changed is predicted anew, and one that is gone leaves the table: both are told, and their old
+    predictions are kept in a list beside it (`….gone.csv`). Raises `SeasonError` if the table is of another job or a
+    card is pulled out, and `LockedError` if another run is writing it."""
     path, bundle = Path(path), job.read()
     parts, sources = path.with_name(f'.{path.name}.parts'), find_sources(photographs)
     parts.mkdir(parents=True, exist_ok=True)
     with lock_folder(parts):
-        is_new = ~np.isin(_hashes(map(printable_path, sources)), _hashes_done(_files_of(job, path, parts)))
+        is_new = ~np.isin(_identities(sources), _identities_done(_files_of(job, path, parts)))
         _begin(parts, job)
-        done = int((~is_new).sum())
-        with tqdm(total=len(sources), initial=done, desc='photographs', disable=not progress, unit='') as bar:
-            results = engine([source for source, new in zip(sources, is_new) if new], job)
-            _write_parts(_counted(results, bar, bundle), bundle, parts)
-        _join(_files_of(job, path, parts), path, bundle, job)
+        with tqdm(total=len(sources), initial=int((~is_new).sum()), desc='photographs', disable=not progress,
+                  unit='') as bar:
+            results = _results(sources[is_new], engine, job)
+            _write_parts(_counted(results, bar, bundle), bundle, parts, sources)
+        files = _files_of(job, path, parts)
+        rows = _rows_of(files, sources, _roots(photographs))
+        _keep_list(files, rows, path)
+        _join(files, rows.is_kept, path, bundle, job, times_from)
         for file in (*parts.glob('*.parquet'), parts/_JOB): file.unlink()
     (parts/'.lock').unlink(missing_ok=True)
     parts.rmdir()
+    _tell_clocks(path, times_from)
     return path
 
+# %% ../../nbs/6_inference/65_season.ipynb #d24d055e
+def _results(sources: pd.DataFrame, engine: Callable, job: Job) -> Iterator[ScoredPhotograph]:
+    "Yield the results of the photographs, and then what is not read, with its reason."
+    skipped = sources[sources.reason.notna()]
+    yield from _watched(engine(sources.path[sources.reason.isna()].tolist(), job))
+    yield from (ScoredPhotograph(o.path, None, o.reason, retry=True) for o in skipped.itertuples())
+
 # %% ../../nbs/6_inference/65_season.ipynb #8cfe5cd1
+#: Columns of a season's table beside those of predictions.
+_OWN_COLUMNS = ('reason', 'retry', 'clock', 'clock_from', 'size', 'modified', 'etag')
+
+
 def read_season(
     path: str | Path, # written by `predict_season`
 ) -> Predictions: # as `predict` returns them
@@ -227,7 +333,7 @@ def read_season(
     table = read_predictions(path, ('path', 'prediction', 'reason'))
     failed = table.reason.notna()
     skipped = pd.DataFrame({'id': table.path[failed], 'reason': table.reason[failed]}).reset_index(drop=True)
-    predicted = table[~failed].drop(columns=['clock', 'reason', 'retry']).reset_index(drop=True)
+    predicted = table[~failed].drop(columns=[o for o in table if o in _OWN_COLUMNS]).reset_index(drop=True)
     return Predictions(predicted, table.classes, skipped)
 
 # %% ../../nbs/6_inference/65_season.ipynb #ccd25903
@@ -235,14 +341,17 @@ def read_season(
 PART = 250
 
 
-def _part_table(results: list[ScoredPhotograph], bundle: Bundle) -> pd.DataFrame:
-    "Make the rows of results."
+def _part_table(results: list[ScoredPhotograph], bundle: Bundle, sources: pd.DataFrame) -> pd.DataFrame:
+    "Make the rows of results; `sources` has the printable paths as its index."
     scored = [number for number, o in enumerate(results) if o.reason is None]
     names = [printable_path(o.source) for o in results]
     predictions = make_predictions(bundle, ((names[o], results[o].scores) for o in scored)).set_axis(scored)
+    clock = pd.Series([o.clock for o in results], dtype='datetime64[us]')
+    about = sources.reindex(names).reset_index(drop=True)
+    clock_from = pd.Series('exif', clock.index).where(clock.notna(), about.clock.notna().map({True: 'table'}))
     table = pd.DataFrame({'path': names, 'reason': [o.reason for o in results], 'retry': [o.retry for o in results],
-                          'clock': pd.Series([o.clock for o in results], dtype='datetime64[us]')})
-    return table.join(predictions.drop(columns='path'))
+                          'clock': clock.fillna(about.clock), 'clock_from': clock_from})
+    return table.join(about[['size', 'modified', 'etag']]).join(predictions.drop(columns='path'))
 
 # %% ../../nbs/6_inference/65_season.ipynb #c9546b43
 def _schema() -> object:
@@ -250,27 +359,31 @@ def _schema() -> object:
     import pyarrow as pa
     return pa.schema([
         ('path', pa.string()), ('prediction', pa.string()), ('score', pa.float32()), ('scores', pa.list_(pa.float32())),
-        ('decision', pa.string()), ('clock', pa.timestamp('us')), ('reason', pa.string()), ('retry', pa.bool_())])
+        ('decision', pa.string()), ('clock', pa.timestamp('us')), ('reason', pa.string()), ('retry', pa.bool_()),
+        ('clock_from', pa.string()), ('size', pa.int64()), ('modified', pa.timestamp('us', 'UTC')),
+        ('etag', pa.string())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
-def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path) -> None:
+def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame) -> None:
     "Write a part, whole or not at all."
     import pyarrow as pa, pyarrow.parquet as pq
-    table = pa.Table.from_pandas(_part_table(results, bundle), _schema(), preserve_index=False)
+    table = pa.Table.from_pandas(_part_table(results, bundle, sources), _schema(), preserve_index=False)
     with atomic_path(path) as temporary: pq.write_table(table, temporary)
 
 # %% ../../nbs/6_inference/65_season.ipynb #2d5db79b
-def _write_parts(results: Iterator[ScoredPhotograph], bundle: Bundle, parts: Path) -> None:
+def _write_parts(results: Iterator[ScoredPhotograph], bundle: Bundle, parts: Path, sources: pd.DataFrame) -> None:
     "Write results every `PART` photographs, and what there is if something stops the run."
+    sources = sources.set_axis(_printable(sources))
+    sources = sources[~sources.index.duplicated()]
     number, waiting = len(list(parts.glob('*.parquet'))), []
     try:
         for result in results:
             waiting.append(result)
             if len(waiting) == PART:
-                _write_part(waiting, bundle, parts/f'{number:08}.parquet')
+                _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources)
                 number, waiting = number + 1, []
     finally:
-        if waiting: _write_part(waiting, bundle, parts/f'{number:08}.parquet')
+        if waiting: _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources)
 
 # %% ../../nbs/6_inference/65_season.ipynb #a2a7ae1f
 def _counted(results: Iterator[ScoredPhotograph], bar: tqdm, bundle: Bundle) -> Iterator[ScoredPhotograph]:
@@ -285,19 +398,109 @@ def _counted(results: Iterator[ScoredPhotograph], bar: tqdm, bundle: Bundle) -> 
         yield result
 
 # %% ../../nbs/6_inference/65_season.ipynb #54c56c9a
-def _hashes(names: Iterable[str]) -> np.ndarray:
-    "Return eight bytes for each name."
-    return pd.util.hash_array(np.array(list(names), object), categorize=False)
+def _hashes(texts: Iterable[str]) -> np.ndarray:
+    "Return eight bytes for each text."
+    return pd.util.hash_array(np.array(list(texts), object), categorize=False)
 
 
-def _hashes_done(files: list[Path]) -> np.ndarray:
-    "Return the hashes of the photographs that need not be predicted again."
+def _printable(sources: pd.DataFrame) -> list[str]:
+    "Return the paths as the table holds them."
+    return [printable_path(o) for o in sources.path]
+
+
+def _identities(table: pd.DataFrame) -> np.ndarray:
+    "Return a hash of each row's path, size and etag, or time of the last change if it has no etag."
+    modified = table.modified.astype('int64').where(table.modified.notna(), 0)
+    version = table.etag.where(table.etag.notna(), modified)
+    return _hashes(f'{path}|{size}|{o}' for path, size, o in zip(_printable(table), table['size'].fillna(-1), version))
+
+# %% ../../nbs/6_inference/65_season.ipynb #2effdba1
+def _batches(files: list[Path], columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    "Yield the rows of files; columns that an earlier version did not write are empty."
     import pyarrow.parquet as pq
-    done = [np.empty(0, 'uint64')]
-    for table in (pq.read_table(o, columns=['path', 'retry']) for o in files):
-        is_done = np.invert(table['retry'].to_numpy(zero_copy_only=False))
-        done.append(_hashes(table['path'].filter(is_done).to_pylist()))
-    return np.concatenate(done)
+    for file in map(pq.ParquetFile, files):
+        present = [o for o in columns or _schema().names if o in file.schema_arrow.names]
+        for batch in file.iter_batches(10_000, columns=present):
+            rows = batch.to_pandas().reindex(columns=columns or _schema().names)
+            yield rows.astype({o: kind for o, kind in _SOURCE_TYPES.items() if o in rows})
+
+
+def _identities_done(files: list[Path]) -> np.ndarray:
+    "Return the identities of the photographs that need not be predicted again."
+    rows = _batches(files, ['path', 'size', 'modified', 'etag', 'retry'])
+    return np.concatenate([np.empty(0, 'uint64'), *(_identities(o[~o.retry.astype(bool)]) for o in rows)])
+
+# %% ../../nbs/6_inference/65_season.ipynb #579f216a
+class _Rows(NamedTuple):
+    "What becomes of the rows of all files, in their order."
+    is_kept: np.ndarray # in the new table
+    is_gone: np.ndarray # its file is not there
+    is_changed: np.ndarray # another file has its path
+
+
+def _rows_of(files: list[Path], sources: pd.DataFrame, roots: tuple[str, ...]) -> _Rows:
+    "Return what becomes of the rows of all files."
+    rows, here = pd.concat([_marks(o, roots) for o in _batches(files)], ignore_index=True), _hashes(_printable(sources))
+    is_last, is_gone = ~rows.path.duplicated(keep='last'), rows.is_below & ~rows.path.isin(here)
+    version = rows.identity.groupby(rows.path).transform('last')
+    is_changed = ~is_last & rows.is_predicted & rows.has_size & (rows.identity != version) & ~is_gone
+    if old := int((~is_last & rows.is_predicted & ~rows.has_size & (rows.identity != version)).sum()):
+        notice(f'{old:,} predictions of an earlier version, which kept no sizes and times of files, are made anew')
+    return _Rows(*(o.to_numpy() for o in (is_last & ~is_gone, is_last & is_gone, is_changed)))
+
+
+def _marks(rows: pd.DataFrame, roots: tuple[str, ...]) -> pd.DataFrame:
+    "Return hashes and marks of rows."
+    return pd.DataFrame({'path': _hashes(rows.path), 'identity': _identities(rows), 'is_predicted': rows.reason.isna(),
+                         'has_size': rows['size'].notna(), 'is_below': [o.startswith(roots) for o in rows.path]})
+
+# %% ../../nbs/6_inference/65_season.ipynb #eb762cff
+def _roots(photographs: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    "Return the folders that were searched, as their photographs' paths begin."
+    sources = [photographs] if isinstance(photographs, str | Path) else photographs
+    return tuple(f'{o.rstrip("/")}/' for o in map(_root, map(str, sources)) if o)
+
+
+def _root(source: str) -> str | None:
+    "Return the folder or the part of a store that a source names; None if it is a file, a table or a web address."
+    if _is_stored(source):
+        store, path = _store(source)
+        return store.unstrip_protocol(path)
+    if not os.path.isdir(source): return None
+    return printable_path(Path(source))
+
+# %% ../../nbs/6_inference/65_season.ipynb #990ca9a9
+_LISTED = ['path', 'prediction', 'score', 'clock', 'size', 'modified']
+
+
+def _keep_list(files: list[Path], rows: _Rows, path: Path) -> None:
+    "Add the predictions that leave the table to the list beside it, and tell how many and of which photographs."
+    found, start = [], 0
+    for batch in _batches(files):
+        gone, changed = (o[start:start + len(batch)] for o in (rows.is_gone, rows.is_changed))
+        start += len(batch)
+        why = np.select([gone, changed], ['is gone', 'is another file now'], '')
+        found.append(batch.assign(why=why)[gone | changed][[*_LISTED, 'why']])
+    found = pd.concat(found, ignore_index=True)
+    if found.empty: return
+    beside = path.with_name(f"{path.name.strip('.').removesuffix('.parquet')}.gone.csv")
+    before = [pd.read_csv(beside)] if beside.exists() else []
+    with atomic_path(beside) as temporary:
+        pd.concat([*before, found]).astype(str).drop_duplicates().to_csv(temporary, index=False)
+    for why, names in found.groupby('why').path:
+        notice(_left_text(why, list(names)), path, _LEFT_TODO[why].format(beside))
+
+# %% ../../nbs/6_inference/65_season.ipynb #f797c47a
+_LEFT_TODO = {'is gone': 'Their predictions left the table and are listed in {}',
+              'is another file now': 'Was another card read under the same names? They are predicted anew; the old '
+                                     'predictions are listed in {}'}
+
+
+def _left_text(why: str, names: list[str]) -> str:
+    "Return how many photographs left the table, and the first of them."
+    shown = ', '.join(names[:3]) + (f' and {len(names) - 3:,} more' if len(names) > 3 else '')
+    if why == 'is gone': return f'{len(names):,} photographs are gone: {shown}'
+    return f'{len(names):,} photographs are other files than before: {shown}'
 
 # %% ../../nbs/6_inference/65_season.ipynb #75491bc3
 _JOB = 'job.json' # names the job, beside the parts
@@ -329,18 +532,37 @@ def _settings_of(path: Path) -> dict:
         raise TableError(f'is not a readable Parquet file ({error})', path) from error
 
 # %% ../../nbs/6_inference/65_season.ipynb #0de5b996
-def _join(files: list[Path], path: Path, bundle: Bundle, job: Job) -> None:
-    "Write the rows of all files as one table; of a photograph that was tried again, only one row."
+def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, job: Job, times_from: str) -> None:
+    "Write the rows of all files that are kept as one table."
     import pyarrow as pa, pyarrow.parquet as pq
     settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint}
-    schema = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()})
-    done, written = _hashes_done(files), set()
+    schema, start = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()}), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for batch in (batch for file in files for batch in pq.ParquetFile(file).iter_batches(10_000)):
-            retry, hashes = batch['retry'].to_numpy(zero_copy_only=False), _hashes(batch['path'].to_pylist())
-            repeated = retry & (np.isin(hashes, done) | np.array([o in written for o in hashes.tolist()], bool))
-            written.update(hashes[retry].tolist())
-            writer.write_table(pa.Table.from_batches([batch]).filter(pa.array(~repeated)).cast(schema))
+        for rows in _batches(files):
+            kept = _clocks(rows[is_kept[start:start + len(rows)]], times_from)
+            start += len(rows)
+            writer.write_table(pa.Table.from_pandas(kept, schema, preserve_index=False))
+
+# %% ../../nbs/6_inference/65_season.ipynb #c69962fd
+def _clocks(rows: pd.DataFrame, times_from: str) -> pd.DataFrame:
+    "Let photographs without a time have that of their file, by the clock of this computer, if that is asked for."
+    clock, clock_from = rows.clock.mask(rows.clock_from == 'file'), rows.clock_from.mask(rows.clock_from == 'file')
+    clock_from = clock_from.mask(clock_from.isna() & clock.notna(), 'exif')  # of an earlier version
+    if times_from == 'file':
+        missing = clock.isna() & rows.modified.notna() & rows.reason.isna()
+        times = [datetime.fromtimestamp(o.timestamp()) for o in rows.modified[missing]]
+        clock[missing], clock_from[missing] = pd.Series(times, rows.index[missing], dtype='datetime64[us]'), 'file'
+    return rows.assign(clock=clock, clock_from=clock_from)
+
+
+def _tell_clocks(path: Path, times_from: str) -> None:
+    "Tell how many photographs have no time, or that of their file."
+    table = pd.read_parquet(path, columns=['clock', 'clock_from', 'reason'])
+    without, by_file = int((table.clock.isna() & table.reason.isna()).sum()), int((table.clock_from == 'file').sum())
+    todo = 'A survey leaves them out. `--times-from file` takes the time of the last change of each file'
+    if without: notice(f'{without:,} photographs have no time in their EXIF', path, todo)
+    if by_file: notice(f'{by_file:,} photographs have no time in their EXIF, and have that of their file', path,
+                       'Check it: a file that was copied may have the time of the copy')
 
 # %% ../../nbs/6_inference/65_season.ipynb #4df9ef35
 #: The formats of `write_season`, and what writes them.

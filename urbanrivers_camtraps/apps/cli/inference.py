@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import (
-    INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, app, list_skipped, next_step)
+from urbanrivers_camtraps.apps.cli.options import (
+    INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, TimesFrom, app, list_skipped,
+    next_step)
 from ...foundations.core import CamtrapsError
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
@@ -36,7 +37,7 @@ speciesnet_files = LazyModule('urbanrivers_camtraps.training.speciesnet_files')
 def predict_photographs(
     photographs: Annotated[list[str], typer.Argument(
         help='Photographs, folders (with all that is below them), globs, addresses (https://, s3://), or tables '
-             '(.csv, .parquet) with a column url or path.')],
+             '(.csv, .xlsx, .parquet) with a column url or path, relative to the table.')],
     bundle: BundleFolder = None,
     out: Annotated[Path, typer.Option(
         help='File for the predictions (.parquet, .csv or .json). By default they are shown on the screen.')] = None,
@@ -53,6 +54,9 @@ def predict_photographs(
     precision: Annotated[Precision, typer.Option(
         help='Which model of the bundle to use. Others than float32 must be in it (`camtraps export --small`).',
     )] = Precision.float32,
+    times_from: Annotated[TimesFrom, typer.Option(
+        help='exif: photographs without a time in their EXIF have none, or that of a table. file: they have the time '
+             'when their file was changed last. Needs --out.')] = TimesFrom.exif,
     engine: Annotated[Engine, typer.Option(
         help='threads: use this machine. ray: use a cluster; the predictions are the same. Needs --out.',
     )] = Engine.threads,
@@ -64,7 +68,7 @@ def predict_photographs(
     folder = bundles.find_bundle(bundle)
     if out and not boxes:
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
-        return _predict_to(out, kind, photographs, job, engine, address)
+        return _predict_to(out, kind, photographs, job, engine, address, times_from)
     loaded, trim = bundles.read_bundle(folder, precision=precision.value), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
@@ -98,10 +102,10 @@ def _table_for(out: Path, kind: Format) -> Path:
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #afbd67f9
 def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engine: Engine,
-                address: str | None) -> int | None:
+                address: str | None, times_from: TimesFrom) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
-    try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute)
+    try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value)
     except KeyboardInterrupt:
         typer.echo('stopped: the same command continues', err=True)
         raise

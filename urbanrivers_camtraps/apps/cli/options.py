@@ -18,9 +18,9 @@ from ...foundations.core import CamtrapsError, atomic_path
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW', 'SURVEY',
            'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order', 'Format',
-           'Engine', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables', 'scores',
-           'DATASET_COLUMNS', 'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped', 'next_step',
-           'results_for', 'boxes_with_empty']
+           'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes', 'tables',
+           'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped',
+           'next_step', 'results_for', 'boxes_with_empty']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -111,6 +111,7 @@ Fit = _choices('Fit', 'probe', 'finetune')
 Order = _choices('Order', 'label_error', 'informative', 'both')
 Format = _choices('Format', 'camtraps', 'megadetector', 'speciesnet')
 Engine = _choices('Engine', 'threads', 'ray')
+TimesFrom = _choices('TimesFrom', 'exif', 'file')
 People = _choices('People', 'absent', 'events', 'withheld')
 DateFormat = _choices('DateFormat', 'day-first', 'month-first')
 
