@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPECIES_RANKS', 'Reading', 'Names', 'read_name', 'read_column', 'read_labels', 'common_name', 'is_species_rank',
-           'normalise_name', 'folder_name', 'class_name', 'label_meaning', 'standard_labels', 'taken_for_animals',
-           'read_names']
+           'normalise_name', 'folder_name', 'class_name', 'label_meaning', 'standard_labels', 'standard_classes',
+           'taken_for_animals', 'read_names']
 
 # %% ../../nbs/0_foundations/02_names.ipynb #1d4d857f
 import csv, re, unicodedata
@@ -151,6 +151,15 @@ def standard_labels(
     code, distinct = pd.factorize(labels)  # -1 if missing: takes the last
     found = np.array([*((label_meaning(o) or o) for o in distinct), None], object)[code]
     return pd.Series(found, labels.index, dtype=object, name=labels.name)
+
+# %% ../../nbs/0_foundations/02_names.ipynb #d54c87a3
+def standard_classes(
+    classes: Iterable[str], # of a model of anybody
+) -> tuple[str, ...]: # in the same order
+    "Return a model's classes with `human`, `vehicle` and `blank` for other words; two that mean the same stay apart."
+    classes = tuple(classes)
+    found = [label_meaning(o) or o for o in classes]
+    return tuple(new if found.count(new) == 1 else old for old, new in zip(classes, found))
 
 # %% ../../nbs/0_foundations/02_names.ipynb #1c63c5b8
 def taken_for_animals(

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from PIL import Image
 
 from ..foundations.core import SettingError, setting
+from ..foundations.names import standard_classes
 from ..training.bundle_format import BundleError, Description, check_trim, open_bundle, score_pixels
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
@@ -42,13 +43,14 @@ class Bundle:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        "The class names in the order of the scores."
-        return self.description.classes
+        "The class names in the order of the scores; whatever words a bundle has for people, `human` is meant."
+        return standard_classes(self.description.classes)
 
     @property
     def common_names(self) -> dict[str, str]:
         "Class name → what a visitor reads."
-        return self.description.common_names
+        renamed = dict(zip(self.description.classes, self.classes))
+        return {renamed.get(name, name): common for name, common in self.description.common_names.items()}
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..foundations.core import CamtrapsError, TableError, notice
-from ..foundations.predictions import Predictions
+from ..foundations.predictions import Predictions, with_standard_labels
 from ..foundations.tables import (
     need_columns, plain_name, read_any_table, read_numbers, read_table)
 from ..foundations.times import (
@@ -462,7 +462,7 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for path in paths:
         if path.suffix.lower() != '.parquet' or not path.is_file():
             raise DeploymentsError('is not a season', path, 'Make it with `camtraps predict CARD --out season.parquet`')
-    tables = [read_table(o, ('path', 'prediction', 'clock', 'reason')) for o in paths]
+    tables = [with_standard_labels(read_table(o, ('path', 'prediction', 'clock', 'reason'))) for o in paths]
     if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):
         raise DeploymentsError('was predicted with other classes than the first', paths[-1],
                                'Predict all with one bundle')

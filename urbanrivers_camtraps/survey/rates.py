@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE
+from ..foundations.core import BLANK
 from ..foundations.names import common_name
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.privacy import names_people
 from ..foundations.tables import need_columns
 from ..foundations.times import read_moments
 from urbanrivers_camtraps.survey.effort import (
@@ -124,8 +125,8 @@ def is_of(
     label: str, # a label, `wildlife` or `people`
 ) -> pd.Series: # of bool
     "Return which events belong to a label or to a total."
-    if label in (WILDLIFE, ALL_PEOPLE): return labels.isin([HUMAN, VEHICLE]) == (label == ALL_PEOPLE)
-    return labels == label
+    if label not in (WILDLIFE, ALL_PEOPLE): return labels == label
+    return labels.isin([o for o in labels.unique() if names_people(o)]) == (label == ALL_PEOPLE)
 
 # %% ../../nbs/8_survey/83_rates.ipynb #9be8c7e4
 def with_totals(

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import NOT_ANIMALS
+from ..foundations.names import label_meaning
 from ..foundations.plotting import COLORS, plot_style
 from .effort import CameraOperation, calendar_edges, days_between, union_of_periods
 from .rates import events_with_effort, with_date
@@ -49,7 +49,7 @@ def accumulation(
     "Add location-days in random order and count the species met so far; people and boats are not species."
     days = _location_days(operation)
     found = with_date(events_with_effort(events, operation), 'day', operation.time_zone)
-    found = found[~found.label.isin(NOT_ANIMALS)].merge(days, on=['place', 'day'])
+    found = found[found.label.map(label_meaning).isna()].merge(days, on=['place', 'day'])
     met = found.drop_duplicates(['label', 'unit'])
     curve = _curve(met, days, orders, whole, np.random.default_rng(seed))
     return Accumulation(curve, met.label.nunique(), chao(found.label.value_counts()),

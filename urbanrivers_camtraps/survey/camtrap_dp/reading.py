@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...foundations.core import NOT_ANIMALS
+from ...foundations.names import standard_labels
 from .standard import COLUMNS, TABLES, CamtrapDPError, read_tag, standard
 from ..deployments import DEPLOYMENT_COLUMNS
 from ..events import EVENT_COLUMNS
@@ -85,7 +86,7 @@ def read_camtrap_dp(
                          path=media.file_path.where(~remote)).drop(columns='file_path')
     name, kind = said.scientific_name, said.observation_type
     label = kind.where(kind.isin(NOT_ANIMALS), name.where(kind == 'animal')).astype(object)
-    return CamtrapDP(about, stood, media, said.assign(label=label))
+    return CamtrapDP(about, stood, media, said.assign(label=standard_labels(label)))
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #badac8d6
 def package_files(folder: str | Path) -> tuple[dict, dict[str, bytes]]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ...foundations.core import BLANK, NOT_ANIMALS, atomic_folder
 from ...foundations.names import common_name, read_name
+from ...foundations.predictions import with_standard_labels
 from ...foundations.privacy import names_people, shows_people
 from ...foundations.tables import need_columns
 from .reading import read_camtrap_dp
@@ -45,6 +46,7 @@ def write_camtrap_dp(
     if people not in ('absent', 'events', 'withheld'): raise CamtrapDPError(f'cannot be {people!r}', 'people',
                                                                             'Choose absent, events or withheld')
     _check_place(folder)
+    photographs, events = with_standard_labels(photographs), None if events is None else with_standard_labels(events)
     left = skipped_media(photographs, deployments, people, observations)
     kept = photographs[~photographs.media_id.isin(left.id)]
     if kept.empty: raise CamtrapDPError(f'no photograph is left ({left.reason.value_counts().to_dict()})', folder,
