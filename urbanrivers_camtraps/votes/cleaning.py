@@ -86,7 +86,7 @@ def clean(
     names: Names | None = None, # table of names; by default the package's
 ) -> Cleaned:
     "Run the funnel over vote rows. Raises `CleanError`, naming the step, if nothing is left."
-    need_columns(observations, _WHAT_WAS_SAID + ('votes',), 'observations')
+    need_columns(observations, _ROW_KEYS + ('votes',), 'observations')
     observations = observations.reset_index(drop=True)
     rows, ids, unknown = _rows(observations, rules, names)
     signed = _signed_votes(votes, ids)
@@ -100,7 +100,7 @@ def clean(
 
 # %% ../../nbs/1_votes/14_cleaning.ipynb #3bf8b437
 #: What makes two rows the same.
-_WHAT_WAS_SAID = ('media_id', 'observation_type', 'scientific_name', 'count')
+_ROW_KEYS = ('media_id', 'observation_type', 'scientific_name', 'count')
 
 #: What the labels keep of each photograph, if the observations have it.
 PLACE_COLUMNS = ('url', 'timestamp', 'deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude',
@@ -159,7 +159,7 @@ def drop_duplicates(
     rules: Rules, # thresholds, and how to read votes
 ) -> pd.DataFrame: # the rows kept
     "Keep one of the rows that say the same of the same photograph."
-    return rows.drop_duplicates(list(_WHAT_WAS_SAID))
+    return rows.drop_duplicates(list(_ROW_KEYS))
 
 # %% ../../nbs/1_votes/14_cleaning.ipynb #cb8409d6
 def drop_unlabelled(
@@ -251,7 +251,7 @@ def enough_confidence(
 def _rows(observations: pd.DataFrame, rules: Rules, names: Names | None) -> tuple[pd.DataFrame, pd.Index, pd.DataFrame]:
     "Read the labels of vote rows: rows with numbers for photographs, the photographs' ids, and unknown names."
     label, unknown = read_labels(observations, names, rules.as_in_june_2025)
-    rows = observations[[*_WHAT_WAS_SAID, 'votes']].assign(label=label)
+    rows = observations[[*_ROW_KEYS, 'votes']].assign(label=label)
     rows['media_id'], ids = pd.factorize(rows.media_id)
     to_species = {o: is_species_rank(o, names) for o in label.dropna().unique()}
     rows['to_species'] = label.map(to_species).fillna(False).astype(bool)
@@ -289,7 +289,7 @@ def _sum_for_label(rows: pd.DataFrame) -> pd.Series:
 def _signed_votes(votes: pd.DataFrame | None, ids: pd.Index) -> pd.DataFrame | None:
     "Number the photographs of signed votes; None if there are no votes on any of them."
     if votes is None or votes.empty: return None
-    need_columns(votes, ('volunteer', *_WHAT_WAS_SAID), 'votes')
+    need_columns(votes, ('volunteer', *_ROW_KEYS), 'votes')
     votes = votes.assign(media_id=pd.Index(ids).get_indexer(votes.media_id)).query('media_id >= 0')
     return None if votes.empty else votes
 
@@ -297,7 +297,7 @@ def _signed_votes(votes: pd.DataFrame | None, ids: pd.Index) -> pd.DataFrame | N
 def _count_signed(rows: pd.DataFrame, votes: pd.DataFrame, rules: Rules,
                   names: Names | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     "Count one vote of each volunteer for a label; return the rows with new counts, and the votes that count."
-    keys = list(_WHAT_WAS_SAID)
+    keys = list(_ROW_KEYS)
     single = drop_repeated_votes(votes.assign(label=read_labels(votes, names, rules.as_in_june_2025)[0]))
     counts = single.groupby(keys, dropna=False).size().rename('single').reset_index()
     plain, counts = (o.astype(dict.fromkeys(keys[:3], object)) for o in (rows[keys], counts))
