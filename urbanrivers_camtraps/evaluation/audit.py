@@ -316,7 +316,7 @@ def _squares_side(body: object, recipe: Recipe) -> int:
 
 
 def _shuffled_recall(taken: np.ndarray, rows: pd.DataFrame, C: float, seed: int) -> float:
-    "Return the highest recall of a head on labels that were dealt anew among bursts, of nine deals."
+    "Return the highest recall of a head on labels that were shuffled among bursts, of nine shuffles."
     unit = 'burst' if _why_not(rows, 'burst') is None else 'image'
     group, generator = group_codes(rows.assign(dealt=group_ids(rows, unit)), 'dealt'), np.random.default_rng(seed)
     dealt = [rows.assign(label=_shuffled(rows.label.to_numpy(object), group, generator)) for _ in range(9)]

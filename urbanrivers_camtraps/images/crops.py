@@ -230,7 +230,7 @@ def _sealed(jpeg: bytes, source: str) -> bytes:
 
 # %% ../../nbs/2_images/27_crops.ipynb #9a9e994c
 def _is_whole(path: Path, source: str) -> bool:
-    "Return whether a crop stands there that was cut from this source, with nothing missing."
+    "Return whether the file is a whole crop that was cut from this source."
     try: jpeg = path.read_bytes()
     except OSError: return False
     return _COMMENT in jpeg and _sealed(jpeg, source) == jpeg

@@ -143,7 +143,7 @@ class PhotographFolder:
         media_id: str, # the server's id
         path: str, # where its label puts it
     ) -> Entry | None: # None if there is something to do
-        "Return the row of a photograph that stands at its path with the right size, and nowhere else; open no file."
+        "Return the row of a photograph whose file is at its path with the right size, and nowhere else; open no file."
         entry = self.entries.get(media_id)
         if not entry or not entry.sha256 or not self.fits(entry): return None
         if self.files.get(media_id) != {path: entry.copy_size}: return None
@@ -265,6 +265,6 @@ def rewrite_manifest(
 
 # %% ../../nbs/2_images/23_manifest.ipynb #9bed064f
 def _at_rest(folder: PhotographFolder, entry: Entry) -> Entry:
-    "Return the row of a photograph without a label, where it stands: at the path of its row if it can."
+    "Return the row of a photograph without a label, with the path at which its file is: that of its row if possible."
     places = sorted(folder.files[entry.media_id], key=lambda o: o != entry.path)
     return entry._replace(path=places[0], status=UNLABELLED, error='')
