@@ -29,8 +29,10 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..foundations import core
 from ..foundations.core import CamtrapsError, SettingError, atomic_folder, setting
+from ..foundations.outputs import markdown_text, may_overwrite, refuse_foreign_folder
 from ..foundations.privacy import names_people
 from ..inference.bundle import Bundle, read_bundle
+from ..training.bundle_format import BUNDLE_FILES
 
 # %% ../../nbs/9_apps/95_hub.ipynb #c0dfff82
 class PublishError(CamtrapsError):
@@ -57,6 +59,7 @@ def publish(
     name: str, # OWNER/NAME on the Hub
     bundle_folder: str | Path, # from `write_bundle`
     private: bool = False, # make a new repo private; a repo that is public is then refused
+    drawn: bool = False, # publish it also if it was trained on drawings
     dry_run: bool = False, # write the folder, send nothing
     folder: str | Path | None = None, # for the repo's content; by default `data/publish/model` or `…/space`
     token: str | None = None, # by default the setting HF_TOKEN
@@ -64,10 +67,12 @@ def publish(
 ) -> Published: # what was written and sent
     """Write a model repo or a Space, compare it with the Hub's, and send what differs as one commit.
 
-    Raise `PublishError` if the name or the bundle cannot be published or the Hub refuses it, and `SettingError` if
-    there is no token, which only a dry run can do without."""
+    Raise `PublishError` if the name or the bundle cannot be published or the Hub refuses it, or if the bundle was
+    trained on drawings and `drawn` is not set, and `SettingError` if there is no token, which only a dry run can do
+    without."""
     if kind not in _KINDS: raise PublishError('cannot be published', kind, f"Choose one of {', '.join(_KINDS)}")
     _check_name(name)
+    if not drawn: _refuse_drawn(bundle_folder)
     token = _token(token, dry_run)
     write = write_model_repo if kind == 'model' else write_space
     folder = write(bundle_folder, folder or Path('data/publish')/kind)
@@ -113,9 +118,10 @@ def write_space(
     Raise `PublishError` if the folder holds anything else, a needed library is not installed, or a file must not be
     public."""
     bundle, folder, modules = read_bundle(bundle_folder), Path(folder), _modules_needed('apps.app')
-    about = _ABOUT.format(title=title, count=len(bundle.classes),
+    warning = f'**{bundle.description.warning}**\n\n' if bundle.description.warning else ''
+    about = _ABOUT.format(title=title, warning=warning, origin=bundle.description.origin, count=len(bundle.classes),
                           dataset_hash=bundle.description.dataset_hash or 'not stated')
-    texts = {'README.md': _with_header(_space_data(title, licence), about), 'app.py': _START,
+    texts = {'README.md': _with_header(_space_data(bundle, title, licence), about), 'app.py': _START,
              '.gitattributes': _ATTRIBUTES, 'requirements.txt': '\n'.join(_pinned_requirements(modules)) + '\n'}
     with _fresh_folder(folder, 'bundle/bundle.json', bundle.folder) as new:
         _copy_bundle(bundle, new/'bundle')
@@ -128,18 +134,42 @@ def write_space(
     return folder
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d14a67c5
+#: The names of the files of a model repo and of a Space, as a regular expression.
+_OURS = rf'({BUNDLE_FILES}|\.gitattributes|app\.py|requirements\.txt|bundle/.+|urbanrivers_camtraps/.+)'
 #: What can be published.
 _KINDS = ('model', 'space')
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d14a67c6
 def _check_target(folder: Path, sign: str, bundle_folder: Path) -> None:
-    "Raise `PublishError` unless `folder` is new, empty or an earlier result, which holds the file `sign`."
+    "Raise an error unless `folder` is new, empty or an earlier result: the file `sign`, and nothing of others."
     here, bundle = folder.resolve(), bundle_folder.resolve()
     if here.is_relative_to(bundle) or bundle.is_relative_to(here):
         raise PublishError('would replace the bundle', folder, 'Name another folder with --out')
-    if not folder.exists() or folder.is_dir() and not any(folder.iterdir()): return
+    if may_overwrite() or not folder.exists() or folder.is_dir() and not any(folder.iterdir()): return
     if (folder/'.git').exists() or not all((folder/o).is_file() for o in ('.gitattributes', sign)):
-        raise PublishError('holds something else and would be replaced', folder, 'Name a new folder with --out')
+        raise PublishError('holds something else and would be replaced', folder,
+                           'Name a new folder with --out, or add --overwrite')
+    refuse_foreign_folder(folder, _OURS)
+
+# %% ../../nbs/9_apps/95_hub.ipynb #070fbf50
+def _refuse_drawn(bundle_folder: str | Path) -> None:
+    "Raise `PublishError` if a bundle was trained on drawings, also if only some of its photographs were."
+    description = read_bundle(bundle_folder).description
+    if not description.provenance or not description.provenance.drawn: return
+    raise PublishError(f'was {description.origin}: people would take it for a classifier of animals', bundle_folder,
+                       'Train on photographs of real cameras; or, to show how it works, add --drawn, and its page says '
+                       'in the first line that it is for practice only')
+
+# %% ../../nbs/9_apps/95_hub.ipynb #dc02f941
+#: Kind of the photographs → tag on the Hub.
+_TAGS = {'drawn': 'trained-on-drawings', 'partly drawn': 'trained-on-drawings', 'not known': 'origin-not-known'}
+
+
+def _origin_tags(bundle: Bundle) -> list[str]:
+    "Return the tags that tell what a bundle was trained on; none if on real photographs."
+    origin = bundle.description.provenance
+    tag = _TAGS.get(origin.kind if origin else 'not known')
+    return [tag] if tag else []
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d66b829e
 @contextmanager
@@ -208,7 +238,8 @@ def _model_data(bundle: Bundle, title: str, licence: str) -> ModelCardData:
                           metric_type=re.sub(r'\W+', '_', name), metric_name=name, metric_value=o.value)
                for name, o in bundle.description.metrics.items() if not isinstance(o.value, str)]
     return ModelCardData(model_name=title if metrics else None, eval_results=metrics or None, license=licence,
-                         library_name='onnx', pipeline_tag=task, tags=['camera-trap', 'wildlife', 'ecology', 'onnx'])
+                         library_name='onnx', pipeline_tag=task,
+                         tags=['camera-trap', 'wildlife', 'ecology', 'onnx', *_origin_tags(bundle)])
 
 # %% ../../nbs/9_apps/95_hub.ipynb #a46d6753
 def _class_table(bundle: Bundle) -> str:
@@ -220,9 +251,9 @@ def _class_table(bundle: Bundle) -> str:
         table, conditions = pd.DataFrame(content['classes']), content['conditions']
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError('has no `classes` and `conditions`', path, 'Write the bundle again') from error
-    cells = table.map(lambda o: f'{o:.3g}' if isinstance(o, float) else str(o)).to_numpy()
+    cells = table.map(lambda o: f'{o:.3g}' if isinstance(o, float) else markdown_text(o)).to_numpy()
     lines = ''.join(f"| {' | '.join(map(str, row))} |\n" for row in [table.columns, ['---']*table.shape[1], *cells])
-    return f'\n## Metrics of each class\n\nMeasured on {conditions}.\n\n{lines}'
+    return f'\n## Metrics of each class\n\nMeasured on {markdown_text(conditions)}.\n\n{lines}'
 
 # %% ../../nbs/9_apps/95_hub.ipynb #f7628275
 #: Ends the card.
@@ -235,7 +266,9 @@ def _card_body(bundle: Bundle) -> str:
     "Return the card without the header, class table and licence of an earlier repo."
     if 'README.md' not in bundle.description.files:
         raise PublishError('has no model card, README.md', bundle.folder, 'Write the bundle again')
-    return _SECTIONS.sub('', _HEADER.sub('', (bundle.folder/'README.md').read_text('utf-8')))
+    body = _SECTIONS.sub('', _HEADER.sub('', (bundle.folder/'README.md').read_text('utf-8')))
+    warning = bundle.description.warning
+    return body if warning in body else f'**{warning}**\n\n{body}'
 
 # %% ../../nbs/9_apps/95_hub.ipynb #34162acc
 _PACKAGE = Path(core.__file__).parents[1]
@@ -304,6 +337,8 @@ if __name__ == '__main__': main(__file__)
 #: Content of `README.md`, below the header.
 _ABOUT = '''# {title}
 
+{warning}It was {origin}.
+
 Give it a photograph of a camera trap, and it names the animal. It distinguishes {count} classes. The model card,
 `bundle/README.md`, describes what it can and cannot do. It learned from photographs with the hash `{dataset_hash}`.
 Other pages and programs ask the endpoint `/top_3_preds`.
@@ -312,12 +347,12 @@ Made by urbanrivers_camtraps.
 '''
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d8b0b36e
-def _space_data(title: str, licence: str) -> SpaceCardData:
+def _space_data(bundle: Bundle, title: str, licence: str) -> SpaceCardData:
     "Return the header of a Space."
     python = '.'.join(map(str, sys.version_info[:2]))
     return SpaceCardData(title=title, emoji='🦆', colorFrom='blue', colorTo='green', sdk='gradio',
                          sdk_version=metadata.version('gradio'), python_version=python, app_file='app.py',
-                         pinned=False, license=licence,
+                         pinned=False, license=licence, tags=['camera-trap', *_origin_tags(bundle)],
                          short_description='Names the animal on a camera-trap photograph')
 
 # %% ../../nbs/9_apps/95_hub.ipynb #7c34524c

@@ -5,7 +5,8 @@
 # %% ../../nbs/9_apps/98_main.ipynb #d0a63e48
 from __future__ import annotations
 
-import os, sys, warnings
+import errno, os, sqlite3, sys, warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,8 @@ from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
 from .cli.votes import clean_votes, fetch
-from ..foundations.core import CamtrapsError, collect_notices
+from ..foundations.core import CamtrapsError, collect_notices, printable
+from ..foundations.outputs import overwriting
 
 # %% auto #0
 __all__ = ['practice', 'privacy', 'training_modules', 'Images', 'Manifest', 'sandbox', 'demo', 'run', 'main']
@@ -109,10 +111,36 @@ def _run_steps(steps: dict) -> None:
 def _failed(error: Exception) -> int:
     "Print an error in one line and return the exit status."
     if os.environ.get('CAMTRAPS_DEBUG'): raise error
-    expected = isinstance(error, CamtrapsError | OSError)
-    text = str(error) if expected else f'unexpected {type(error).__name__}: {error}. Set CAMTRAPS_DEBUG=1 to see where'
-    typer.echo(f"camtraps: {' '.join(text.split())}", err=True)
+    typer.echo(f"camtraps: {printable(' '.join(_reason(error).split()))}", err=True)
     return 1
+
+# %% ../../nbs/9_apps/98_main.ipynb #7612e004
+#: The system's number of a failure → what happened, and what to do.
+_SYSTEM = {
+    errno.ENOSPC: ('the disk is full', 'Make room, or write to another disk, and run the same command again'),
+    errno.EDQUOT: ('your share of the disk is used up', 'Make room, and run the same command again'),
+    errno.EFBIG: ('a file would be larger than this system allows', 'Write to another disk'),
+    errno.EROFS: ('cannot be written: the disk is read-only', 'Name a folder on another disk (--out, --data)'),
+    errno.EACCES: ('may not be read or written by you', 'Ask for the right to, or name another folder (--out, --data)'),
+    errno.EPERM: ('may not be changed by you', 'Ask for the right to, or name another folder (--out, --data)'),
+    errno.EIO: ('the disk cannot be read or written', 'Check that it is connected, and run the same command again')}
+
+
+def _reason(error: Exception) -> str:
+    "Return in one line what went wrong, and what to do."
+    if isinstance(error, CamtrapsError): return str(error)
+    number, text = getattr(error, 'errno', None), str(error)
+    if 'No space left' in text or 'disk is full' in text: number = errno.ENOSPC
+    if 'readonly database' in text: number = errno.EROFS
+    if number in _SYSTEM: return str(CamtrapsError(_SYSTEM[number][0], getattr(error, 'filename', None), _SYSTEM[number][1]))
+    if isinstance(error, OSError | sqlite3.Error): return text
+    return f'unexpected {type(error).__name__}: {error}. Set CAMTRAPS_DEBUG=1 to see where'
+
+# %% ../../nbs/9_apps/98_main.ipynb #3080a5e5
+def _print_on_any_terminal() -> None:
+    "Let a letter that the terminal does not have appear as `\\x…`, instead of ending the program."
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError): stream.reconfigure(errors='backslashreplace')
 
 # %% ../../nbs/9_apps/98_main.ipynb #3fb55f5d
 def _show_notice(text: str) -> None:
@@ -124,10 +152,12 @@ def run(
     arguments: list[str] | None = None, # by default those of the command line
 ) -> int: # exit status
     "Run a command and return the exit status."
+    _print_on_any_terminal()
     with collect_notices(_show_notice):
         warnings.filterwarnings('ignore', category=FutureWarning)  # libraries warn about their own future
         warnings.filterwarnings('ignore', module='PIL')  # what matters about a photograph is in the error
-        try: app(arguments)
+        try:
+            with overwriting(False): app(arguments)
         except SystemExit as end: return end.code or 0
         except Exception as error: return _failed(error)
     return 0

@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw
 
 from ..foundations.core import CamtrapsError, atomic_folder
 from ..foundations.names import class_name
+from ..foundations.outputs import may_overwrite, refuse_foreign_folder
 from ..foundations.pages import page_style
 from ..images import photograph
 from ..inference.bundle import Bundle, read_bundle
@@ -164,13 +165,18 @@ def _policy(space: str | None) -> str:
 # %% ../../nbs/9_apps/96_web.ipynb #06f741e4
 def _check_folder(out: Path, bundle_folder: Path) -> None:
     "Raise `WebError` unless `out` is new, empty or an earlier page."
-    if out.exists() and not (out/'site.json').is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise WebError('is not a web page of ours and would be replaced', out, 'Name a new folder')
+    is_free = not out.exists() or out.is_dir() and not any(out.iterdir())
+    if not is_free and not (out/'site.json').is_file() and not may_overwrite():
+        raise WebError('is not a web page of ours and would be replaced', out, 'Name a new folder, or add --overwrite')
+    refuse_foreign_folder(out, _OURS)
     if bundle_folder.resolve().is_relative_to(out.resolve()):
         raise WebError('holds the bundle', out, 'Name a new folder')
 
 # %% ../../nbs/9_apps/96_web.ipynb #264b88d1
 _TITLE = 'Who is on the river?'
+#: The names of the page's files, as a regular expression.
+_OURS = (r'index\.html|page\.(js|css)|(service_)?worker\.js|site\.json|manifest\.webmanifest|icon-\d+\.png|'
+         r'bundle\.json|model\.onnx|golden\.json|(vendor|golden|examples)/[^/]+')
 
 #: Extension → media type, of what the folder holds.
 _TYPES = {'.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.mjs': 'text/javascript',
@@ -218,7 +224,8 @@ def _page(bundle: Bundle, space: str | None, golden: bool) -> str:
                 for o in sorted(bundle.folder.glob('examples/*.jpg'))]
     return environment.from_string(_source('index.html')).render(
         title=_TITLE, policy=_policy(space), space=space, count=len(named), names=', '.join(named.values()),
-        deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden)
+        deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden,
+        origin=bundle.description.origin, warning=bundle.description.warning)
 
 # %% ../../nbs/9_apps/96_web.ipynb #7fd63116
 def _manifest() -> str:

@@ -17,9 +17,10 @@ from urbanrivers_camtraps.evaluation.metrics import (
     multi_species_frames, per_class, plot_confusion, plot_predictions, plot_recall, prediction_error,
     unknown_class_metrics)
 from .statistics import group_column
-from ..foundations.core import atomic_path
 from ..foundations.names import common_name
+from ..foundations.outputs import write_page
 from ..foundations.pages import Section, figure_html, html_page, plot_section, table_html
+from ..foundations.provenance import provenance
 from ..images.banners import plot_banners
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #0bd7a47f
@@ -35,9 +36,10 @@ def write_report(
     metrics = {'error': prediction_error(predictions), 'majority_error': majority_error(predictions, train_labels),
                'macro_recall': macro_recall(predictions), 'photographs': len(predictions)}
     body = report_sections(predictions, evaluated_on, by) + (sections or [])
-    page = html_page('How good is the classifier?', body, f'Evaluated on: {evaluated_on}.',
-                     _headline(predictions, metrics, by))
-    with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
+    origin = provenance(predictions)
+    lead = f'Evaluated on: {evaluated_on}. Real or drawn: {origin.kind}.'
+    page = html_page('How good is the classifier?', body, lead, _headline(predictions, metrics, by), [origin.warning])
+    write_page(page, path)
     return metrics
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #3b3a902e

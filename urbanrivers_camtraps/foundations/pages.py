@@ -7,11 +7,13 @@ __all__ = ['Section', 'html_page', 'plot_section', 'table_html', 'figure_html', 
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #b439ab4f
 import base64, html
+from collections.abc import Iterable
 
 import jinja2
 import matplotlib as mpl
 import pandas as pd
 
+from .outputs import PAGE_MARK
 from .plotting import figure_data
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #2de1a710
@@ -24,10 +26,13 @@ def html_page(
     sections: list[Section], # the text is escaped, the HTML is not
     lead: str = '', # one sentence under the title
     metrics: dict[str, str] | None = None, # name → value, shown large
+    warnings: Iterable[str] = (), # what the reader has to know first; empty ones are left out
 ) -> str:
     "Make a page that needs nothing else: no script, nothing fetched, readable in light and dark and on a phone."
     template = jinja2.Environment(autoescape=True).from_string(_PAGE)
-    return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, style=_STYLE)
+    shown = [o for o in warnings if o]
+    return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown, mark=PAGE_MARK,
+                           style=_STYLE)
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #daae5cb9
 def plot_section(
@@ -65,14 +70,18 @@ def page_style() -> str: # CSS
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #dfbf8f9e
 _STYLE = """\
-:root { --ink: #1b1b1b; --paper: #fff; --soft: #5f6670; --line: #d9dde2; --accent: #0072b2; --card: #f5f7f9 }
+:root { --ink: #1b1b1b; --paper: #fff; --soft: #5f6670; --line: #d9dde2; --accent: #0072b2; --card: #f5f7f9;
+        --alert: #fff3cd; --alert-ink: #4d3800 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --paper: #15181c; --soft: #a3abb5; --line: #353b43; --accent: #56b4e9; --card: #1e2329 } }
+  :root { --ink: #e8eaed; --paper: #15181c; --soft: #a3abb5; --line: #353b43; --accent: #56b4e9; --card: #1e2329;
+          --alert: #3a2f12; --alert-ink: #ffe3a6 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: var(--paper);
        font: 16px/1.55 system-ui, sans-serif }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem;
        border-top: 1px solid var(--line); padding-top: 1.2rem }
+.warning { margin: .8rem 0; padding: .6rem .9rem; border-left: 4px solid #e69f00; border-radius: 4px;
+       color: var(--alert-ink); background: var(--alert); overflow-wrap: anywhere }
 .lead { color: var(--soft); margin-top: 0 } a { color: var(--accent) } code { font-size: .9em }
 figure { margin: 1rem 0; padding: .5rem; background: #fff; border: 1px solid var(--line); border-radius: 8px }
 figure img { display: block; max-width: 100%; height: auto; margin: auto }
@@ -94,10 +103,11 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
 <style>
 {{ style | safe }}</style></head><body>
-<h1>{{ title }}</h1>{% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
+<h1>{{ title }}</h1>{% for text in warnings %}<p class="warning" role="note">{{ text }}</p>{% endfor %}
+{% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
 {% if metrics %}<div class="metrics">{% for name, value in metrics.items() -%}
 <div><b>{{ value }}</b><span>{{ name }}</span></div>{% endfor %}</div>{% endif %}
 {% for heading, text, body in sections -%}
 <section><h2>{{ heading }}</h2>{% if text %}<p>{{ text }}</p>{% endif %}{{ body | safe }}</section>
-{% endfor %}<footer>Made by urbanrivers_camtraps.</footer></body></html>
+{% endfor %}<footer>{{ mark }}</footer></body></html>
 """

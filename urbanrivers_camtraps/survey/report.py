@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..foundations.core import atomic_path
+from ..foundations.outputs import long_date, write_page
 from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
@@ -94,7 +94,8 @@ def write_survey(
     changed: str | tuple | None = None, # day of the change, see `before_after`
     missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # by the blank filter, see `before_after`
     digits: int = 3, # of the coordinates on the map
-    notes: Iterable[str] = (), # sentences for the end of the plain words, such as where the labels come from
+    notes: Iterable[str] = (), # sentences for the end of the plain words, such as how events are made
+    warnings: Iterable[str] = (), # what a reader has to know first, such as that labels are a model's answers
 ) -> Path: # the file
     "Write the survey as one self-contained page. Raise `SurveyError` if no camera worked."
     periods = survey.operation.periods
@@ -111,16 +112,15 @@ def write_survey(
     sections = [('In plain words', '', words), *(_change_sections(found) if found else []),
                 *_seen_sections(survey, table, species, arms, changed, digits),
                 *_effort_sections(survey, arms, changed)]
-    page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers)
-    with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
-    return Path(path)
+    page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings)
+    return write_page(page, path)
 
 # %% ../../nbs/8_survey/88_report.ipynb #6e2b17a9
 def _when(operation: CameraOperation) -> str:
     "Return the first and last day of the survey, and the unit of its rates."
     first, last = operation.periods.start.min(), operation.periods.end.max() - pd.Timedelta('1ms')
     first, last = (o.tz_convert(operation.time_zone) for o in (first, last))
-    return f'{first:%-d %B %Y} to {last:%-d %B %Y}. Rates are events per 100 camera-days.'
+    return f'{long_date(first)} to {long_date(last)}. Rates are events per 100 camera-days.'
 
 # %% ../../nbs/8_survey/88_report.ipynb #38081723
 def _plain_words(numbers: dict[str, str], table: pd.DataFrame, species: Accumulation, found: list[Effect],

@@ -23,12 +23,12 @@ from safetensors.torch import save
 
 from ..foundations.core import atomic_folder
 from ..foundations.names import common_name, folder_name
-from ..foundations.outputs import markdown_text
+from ..foundations.outputs import markdown_text, refuse_foreign_folder
 from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.photograph import STORED_SIDE, open_photograph
 from urbanrivers_camtraps.training.bundle_format import (
-    BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record, load_session,
+    BUNDLE_FILES, BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record, load_session,
     open_bundle, score_pixels)
 from .preprocess import normalise, squish, trim_rows
 
@@ -168,8 +168,7 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
 @contextmanager
 def _replaced_folder(folder: Path) -> Iterator[Path]:
     "Yield an empty folder beside `folder`, which takes its place when the block ends well."
-    if folder.exists() and not (folder/'bundle.json').is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BundleError('is not a bundle and would be replaced', folder, 'Name a new folder')
+    refuse_foreign_folder(folder, BUNDLE_FILES)
     with atomic_folder(folder) as new: yield new
 
 # %% ../../nbs/4_training/48_export.ipynb #cc2a4231

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .inference import name_bundle
 from .options import APPS, BundleFolder, HubKind, LazyModule, app
 
 # %% auto #0
@@ -34,7 +35,7 @@ def serve_app(
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #4c98a1b2
 def _whole_frame_bundle(bundle: Path | None) -> Path:
     "Find a bundle that predicts whole photographs; raise `CamtrapsError` if it was trained on crops."
-    return predicting.need_whole_frame_model(bundles.read_bundle(bundles.find_bundle(bundle))).folder
+    return predicting.need_whole_frame_model(bundles.read_bundle(name_bundle(bundle))).folder
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #6c0fd4f5
 @app.command('publish', rich_help_panel=APPS)
@@ -47,11 +48,15 @@ def publish_bundle(
     dry_run: Annotated[bool, typer.Option(
         '--dry-run', help='Write the folder and show what would change, but upload nothing.')] = False,
     private: Annotated[bool, typer.Option('--private', help='Make a new repository private.')] = False,
+    drawn: Annotated[bool, typer.Option(
+        '--drawn', help='Publish it even if it was trained on drawings of the practice server. Its page says so '
+                        'first.')] = False,
 ) -> None:
     "Publish the bundle on the Hugging Face Hub in one commit. Needs the setting HF_TOKEN."
     bundle = _whole_frame_bundle(bundle)
     out = out or bundle.parent/kind.value
-    published = hub.publish(kind.value, name, bundle, private=private, dry_run=dry_run, folder=out)
+    published = hub.publish(kind.value, name, bundle, private=private, drawn=drawn, dry_run=dry_run,
+                            folder=out)
     typer.echo(published.difference.to_string(index=False))
     typer.echo(f'{published!r}\n{published.folder}')
 

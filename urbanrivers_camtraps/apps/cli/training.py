@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json, os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,15 +20,17 @@ from ...foundations.core import CamtrapsError, atomic_path
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'calibration', 'crop_comparison', 'crop_boxes', 'finetune', 'probe',
-           'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained',
-           'predict_split']
+__all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration', 'crop_comparison',
+           'crop_boxes', 'finetune', 'probe', 'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame',
+           'trained_on', 'export', 'load_trained', 'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
 backbones = LazyModule('urbanrivers_camtraps.training.backbones', extra='train')
 banners = LazyModule('urbanrivers_camtraps.images.banners')
 blank_filter = LazyModule('urbanrivers_camtraps.evaluation.blank_filter')
 bundles = LazyModule('urbanrivers_camtraps.training.export', extra='train')
+bundle_files = LazyModule('urbanrivers_camtraps.training.bundle_format')
+origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
 crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
@@ -75,7 +78,9 @@ def train(
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
     judged, split = _judged(learner, seen, fit, settings, data, method is Fit.probe if folds is None else folds)
     learner.temperature = calibration.fit_temperature(judged)
-    probe.save_run(learner, data/'model', trained_on(seen), method=method.value, crops=crops, **photographs.attrs)
+    about = {**photographs.attrs, 'provenance': asdict(origins.provenance(photographs[photographs.split == 'train']))}
+    probe.save_run(learner, data/'model', trained_on(seen), method=method.value, crops=crops,
+                   trained=f'{date.today()}', **about)
     judged = predictions_by_frame(judged, photographs, data)
     (data/'out_of_fold_whole.parquet').unlink(missing_ok=True)
     if crops: _judge_whole_frames(photographs, judged, learner.recipe, data)
@@ -143,14 +148,15 @@ def export(
 ) -> None:
     "Write the bundle that predict, the app and the web page use. It needs no torch and holds no pickle."
     learner, photographs, seen = load_trained(data)
-    learner.recipe = replace(learner.recipe, motion=False)  # a bundle sees one photograph at a time
+    two_looks, learner.recipe = learner.recipe.motion, replace(learner.recipe, motion=False)  # a bundle has one
     valid = predict_split(learner, seen, photographs, 'valid', data)
+    metrics = _metrics_of_one_look(valid) if two_looks else _metrics(data/'metrics.json')
     folder = bundles.write_bundle(
-        learner, bundle or data/'bundle', _metrics(data/'metrics.json'), photographs.attrs.get('dataset_hash'),
-        _thresholds(valid),
+        learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'), _thresholds(valid),
+        provenance=origins.provenance(photographs[photographs.split == 'train']), trained=_trained_on_day(data),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
         crops=seen is not photographs)
-    typer.echo(f'bundle: {folder}')
+    typer.echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
     if pickle:
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
@@ -187,6 +193,23 @@ def _metrics(path: Path) -> dict[str, dict]:
     values = json.loads(path.read_text()) if path.exists() else {}
     conditions = values.pop('evaluated_on', '')
     return {name: {'value': value, 'conditions': conditions} for name, value in values.items()}
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a4c012ed
+def _metrics_of_one_look(valid: pd.DataFrame) -> dict[str, dict]:
+    "Measure what a bundle can do that sees the whole frame only, if the report is about two looks."
+    conditions = (f'{len(valid)} validation photographs, by their whole frame alone: the report of `camtraps evaluate` '
+                  'is about two looks at each, and this bundle has one')
+    typer.echo(f"the report's metrics are of two looks, the bundle has one: its metrics are those on {len(valid)} "
+               'validation photographs', err=True)
+    right = valid.prediction == valid.label
+    values = {'error': 1 - right.mean(), 'macro_recall': right.groupby(valid.label).mean().mean(),
+              'photographs': len(valid)}
+    return {name: {'value': float(value), 'conditions': conditions} for name, value in values.items()}
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a9312e56
+def _trained_on_day(data: Path) -> str | None:
+    "Return the day of the training; None if an earlier version, which did not note it, trained."
+    return json.loads((data/'model'/'run.json').read_text('utf-8')).get('trained')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #2fada8e7
 def _examples(learner: Any, photographs: pd.DataFrame) -> dict[str, str]:
