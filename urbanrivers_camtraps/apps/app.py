@@ -29,6 +29,7 @@ from .visitor_reports import (
     LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report)
 from ..foundations.core import CamtrapsError, SettingError
 from ..foundations.names import folder_name
+from ..foundations.outputs import markdown_text
 from ..foundations.predictions import Predictions, top
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from ..inference.bundle import Bundle, find_bundle, read_bundle
@@ -42,10 +43,12 @@ def answer(
     "Return the best three classes by common name, as Markdown and as an object."
     best = [(label, bundle.common_names.get(label, label), score) for label, score in top(scores, bundle.classes)]
     label, name, score = best[0]
-    lines = [f'| {name} | {score:.1%} |' for _, name, score in best]
-    text = '\n'.join([f'## {name}', '', '| | probability |', '|:--|--:|', *lines])
+    lines = [f'| {markdown_text(name)} | {score:.1%} |' for _, name, score in best]
+    about = bundle.description
+    text = '\n'.join([f'## {markdown_text(name)}', '', *([f'**{about.warning}**', ''] if about.warning else []), '| | probability |', '|:--|--:|', *lines])
     return text, {'prediction': {'class': label, 'common_name': name, 'probability': score},
-                  'top3': [f'{name}: {score:.4f}' for _, name, score in best]}
+                  'top3': [f'{name}: {score:.4f}' for _, name, score in best],
+                  'model': {'origin': about.origin, 'warning': about.warning}}
 
 # %% ../../nbs/9_apps/94_app.ipynb #7311d8a4
 def make_app(
@@ -53,9 +56,8 @@ def make_app(
 ) -> gr.Blocks:
     "Make the page. Raises `BundleError` if there is no bundle."
     bundle, reports = read_bundle(find_bundle(bundle_folder)), find_reports()
-    names = ', '.join(bundle.common_names.get(o, o) for o in bundle.classes)
     with _Page(title='Who is on the river?', analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        gr.Markdown(f'# Who is on the river?\nGive it a photograph of a camera trap. It knows: {names}.')
+        gr.Markdown(_introduction(bundle))
         with gr.Tabs(overflow_behavior='wrap'):
             with gr.Tab('One photograph'): _one_tab(bundle, reports)
             with gr.Tab('Many photographs'): _many_tab(bundle)
@@ -90,6 +92,15 @@ def main(
     if 'SPACE_ID' in os.environ: os.environ.setdefault('CAMTRAPS_PROXY', '1')  # the Hub's proxy names the visitor
     try: launch()
     except CamtrapsError as error: sys.exit(str(error))
+
+# %% ../../nbs/9_apps/94_app.ipynb #4f17083c
+def _introduction(bundle: Bundle) -> str:
+    "Return the head of the page: what the model knows and was trained on, after a warning if it needs one."
+    names = markdown_text(', '.join(bundle.common_names.get(o, o) for o in bundle.classes))
+    about = bundle.description
+    warning = f'> **{about.warning}**\n\n' if about.warning else ''
+    return (f'# Who is on the river?\n{warning}Give it a photograph of a camera trap. It knows: {names}. '
+            f'It was {about.origin}.')
 
 # %% ../../nbs/9_apps/94_app.ipynb #345b1cae
 #: Largest photograph and largest file, in bytes: a file may be a ZIP.

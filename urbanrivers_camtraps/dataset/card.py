@@ -14,10 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import TableError, atomic_path
+from ..foundations.core import TableError
 from ..foundations.names import common_name
+from ..foundations.outputs import write_page
 from ..foundations.pages import Section, html_page, plot_section, table_html
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.provenance import provenance
 from ..foundations.tables import need_columns, read_table
 from ..foundations.privacy import shows_people
 from ..images.banners import plot_banners
@@ -39,10 +41,9 @@ def write_card(
     sections = [*_photograph_sections(photographs), *_funnel_sections(data), *_skipped_sections(data),
                 *_pair_sections(photographs, data), _changes_section(before, photographs)]
     lead = 'Look at it before believing any model that was trained on it.'
-    page = html_page('What is in the data?', sections, lead, _key_figures(photographs))
-    path = Path(path or data/'data.html')
-    with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
-    return path
+    warnings = [provenance(photographs).warning]
+    page = html_page('What is in the data?', sections, lead, _key_figures(photographs), warnings)
+    return write_page(page, path or data/'data.html')
 
 # %% ../../nbs/3_dataset/33_card.ipynb #c7917d1f
 def plot_by_location(
@@ -263,6 +264,7 @@ def _key_figures(photographs: pd.DataFrame) -> dict[str, str]:
     "Collect the numbers at the top of the card."
     numbers = {'photographs': f'{len(photographs):,}', 'classes': str(photographs.label.nunique()),
                'name of this version': photographs.attrs.get('dataset_hash', '–')}
+    numbers['real or drawn'] = provenance(photographs).kind
     if 'deployment' in photographs: numbers['deployments'] = str(photographs.deployment.nunique())
     if 'timestamp' in photographs and photographs.timestamp.notna().any():
         first, last = photographs.timestamp.min(), photographs.timestamp.max()

@@ -7,7 +7,7 @@ __all__ = ['PAGE_MARK', 'OutputError', 'write_page', 'write_csv', 'remove_own_cs
            'allow_overwriting', 'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_folder', 'markdown_text',
            'long_date', 'csv_columns']
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #06289e4a
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ee9fa200
 import csv, re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ from .core import CamtrapsError, atomic_path
 
 if TYPE_CHECKING: import pandas as pd  # at run time it comes with the table
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #58f2b7dc
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #a4475f32
 class OutputError(CamtrapsError):
     "Something would be written over a file or folder that is not ours."
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #9a0afa52
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #46dda7fb
 #: Stands at the end of each page of ours.
 PAGE_MARK = 'Made by urbanrivers_camtraps.'
 
@@ -38,7 +38,7 @@ def write_page(
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8', errors='backslashreplace')
     return path
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #0b12d7a5
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #0e0a2c64
 def write_csv(
     table: 'pd.DataFrame', # any table
     path: str | Path, # of the file
@@ -53,7 +53,7 @@ def write_csv(
         table.apply(_safe_column).to_csv(temporary, index=False, errors='backslashreplace')
     return path
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #4d092873
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #d224b4c9
 def remove_own_csv(
     path: str | Path, # of a list that is empty now
     mark: Iterable[str], # columns by which a file of ours is known
@@ -62,7 +62,7 @@ def remove_own_csv(
     path = Path(path)
     if path.is_file() and set(mark) <= set(csv_columns(path)): path.unlink()
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #772488ff
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ca34cce6
 #: A spreadsheet takes a cell that begins so for a formula; apostrophes before it are ours.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -81,7 +81,7 @@ def plain_cell(
     "Return the text as it was before `safe_cell`."
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ec217cc7
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #5cd32931
 _allowed = ContextVar('overwriting', default=False)
 
 
@@ -104,7 +104,7 @@ def may_overwrite() -> bool:
     "Return whether files and folders that are not ours may be replaced."
     return _allowed.get()
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #37ba293f
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #6bd62f1c
 def refuse_foreign_file(
     path: str | Path, # about to be written
     is_ours: Callable[[Path], bool], # called if a file is there
@@ -116,7 +116,7 @@ def refuse_foreign_file(
     raise OutputError('exists and was not written by camtraps', path,
                       'Name another file, move this one, or add --overwrite to replace it')
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #e3eba315
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #bcbaf1a2
 def refuse_foreign_folder(
     folder: str | Path, # about to be replaced
     ours: str, # regular expression for the names, below the folder, of the files that we write
@@ -128,24 +128,24 @@ def refuse_foreign_folder(
     names = (o.relative_to(folder).as_posix() for o in sorted(folder.rglob('*')) if not o.is_dir())
     foreign = next((o for o in names if not re.fullmatch(ours, o)), None)
     if foreign is None: return
-    raise OutputError(f'holds {foreign}, which was not written by camtraps and would be removed', folder,
+    raise OutputError(f'holds {foreign}, which was not written by camtraps and would be replaced', folder,
                       'Name a new folder, or add --overwrite to replace all that is in it')
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #8308bc2c
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #f2ef9c9c
 def markdown_text(
     text: object, # a name, of any kind
 ) -> str:
     "Return text that Markdown shows as it is: no link, no emphasis, no HTML, no new cell."
     return re.sub(r'([\\`*_\[\]<>|$~#])', r'\\\1', ' '.join(str(text).split()))
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #bb411c15
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #eaed808f
 def long_date(
     moment: 'pd.Timestamp', # any day
 ) -> str: # such as `5 June 2025`
     "Return a day in words, alike on each system."
     return f'{moment.day} {moment:%B %Y}'
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #e73cc64b
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #570ae33a
 def csv_columns(
     path: Path, # of any file
 ) -> list[str]:
@@ -154,20 +154,20 @@ def csv_columns(
     except UnicodeDecodeError: return []
     return next(csv.reader(lines[:1]), [])
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #0b2b23b5
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #3479e826
 def _first_bytes(path: Path, size: int = 1 << 16) -> bytes:
     "Read the beginning of a file, up to its last whole line."
     with path.open('rb') as file: start = file.read(size)
     return start if len(start) < size else start[:start.rfind(b'\n') + 1]
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #9ce8ded8
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #18cc664c
 def _is_number(text: str) -> bool:
     "Return whether a text is a number, such as `-0.5`."
     try: float(text)
     except ValueError: return False
     return True
 
-# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #fa779e04
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #51e9f429
 def _safe_column(column: 'pd.Series') -> 'pd.Series':
     "Make the texts of a column safe; numbers and times stay as they are."
     if column.dtype.kind in 'biufmMc': return column

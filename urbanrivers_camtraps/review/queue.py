@@ -16,11 +16,13 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, NOT_ANIMALS, atomic_path
+from ..foundations.core import BLANK, NOT_ANIMALS
 from ..foundations.names import common_name
+from ..foundations.outputs import write_page
 from ..foundations.pages import Section, html_page, table_html
 from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.privacy import shows_people
+from ..foundations.provenance import provenance
 from ..foundations.holdout import refuse_test_photographs
 from ..foundations.tables import need_columns
 from ..images.photograph import open_photograph
@@ -101,9 +103,8 @@ def write_review_report(
     "Write the review as one self-contained page."
     metrics = {name.replace('_', ' '): f'{value:,}' for name, value in review_metrics(opinions).items()}
     page = html_page('Who is right?', [review_section(opinions, limit)],
-                     'Volunteers, model and SpeciesNet side by side.', metrics)
-    with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8')
-    return Path(path)
+                     'Volunteers, model and SpeciesNet side by side.', metrics, [provenance(opinions).warning])
+    return write_page(page, path)
 
 # %% ../../nbs/7_review/71_queue.ipynb #5819b091
 def _rarity(opinions: pd.DataFrame, scores: np.ndarray, classes: list[str]) -> np.ndarray:

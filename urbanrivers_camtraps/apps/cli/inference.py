@@ -14,16 +14,20 @@ import typer
 from urbanrivers_camtraps.apps.cli.options import (
     INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, TimesFrom, app, list_skipped,
     next_step)
-from ...foundations.core import CamtrapsError
+from ...foundations.core import CamtrapsError, notice, printable
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['bundles', 'crop_predictions', 'detector_json', 'predicting', 'ray_cluster', 'seasons', 'speciesnet',
-           'speciesnet_files', 'speciesnet_app', 'predict_photographs', 'speciesnet_run', 'speciesnet_pin']
+__all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'crop_predictions', 'detector_json', 'predicting', 'ray_cluster',
+           'seasons', 'speciesnet', 'speciesnet_files', 'speciesnet_app', 'predict_photographs', 'name_bundle',
+           'speciesnet_run', 'speciesnet_pin']
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #5c87a792
 bundles = LazyModule('urbanrivers_camtraps.inference.bundle')
+bundle_files = LazyModule('urbanrivers_camtraps.training.bundle_format')
+discover = LazyModule('urbanrivers_camtraps.images.discover')
+origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 crop_predictions = LazyModule('urbanrivers_camtraps.inference.crop_prediction')
 detector_json = LazyModule('urbanrivers_camtraps.inference.detector_json')
 predicting = LazyModule('urbanrivers_camtraps.inference.predict')
@@ -65,7 +69,8 @@ def predict_photographs(
     )] = None,
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
-    folder = bundles.find_bundle(bundle)
+    folder = name_bundle(bundle)
+    _warn_of_drawings(folder, photographs)
     if out and not boxes:
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
         return _predict_to(out, kind, photographs, job, engine, address, times_from)
@@ -90,6 +95,36 @@ def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) 
 def _trim(bundle: Path, deployment: str | None) -> tuple[float, float] | None:
     "Return what is cut at a deployment; None if the bundle's usual trim is meant."
     return bundles.read_bundle(bundle).trim_of(deployment) if deployment else None
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #2e655be8
+def name_bundle(
+    bundle: Path | None, # the option
+) -> Path: # its folder
+    "Find the bundle and print which one it is, what it was trained on and when; and that nobody chose it, if so."
+    folder = bundles.find_bundle(bundle)
+    about = bundle_files.read_description(folder)
+    typer.echo(f'bundle: {printable(folder)}, {about.backbone}, {len(about.classes)} classes, {about.origin}', err=True)
+    if not bundles.is_chosen(bundle):
+        notice('was found here and is used, but nobody chose it', folder,
+               'Choose one with --bundle or the setting CAMTRAPS_BUNDLE')
+    return folder
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #ea8e10a6
+def _warn_of_drawings(folder: Path, photographs: list[str]) -> None:
+    "Print a warning if a bundle that was trained on drawings is about to see photographs that are not drawn."
+    origin = bundle_files.read_description(folder).provenance
+    if not origin or not origin.drawn: return
+    real = next((o for source in photographs for o in _local_paths(source) if not origins.is_drawn(o)), None)
+    if real is None: return
+    notice(f'{printable(real)} is not drawn, but the bundle was trained on drawings, so its answers mean nothing', folder,
+           'Choose a bundle that was trained on photographs: --bundle')
+
+
+def _local_paths(source: str) -> list[str]:
+    "List the photographs of a file, a folder or a glob on this machine; none for a table or an address."
+    if '://' in source or Path(source).suffix.lower() in ('.csv', '.parquet', '.tsv', '.xlsx', '.gz'): return []
+    try: return discover.find_photographs(source).photographs.path.tolist()
+    except CamtrapsError: return []  # the prediction itself tells what is wrong
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #619699cf
 def _table_for(out: Path, kind: Format) -> Path:

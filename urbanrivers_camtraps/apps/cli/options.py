@@ -5,15 +5,18 @@
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #0c807a8c
 from __future__ import annotations
 
-import importlib
+import importlib, inspect
+from collections.abc import Callable
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ...foundations.core import CamtrapsError, atomic_path
+from ...foundations.core import CamtrapsError, printable
+from ...foundations.outputs import allow_overwriting, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW', 'SURVEY',
@@ -68,8 +71,38 @@ class _InUsualOrder(TyperGroup):
         "Return the names of the commands."
         return sorted(super().list_commands(context), key=_ORDER.index)
 
+# %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ca4c01af
+#: Commands that write no file that could be in the way.
+_WRITES_NOTHING = ('sandbox', 'compare', 'serve_app')
+_Overwrite = Annotated[bool, typer.Option('--overwrite', help='Also replace files and folders that were not written by '
+                                                              'camtraps.')]
+
+
+def _with_overwrite(command: Callable) -> Callable:
+    "Return a command with the option `--overwrite`."
+    @wraps(command)
+    def writing(*arguments: Any, overwrite: bool, **options: Any) -> int | None:
+        if overwrite: allow_overwriting()
+        return command(*arguments, **options)
+    signature = inspect.signature(command)
+    option = inspect.Parameter('overwrite', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Overwrite)
+    writing.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])
+    writing.__annotations__ = {**command.__annotations__, 'overwrite': _Overwrite}
+    return writing
+
+
+class _App(typer.Typer):
+    "Typer, with commands that can overwrite."
+    def command(self, name: str | None = None, **settings: Any) -> Callable:
+        "Register a command, and return it unchanged."
+        def register(command: Callable) -> Callable:
+            writes = command.__name__ not in _WRITES_NOTHING
+            super(_App, self).command(name, **settings)(_with_overwrite(command) if writes else command)
+            return command
+        return register
+
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #4431ea35
-app = typer.Typer(
+app = _App(
     name='camtraps', cls=_InUsualOrder, result_callback=_exit, no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode='rich',
     context_settings={'help_option_names': ['-h', '--help']},
@@ -153,11 +186,12 @@ def list_skipped(
     path: Path, # of the CSV
 ) -> int | None: # the exit status
     "Write what was skipped as CSV, show the first three on the error stream, and return the exit status."
-    if skipped.empty: return path.unlink(missing_ok=True)
-    with atomic_path(path) as temporary: skipped.to_csv(temporary, index=False)
-    names, reasons = (skipped[o] if o in skipped else skipped[p] for o, p in (('id', 'path'), ('reason', 'error')))
-    for name, reason in zip(names.head(3), reasons): typer.echo(f'skipped: {name}: {reason}', err=True)
-    typer.echo(f'{len(skipped):,} skipped; all are listed in {path}', err=True)
+    if skipped.empty: return remove_own_csv(path, ('id', 'reason'))
+    skipped = skipped.rename(columns={'path': 'id', 'error': 'reason'} if 'id' not in skipped else {})
+    write_csv(skipped, path, ('id', 'reason'))
+    for name, reason in zip(skipped.id.head(3), skipped.reason):
+        typer.echo(f'skipped: {printable(name)}: {printable(reason)}', err=True)
+    typer.echo(f'{len(skipped):,} skipped; all are listed in {printable(path)}', err=True)
     return SOME_SKIPPED
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #54107bcf

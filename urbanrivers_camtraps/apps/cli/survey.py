@@ -5,6 +5,7 @@
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d7fc291e
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -12,12 +13,14 @@ import typer
 
 from .options import (
     SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, read_own_table)
-from ...foundations.core import CamtrapsError, atomic_path, read_duration
+from ...foundations.core import CamtrapsError, read_duration
+from ...foundations.outputs import remove_own_csv, write_csv
+
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
-           'event_tables', 'reports', 'effort', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'Dates',
-           'survey', 'package']
+           'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone',
+           'Dates', 'survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -30,6 +33,7 @@ deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
+origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
@@ -72,7 +76,8 @@ def survey(
 ) -> int | None:
     """Report which species came, how often, when, and whether that changed.
 
-    Writes survey.html and rates.csv, and with --arms and --changed effects.csv."""
+    Writes survey.html and rates.csv, and with --arms and --changed effects.csv. With --out NAME.html these are
+    NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
     if events and season: raise CamtrapsError('cannot be used together', '--events and --season', 'Choose one of them')
     order = dates.value if dates else None
     if events: seen = _given_events(events, deployments, time_zone, order)
@@ -82,22 +87,40 @@ def survey(
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
     whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
-    out = out or data/'survey.html'
+    beside, out = _beside(out, data), out or data/'survey.html'
+    warnings = _warnings(seen)
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
-    whole.report(out, **comparison, notes=(*seen.notes, *(() if events else (conditions,))))
-    with atomic_path(out.with_name('rates.csv')) as path: whole.rates().to_csv(path, index=False)
+    for warning in warnings: typer.echo(warning, err=True)
+    whole.report(out, **comparison, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
+    write_csv(whole.rates(), beside('rates'), ('events', 'camera_days', 'rate'))
     typer.echo(f'{len(seen.events):,} events: {out}')
-    out.with_name('effects.csv').unlink(missing_ok=True)
-    if arms and changed: _write_effects(whole, comparison, out.with_name('effects.csv'))
-    skipped = _list_skipped_photographs(seen, out.with_name('photographs_skipped.csv'))
-    return list_skipped(whole.skipped, out.with_name('events_skipped.csv')) or skipped
+    if arms and changed: _write_effects(whole, comparison, beside('effects'))
+    else: remove_own_csv(beside('effects'), _EFFECTS)
+    skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
+    return list_skipped(whole.skipped, beside('events_skipped')) or skipped
+
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
 def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
     "Write what changed at the impact locations as CSV, and show the first line."
     effects = whole.effects(**comparison)
-    with atomic_path(path) as temporary: changes.effects_table(effects).to_csv(temporary, index=False)
+    write_csv(changes.effects_table(effects), path, _EFFECTS)
     typer.echo(str(effects[0]))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
+#: Columns by which a list of effects is known.
+_EFFECTS = ('label', 'ratio')
+
+
+def _beside(out: Path | None, data: Path) -> Callable[[str], Path]:
+    "Return what names the files beside a report: by the report's name, if the user chose one."
+    return lambda name: data/f'{name}.csv' if out is None else out.with_name(f'{out.stem}_{name}.csv')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #080f0a4b
+def _warnings(seen: _Seen) -> list[str]:
+    "Return what a reader has to know before any rate."
+    origin = () if seen.photographs is None else (origins.provenance(seen.photographs).warning,)
+    return [o for o in (*seen.warnings, *origin) if o]
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f9c6c421
 #: The columns of the table of arms, and the other names they have.
@@ -153,6 +176,8 @@ class _Seen(NamedTuple):
     skipped: pd.DataFrame | None = None # `id, reason`
     notes: tuple[str, ...] = () # what it rests on
     time_zone: str | None = None # of the local clock
+    warnings: tuple[str, ...] = () # what a reader has to know first
+
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
@@ -187,21 +212,28 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
         typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with '
                    f'nothing seen', err=True)
-    notes = _rests_on(shared, placed.skipped)
+    notes, warnings = _rests_on(placed.skipped), _model_warnings(season, shared)
     for note in notes: typer.echo(note)
     return _Seen(shared, event_tables.make_events(shared, event_gap, 'prediction'), places, skipped=placed.skipped,
-                 notes=notes)
+                 notes=notes, warnings=warnings)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c381e88f
-def _rests_on(shared: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
-    "Return the sentences that say what a season's rates rest on."
-    to_review = (shared.decision == 'review').sum()
-    notes = (f'All labels are predictions of a model, on {len(shared):,} photographs; it would ask a volunteer about '
-             f'{to_review:,} of them.',)
-    if skipped.empty: return notes
+def _rests_on(skipped: pd.DataFrame) -> tuple[str, ...]:
+    "Return the sentences that say what a season's rates leave out."
+    if skipped.empty: return ()
     reasons = skipped.reason.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
-    return (*notes, f"{len(skipped):,} photographs are left out: "
-                    f"{', '.join(f'{n:,} {o}' for o, n in reasons.items())}.")
+    return (f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in reasons.items())}.",)
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #02c8481d
+def _model_warnings(season: list[Path], shared: pd.DataFrame) -> tuple[str, ...]:
+    "Return that the labels are a model's, which nobody has reviewed, and what that model was trained on."
+    to_review = (shared.decision == 'review').sum()
+    models = [tables.read_settings(o).get('model', {}) for o in season]
+    known = dict.fromkeys(o['origin'] for o in models if 'origin' in o)
+    named = f" ({'; '.join(known)})" if known else ''
+    return (f"All labels are a model's answers, and nobody has reviewed them: {len(shared):,} photographs{named}. The model "
+            f'itself would ask a volunteer about {to_review:,} of them.',
+            *dict.fromkeys(o['warning'] for o in models if o.get('warning')))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f06d3fef
 def _given_events(events: Path, deployments: Path | None, time_zone: str | None, dates: str | None) -> _Seen:
@@ -243,7 +275,7 @@ def package(
     seen = _seen(season, deployments, event_gap, time_zone, data, dates.value if dates else None)
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
-             'description': ' '.join(seen.notes)}
+             'description': ' '.join((*_warnings(seen), *seen.notes))}
     package_writing.write_camtrap_dp(
         out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
     _validate(out)
