@@ -1,11 +1,23 @@
 """Splits: no group on two sides, each class in proportion, the test set stays, and what cannot be split is named."""
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from urbanrivers_camtraps.dataset.bursts import GROUP_COLUMNS
-from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, hard_to_split, split_counts, split_photographs
-from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.dataset.splits import (
+    DatasetError,
+    add_folds,
+    class_level,
+    content_hash,
+    hard_to_split,
+    read_folder,
+    split_counts,
+    split_photographs,
+)
+from urbanrivers_camtraps.foundations.core import CamtrapsError, collect_notices
 from urbanrivers_camtraps.foundations.holdout import split_hash
 
 
@@ -98,3 +110,55 @@ def test_what_to_do_with_rare_classes(made):
 def test_hashes_of_content():
     table = pd.DataFrame({'sha256': ['a', 'b'], 'label': ['blank', 'Aves'], 'split': ['train', 'test']})
     assert content_hash(table) == 'f9dacb6da81059aa' and split_hash(table) == 'dfb27c935efe8b30'  # names of versions that are published
+
+
+def fill(folder: Path, layout: str, number: int = 3) -> None:
+    "Draw photographs of two classes at two places in a layout such as `{label}/{place}`."
+    shade = 0
+    for label in ('Procyon_lotor', 'Branta_canadensis'):
+        for place in ('Weir', 'Park'):
+            for count in range(number):
+                path = folder/layout.format(label=label, place=place, split=('train', 'val')[count % 2])/f'{place}_{count}.JPG'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new('RGB', (40, 30), (shade := shade + 9, 0, 0)).save(path)
+
+
+@pytest.mark.parametrize('layout', ['{label}', '{label}/{place}', '{label}/{place}/DCIM/100MEDIA',
+                                    '{place}/{label}', '{split}/{label}', '{split}/{label}/{place}', 'all/{label}/{place}'])
+def test_every_photograph_of_a_folder_is_found(layout, tmp_path):
+    fill(tmp_path, layout, 9)
+    photographs, skipped = read_folder(tmp_path)
+    assert len(photographs) == 36 and skipped.empty and photographs.media_id.is_unique
+    assert photographs.label.value_counts().to_dict() == {'Procyon lotor': 18, 'Branta canadensis': 18}
+
+
+def test_half_of_the_photographs_by_place(tmp_path):
+    fill(tmp_path, '{label}', 4)
+    fill(tmp_path, '{label}/{place}', 5)
+    with collect_notices() as notices: photographs, skipped = read_folder(tmp_path)
+    assert (len(photographs), len(skipped)) == (36, 0) and any('20 photographs stand deeper than one folder' in o for o in notices)
+
+
+def test_what_stands_in_no_class_folder_is_listed(tmp_path):
+    fill(tmp_path, '{label}')
+    Image.new('RGB', (40, 30)).save(tmp_path/'loose.jpg')
+    (tmp_path/'Procyon_lotor'/'film.MP4').write_bytes(b'')
+    photographs, skipped = read_folder(tmp_path)
+    assert len(photographs) == 12
+    assert skipped.values.tolist() == [[str(tmp_path/'Procyon_lotor'/'film.MP4'), 'is a video (MP4), which is not read. Save frames of it as JPEG'],
+                                       [str(tmp_path/'loose.jpg'), 'stands in no class folder']]
+    with pytest.raises(DatasetError, match='no such file or folder'): read_folder(tmp_path/'nowhere')
+
+
+def test_a_list_with_labels_is_relative_to_itself(tmp_path, monkeypatch):
+    fill(tmp_path/'photos', '{label}', 1)
+    (tmp_path/'photos'/'list.csv').write_text(
+        'path,label\nProcyon_lotor/Weir_0.JPG,Procyon lotor\nBranta_canadensis/Park_0.JPG,empty\nnone.JPG,empty\n', encoding='utf-8')
+    monkeypatch.chdir(tmp_path)
+    photographs, skipped = read_folder(tmp_path/'photos'/'list.csv')
+    assert photographs.label.tolist() == ['Procyon lotor', 'blank'] and len(skipped) == 1
+
+
+@pytest.mark.parametrize(('folders', 'level'), [([('kind a', 'Goose Island'), ('kind b', 'Weir'), ('kind c', 'Park')], 0),
+                                                ([('a', 'b')], 0), ([], 0), ([()], 0), ([('2025', 'raccoon', 'night'), ('2024', 'blank', 'day')], 1)])
+def test_the_level_of_class_folders(folders, level): assert class_level(folders) == level

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FOLDER_COLUMNS', 'split_photographs', 'split_counts', 'plot_split', 'add_folds', 'hard_to_split', 'read_folder',
-           'content_hash']
+           'class_level', 'content_hash']
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #4aa68ba6
 import hashlib, warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from .bursts import DatasetError, SplitBy, group_ids
-from ..foundations.names import class_name, common_name
+from ..foundations.core import notice
+from ..foundations.names import class_name, common_name, read_name
 from ..foundations.plotting import COLORS, plot_style
-from ..foundations.tables import need_columns
-from ..images.discover import photographs_below
+from ..foundations.tables import PHOTOGRAPH_ALIASES, need_columns, read_any_table
+from ..images.discover import find_photographs
 from ..images.photograph import PhotographError, describe_photograph, open_photograph
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #aba018ea
@@ -108,25 +109,82 @@ def hard_to_split(
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #67c54e89
 #: What a folder says about its photographs.
-FOLDER_COLUMNS = ['media_id', 'label', 'path', 'width', 'height', 'sha256', 'drawn']
+FOLDER_COLUMNS = ['media_id', 'label', 'path', 'width', 'height', 'sha256']
 
 
 def read_folder(
-    folder: str | Path, # holds one folder a class
+    folder: str | Path, # holds one folder a class; or a table with `path` and `label`
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # photographs (`FOLDER_COLUMNS`), and `skipped`: `id, reason`
     "Read a folder of class folders as a table. Raises `DatasetError` if there are no photographs in it."
-    paths = photographs_below(folder, '*/*')
-    if not paths:
+    named, skipped = _table_rows(Path(folder)) if Path(folder).is_file() else _folder_rows(Path(folder))
+    if named.label.isna().all():
         todo = 'Lay them out as images/<Species_name>/photograph.jpg'
         raise DatasetError('holds no class folders with photographs', folder, todo)
-    rows, skipped = [], []
-    for path in paths:
-        try:
-            open_photograph(path, max_side=256)  # all of it is read, at a reduced scale
-            label = class_name(path.parent.name)
-            rows.append({'media_id': f'{path.parent.name}/{path.name}', 'label': label, **describe_photograph(path)})
-        except PhotographError as error: skipped.append({'id': str(path), 'reason': str(error)})
+    rows, skipped = [], list(skipped.itertuples(index=False, name=None))
+    for photograph in named.itertuples():
+        if not isinstance(photograph.label, str): skipped.append((photograph.path, 'stands in no class folder'))
+        else:
+            try: rows.append(_described(photograph))
+            except PhotographError as error: skipped.append((photograph.path, str(error)))
     return pd.DataFrame(rows, columns=FOLDER_COLUMNS), pd.DataFrame(skipped, columns=['id', 'reason'])
+
+
+def _described(photograph: tuple) -> dict: # of `media_id, path, label`
+    "Return the row of a photograph. Raise `PhotographError` if it cannot be read."
+    open_photograph(photograph.path, max_side=256)  # all of it is read, at a reduced scale
+    return {'media_id': photograph.media_id, 'label': photograph.label, **describe_photograph(photograph.path)}
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #12f43059
+def _folder_rows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id, path, label`; `id, reason`
+    "List the photographs of a folder with the label of their class folder, missing where there is none."
+    try: found = find_photographs(folder)
+    except PhotographError as error: raise DatasetError(error.what, folder, error.todo) from error
+    places = [Path(o).relative_to(folder) for o in found.photographs.path]
+    folders = [o.parts[:-1] for o in places]
+    level = class_level(folders)
+    labels = [class_name(o[level]) if len(o) > level else None for o in folders]
+    named = pd.DataFrame({'media_id': [o.as_posix() for o in places], 'path': found.photographs.path, 'label': labels})
+    return named, found.skipped
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #4399e724
+_SPLIT_FOLDERS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing', 'holdout')
+
+
+def class_level(
+    folders: Iterable[tuple[str, ...]], # of each photograph, from the one that was named to its own
+) -> int:
+    """Return the level of the folders that name the classes: 0 for the first.
+
+    A notice tells if it is not the first, or if folders of another level name classes as well."""
+    folders = list(folders)
+    first = int(bool(folders) and all(o and o[0].lower() in _SPLIT_FOLDERS for o in folders))
+    if first: notice(f"the folders {', '.join(sorted({o[0] for o in folders}))} are no classes, and not used as a split")
+    depth = max(map(len, folders), default=0)
+    shares = [_share_of_names({o[level] for o in folders if len(o) > level}) for level in range(first, depth)]
+    level = first + max(range(len(shares)), key=shares.__getitem__, default=0)
+    deeper = sum(len(o) > level + 1 for o in folders)
+    if deeper or level > first:
+        example = sorted({o[level] for o in folders if len(o) > level})[0]
+        notice(f"{deeper:,} photographs stand deeper than one folder: folders such as {example} name the classes")
+    return level
+
+
+def _share_of_names(folders: set[str]) -> float:
+    "Return the share of folders whose names mean a class that is known; 0 if that is less than half of them."
+    readings = [read_name(class_name(o)) for o in folders]
+    share = sum(o.known and o.label is not None for o in readings)/max(1, len(readings))
+    return share if share >= .5 else 0.  # a place may have the name of an animal, too
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #fd291aa0
+def _table_rows(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id, path, label`; `id, reason`
+    "List the photographs of a table with their labels; relative paths are relative to the table."
+    table = read_any_table(path, ('path', 'label'), aliases=PHOTOGRAPH_ALIASES)
+    label = table.label.map(class_name, na_action='ignore')
+    beside = [path.parent/o for o in table.path.astype(str)]
+    found = [o if o.exists() or not Path(name).exists() else Path(name) for o, name in zip(beside, table.path.map(str))]
+    media_id = table.media_id if 'media_id' in table else table.path
+    rows = pd.DataFrame({'media_id': media_id, 'path': list(map(str, found)), 'label': label})[table.path.notna()]
+    return rows.reset_index(drop=True), pd.DataFrame(columns=['id', 'reason'])
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #3d589cab
 def content_hash(

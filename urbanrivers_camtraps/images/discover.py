@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'OPTIONAL_SUFFIXES', 'VIDEO_SUFFIXES', 'RAW_SUFFIXES', 'UNREAD_SUFFIXES', 'ARCHIVE_SUFFIXES',
-           'THUMBNAIL_SUFFIXES', 'SYSTEM_NAMES', 'file_kind', 'is_photograph_path', 'can_read', 'photographs_below',
-           'find_photographs', 'CardFiles', 'skip_reason', 'system_part', 'holds_photograph', 'find_copies']
+           'THUMBNAIL_SUFFIXES', 'SYSTEM_NAMES', 'file_kind', 'is_photograph_path', 'can_read', 'find_photographs',
+           'CardFiles', 'skip_reason', 'system_part', 'holds_photograph', 'find_copies']
 
 # %% ../../nbs/2_images/21_discover.ipynb #9d7af5d5
 import glob, hashlib, importlib.util, os, stat
@@ -55,29 +55,20 @@ def file_kind(
              'archive': ARCHIVE_SUFFIXES, 'thumbnail': THUMBNAIL_SUFFIXES}
     return next((kind for kind, suffixes in kinds.items() if suffix in suffixes), 'other')
 
-# %% ../../nbs/2_images/21_discover.ipynb #b05885e5
+# %% ../../nbs/2_images/21_discover.ipynb #af33d73e
 def is_photograph_path(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> bool:
     "Return whether a path ends like a photograph that can be read, and no system made the file or one of its folders."
     return file_kind(path) == 'photograph'
 
-# %% ../../nbs/2_images/21_discover.ipynb #64daadcb
+# %% ../../nbs/2_images/21_discover.ipynb #a3344a95
 def can_read(
     suffix: str, # in lower case, such as `.heic`
 ) -> bool:
     "Return whether what decodes photographs of this ending is installed."
     if suffix not in OPTIONAL_SUFFIXES: return suffix in SUFFIXES
     return features.check('avif') if suffix == '.avif' else importlib.util.find_spec('pillow_heif') is not None
-
-# %% ../../nbs/2_images/21_discover.ipynb #5b542774
-def photographs_below(
-    folder: str | Path, # searched to the bottom
-    pattern: str = '**/*', # which paths below the folder to look at
-) -> list[Path]: # sorted by path
-    "List the photographs below a folder, without hidden files and folders."
-    paths = sorted(o for o in Path(folder).glob(pattern) if is_photograph_path(o.relative_to(folder)))
-    return [o for o in paths if o.is_file()]
 
 # %% ../../nbs/2_images/21_discover.ipynb #c979cb06
 def find_photographs(
@@ -96,7 +87,7 @@ def find_photographs(
     for note in found.notes: notice(note)
     return found
 
-# %% ../../nbs/2_images/21_discover.ipynb #020ab4e9
+# %% ../../nbs/2_images/21_discover.ipynb #933d5852
 @dataclass(frozen=True, repr=False)
 class CardFiles:
     "What is on a card."
@@ -119,7 +110,7 @@ class CardFiles:
         counts = (f'{len(o):,} {name}' for name, o in vars(self).items() if len(o))
         return f"CardFiles({', '.join(counts).replace('_', ' ')})"
 
-# %% ../../nbs/2_images/21_discover.ipynb #92b8e557
+# %% ../../nbs/2_images/21_discover.ipynb #069dd64c
 class _Walk:
     "Collects what is found below sources."
     def __init__(self):
@@ -225,7 +216,7 @@ class _Walk:
         left_out = pd.DataFrame(left_out, columns=['id', 'reason', 'files'])
         return CardFiles(table, skipped, left_out, find_copies(table))
 
-# %% ../../nbs/2_images/21_discover.ipynb #601387e0
+# %% ../../nbs/2_images/21_discover.ipynb #c540da2c
 _EXAMPLE = 'Name a photograph, a folder of them, or a glob such as `card/**/*.JPG`'
 _SYSTEM = 'was made by the system or a program'
 _SKIPPED = {'video': 'is a video ({}), which is not read. Save frames of it as JPEG',
@@ -245,7 +236,7 @@ def skip_reason(
     reason = _SKIPPED.get(file_kind(path))
     return reason and reason.format(suffix.upper().lstrip('.'), todo)
 
-# %% ../../nbs/2_images/21_discover.ipynb #f80ef78d
+# %% ../../nbs/2_images/21_discover.ipynb #569ab3c3
 def system_part(
     path: str | PurePath, # relative to the folder or bucket that is searched
 ) -> str | None: # None if people made all of it
@@ -253,12 +244,12 @@ def system_part(
     return next((o for o in PurePath(path).parts if o not in ('.', '..') and
                  (o.startswith('.') or o.lower() in SYSTEM_NAMES)), None)
 
-# %% ../../nbs/2_images/21_discover.ipynb #d74d37c1
+# %% ../../nbs/2_images/21_discover.ipynb #61991614
 def _fixed_part(pattern: str) -> str:
     "Return the folder in front of a glob's first wildcard."
     return os.path.dirname(pattern[:next((i for i, o in enumerate(pattern) if o in '*?['), len(pattern))]) or '.'
 
-# %% ../../nbs/2_images/21_discover.ipynb #3b424c03
+# %% ../../nbs/2_images/21_discover.ipynb #4a4bbd15
 _NEVER_PHOTOGRAPHS = ('.txt', '.csv', '.json', '.xml', '.xmp', '.html', '.md', '.log', '.db', '.ini', '.parquet',
                       '.pdf', '.py', '.xlsx', '.xls', '.gpx', '.kml', '.pp3', '.dop', '.yaml', '.yml')
 
@@ -273,7 +264,7 @@ def holds_photograph(
     except OSError: return False
     return head.startswith((b'\xff\xd8\xff', b'\x89PNG\r\n', b'II*\0', b'MM\0*')) or head[8:] == b'WEBP'
 
-# %% ../../nbs/2_images/21_discover.ipynb #960f313e
+# %% ../../nbs/2_images/21_discover.ipynb #d20a983d
 _SAMPLE = 16_384 # bytes
 
 
@@ -288,7 +279,7 @@ def find_copies(
         copies.append((path, first[content]))
     return pd.DataFrame(copies, columns=['path', 'copy_of'], dtype=object)
 
-# %% ../../nbs/2_images/21_discover.ipynb #83625e4a
+# %% ../../nbs/2_images/21_discover.ipynb #f9271f5a
 def _contents(files: pd.DataFrame) -> list[str | None]:
     "Return a hash of each file's size and samples; None where its beginning is like no other's, or it cannot be read."
     heads = [_sample(path, [0]) for path in files.path]
@@ -309,7 +300,7 @@ def _sample(path: str, starts: list[int]) -> str | None:
     except OSError: return None
     return digest.hexdigest()
 
-# %% ../../nbs/2_images/21_discover.ipynb #b819c05d
+# %% ../../nbs/2_images/21_discover.ipynb #b2522b58
 _NOUNS = {'video': 'video', 'raw': 'raw file', 'unread': 'picture'}
 
 
@@ -318,7 +309,7 @@ def _skipped_notes(skipped: pd.DataFrame) -> list[str]:
     return [f'{_count(len(ids), _NOUNS.get(file_kind(PurePath(ids.iloc[0]).name), "file or folder"))} not read: '
             f'{_some(ids)}: {reason}' for reason, ids in skipped.groupby('reason', sort=False).id]
 
-# %% ../../nbs/2_images/21_discover.ipynb #d70ea146
+# %% ../../nbs/2_images/21_discover.ipynb #310449ed
 def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
     "Return one line for what was left out, with the number of files for each reason."
     if left_out.empty: return []
@@ -329,7 +320,7 @@ def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
              for o in counts.itertuples())
     return ['left out: ' + '; '.join(parts)]
 
-# %% ../../nbs/2_images/21_discover.ipynb #0cbea65a
+# %% ../../nbs/2_images/21_discover.ipynb #9fcc277f
 def _copy_notes(copies: pd.DataFrame) -> list[str]:
     "Return a line for each pair of folders that hold the same photographs."
     if copies.empty: return []
@@ -337,7 +328,7 @@ def _copy_notes(copies: pd.DataFrame) -> list[str]:
     return [f'{_count(number, "photograph")} of {copy} {"is" if number == 1 else "are"} the same as in {first}: '
             'each counts twice. Leave one of them out' for (copy, first), number in pairs]
 
-# %% ../../nbs/2_images/21_discover.ipynb #072c0916
+# %% ../../nbs/2_images/21_discover.ipynb #0bd248ed
 def _count(number: int, noun: str) -> str:
     "Return a number with its noun."
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

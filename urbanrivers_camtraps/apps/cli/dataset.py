@@ -35,8 +35,8 @@ def dataset(
     test: Annotated[float, typer.Option(help='Share of the photographs in the held-out test set.')] = .2,
     valid: Annotated[float, typer.Option(help='Share of the photographs for validation while training.')] = .2,
     seed: Annotated[int, typer.Option(help='Seed of the split. The same seed gives the same split.')] = 42,
-    folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, not from the '
-                                              'tables.')] = None,
+    folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, or from a '
+                                              'table with path and label, not from the tables of fetch.')] = None,
     motion: Annotated[bool, typer.Option('--motion', help='Find where something moved, for `train --motion` (fixed '
                                                           'cameras).')] = False,
     boxes: Boxes = None,
