@@ -166,7 +166,7 @@ _LONGEST_TEXT = 2**24
 
 
 class _PlainNumbers:
-    "A file whose `NaN` and `Infinity` become texts, which JSON has."
+    "A file whose `NaN` and `Infinity` become lists of a text, which JSON has."
     def __init__(self, file: io.BufferedIOBase): self.file, self.rest = file, b''
 
     def read(self, size: int = 65_536) -> bytes:
@@ -176,7 +176,7 @@ class _PlainNumbers:
             parts = _TEXT.split(self.rest + block)  # every second part is a text
             self.rest = _open_end(parts) if block else b''
             if len(self.rest) > _LONGEST_TEXT: raise EOFError('a text does not end')
-            parts[::2] = [_NO_NUMBER.sub(rb'"\g<0>"', o) for o in parts[::2]]
+            parts[::2] = [_NO_NUMBER.sub(rb'["\g<0>"]', o) for o in parts[::2]]
             if (done := b''.join(parts)) or not block: return done
         return b''
 

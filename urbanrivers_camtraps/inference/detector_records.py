@@ -270,7 +270,8 @@ def _detection(detection: object, format: RecordFormat) -> _Detection:
     "Read a detection without its box; raise `CamtrapsError` if its category or confidence cannot be read."
     if not isinstance(detection, dict): raise DetectorJsonError(f'{_short(detection)} is not an object')
     number, name = detection.get('category'), _category_name(detection, format)
-    if name is None and format.records == 'images':
+    is_number = isinstance(number, int) or isinstance(number, str) and number.strip().isdecimal()
+    if is_number and format.records == 'images' and str(number) not in format.categories:
         return _Detection(_UNLISTED, _share(detection.get('conf'), 'the confidence'), None)
     if name is None: raise DetectorJsonError(f'the category {_short(number)} is not known')
     category = WHOLE_IMAGE if name in _WHOLE_NAMES else box_category(name) or BLANK

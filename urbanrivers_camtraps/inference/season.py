@@ -573,7 +573,12 @@ def write_season(
     season: str | Path, # written by `predict_season`
     path: str | Path, # of the other file
     kind: str = 'camtraps', # one of `FORMATS`
+    relative_to: str | Path | None = None, # folder to which paths are relative, as Timelapse needs it; None: as they are
 ) -> Path:
-    "Write a season's predictions in another format; return the path. Raise `SeasonError` if there is no such format."
+    """Write a season's predictions in another format; return the path.
+
+    Raises `SeasonError` if there is no such format, or `camtraps` is to be relative to a folder."""
     if kind not in FORMATS: raise SeasonError('is not a format', kind, f"Choose one of {', '.join(FORMATS)}")
-    return Path(FORMATS[kind](read_season(season), path))
+    if relative_to is None: return Path(FORMATS[kind](read_season(season), path))
+    if kind == 'camtraps': raise SeasonError('has paths as they are', kind, 'Choose megadetector or speciesnet')
+    return Path(FORMATS[kind](read_season(season), path, relative_to=relative_to))
