@@ -51,6 +51,9 @@ def predict_photographs(
     deployment: Annotated[str, typer.Option(
         help='Deployment where the photographs were taken, so that the banner of that camera is cut off. The bundle '
              'must know it.')] = None,
+    relative_to: Annotated[Path, typer.Option(
+        help='Folder to which paths in the file are relative, with --format megadetector or speciesnet. Timelapse needs '
+             'the folder in which you put the file.')] = None,
     boxes: Boxes = None,
     max_side: Annotated[int, typer.Option(
         min=64, help='Longest side to which photographs are decoded, in pixels. A smaller one is faster, but not quite '
@@ -69,17 +72,19 @@ def predict_photographs(
     )] = None,
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
+    _check_relative(relative_to, kind, photographs)
     folder = name_bundle(bundle)
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
-        return _predict_to(out, kind, photographs, job, engine, address, times_from)
+        return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to)
     loaded, trim = bundles.read_bundle(folder, precision=precision.value), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
         predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim, max_side=max_side)
     else: predictions = predicting.predict(loaded, photographs, trim, max_side=max_side)
-    if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out)}')
+    relative = {'relative_to': relative_to} if relative_to else {}
+    if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
     else: _print_predictions(predictions, loaded.common_names)
     for skipped in predictions.skipped.itertuples(): typer.echo(f'skipped: {skipped.id}: {skipped.reason}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
@@ -126,6 +131,16 @@ def _local_paths(source: str) -> list[str]:
     try: return discover.find_photographs(source).photographs.path.tolist()
     except CamtrapsError: return []  # the prediction itself tells what is wrong
 
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #4b9150c3
+def _check_relative(relative_to: Path | None, kind: Format, photographs: list[str]) -> None:
+    "Raise `CamtrapsError` before the work if paths could not be written relative to a folder."
+    if relative_to is None: return
+    if kind is Format.camtraps:
+        raise CamtrapsError('is of no use with our own format', '--relative-to', 'Add --format megadetector')
+    for source in (Path(o) for o in photographs if Path(o).exists() and Path(o).suffix.lower() not in ('.csv', '.parquet')):
+        if source.resolve().is_relative_to(relative_to.resolve()): continue
+        raise CamtrapsError(f'is not in the folder {relative_to}', source, 'Name a folder that holds all photographs')
+
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #619699cf
 def _table_for(out: Path, kind: Format) -> Path:
     "Return the Parquet file in which a run collects predictions: `out` itself, or a hidden file beside it."
@@ -137,7 +152,7 @@ def _table_for(out: Path, kind: Format) -> Path:
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #afbd67f9
 def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engine: Engine,
-                address: str | None, times_from: TimesFrom) -> int | None:
+                address: str | None, times_from: TimesFrom, relative_to: Path | None) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
     try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value)
@@ -146,7 +161,7 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
         raise
     season = seasons.read_season(table)
     if table != out:
-        seasons.write_season(table, out, kind.value)
+        seasons.write_season(table, out, kind.value, relative_to)
         table.unlink()
     typer.echo(f'{len(season):,} photographs: {out}')
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
