@@ -110,7 +110,7 @@ def test_votes_and_predictions_stand_side_by_side(tmp_path):
     read = read_camtrap_dp(write_camtrap_dp(tmp_path/'p', both, deployments, make_events(both, label='prediction'), model='probe 1'))
     said = read.observations.groupby(['level', 'method']).classified_by.agg(['size', 'first'])
     assert said['size'].to_dict() == {('event', 'machine'): 3, ('media', 'human'): 6, ('media', 'machine'): 6}
-    assert said['first'].to_dict() == {('event', 'machine'): 'probe 1', ('media', 'human'): 'volunteers of Urban Rivers', ('media', 'machine'): 'probe 1'}
+    assert said['first'].to_dict() == {('event', 'machine'): 'probe 1', ('media', 'human'): 'volunteers', ('media', 'machine'): 'probe 1'}
     back = read.photographs.sort_values('media_id')
     assert back.prediction.tolist() == both.prediction.tolist() and back.score.astype('float32').tolist() == both.score.tolist()
     assert read.observations[read.observations.method == 'human'].event_id.isna().all()
@@ -128,7 +128,7 @@ def test_no_people_and_no_volunteers_in_any_file(practice, package):
         for secret in (*private, *urls, *volunteers): assert secret not in text, (name, secret)
     observations = pd.read_csv(package/'observations.csv', dtype=str)
     assert not observations.observationType.isin(['human', 'vehicle']).any()
-    assert set(observations.classifiedBy.dropna()) == {'volunteers of Urban Rivers'}
+    assert set(observations.classifiedBy.dropna()) == {'volunteers'}
     assert not any(o['scientificName'] == 'Homo sapiens' for o in json.loads(written['datapackage.json'])['taxonomic'])
 
 
