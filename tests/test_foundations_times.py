@@ -183,7 +183,8 @@ def test_excel(tmp_path):
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = 'Cameras'
-    for row in (['deployment_id', 'start', 'end', 'latitude'], ['007', pd.Timestamp('2025-06-01 09:30').to_pydatetime(), pd.Timestamp('2025-06-30').date(), 41.5],
+    for row in (['deployment_id', 'start', 'end', 'latitude'],
+                ['007', pd.Timestamp('2025-06-01 09:30').to_pydatetime(), pd.Timestamp('2025-06-30').date(), 41.5],
                 [8, None, None, 41]): sheet.append(row)
     book.save(tmp_path/'one.xlsx')
     table = read_deployments(tmp_path/'one.xlsx', 'UTC')

@@ -16,7 +16,6 @@ from .options import (
 from ...foundations.core import CamtrapsError, read_duration
 from ...foundations.outputs import remove_own_csv, write_csv
 
-
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
            'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone',
@@ -99,7 +98,6 @@ def survey(
     skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
     return list_skipped(whole.skipped, beside('events_skipped')) or skipped
 
-
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
 def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
     "Write what changed at the impact locations as CSV, and show the first line."
@@ -134,7 +132,7 @@ def _read_arms(path: Path | None) -> pd.DataFrame | None:
     table = tables.read_any_table(path, ('arm',), _ARM_ALIASES)
     return table.assign(arm=table.arm.map(lambda o: str(o).lower(), na_action='ignore'))
 
-# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #ac478f7f
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #dbf63cf2
 #: Columns of numbers in the table of an audit.
 _NUMBERS = ('missed', 'looked', 'removed', 'kept')
 
@@ -178,7 +176,6 @@ class _Seen(NamedTuple):
     time_zone: str | None = None # of the local clock
     warnings: tuple[str, ...] = () # what a reader has to know first
 
-
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
           dates: str | None = None) -> _Seen:
@@ -197,7 +194,7 @@ def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, t
     seen = _Seen(labels, event_tables.make_events(labels, event_gap), places, votes)
     return _in_local_time(seen, time_zone, deployments or data/'observations.parquet')
 
-# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #59abbb2f
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #b9b8ffd1
 def _in_local_time(seen: _Seen, time_zone: str | None, where: Path) -> _Seen:
     "Add the time zone of the local clock: the one asked for, or that of the coordinates."
     return seen._replace(time_zone=deployment_tables.local_time_zone(seen.deployments, time_zone, where))
@@ -231,8 +228,8 @@ def _model_warnings(season: list[Path], shared: pd.DataFrame) -> tuple[str, ...]
     models = [tables.read_settings(o).get('model', {}) for o in season]
     known = dict.fromkeys(o['origin'] for o in models if 'origin' in o)
     named = f" ({'; '.join(known)})" if known else ''
-    return (f"All labels are a model's answers, and nobody has reviewed them: {len(shared):,} photographs{named}. The model "
-            f'itself would ask a volunteer about {to_review:,} of them.',
+    return (f"All labels are a model's answers, and nobody has reviewed them: {len(shared):,} photographs{named}. The "
+            f'model itself would ask a volunteer about {to_review:,} of them.',
             *dict.fromkeys(o['warning'] for o in models if o.get('warning')))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #f06d3fef
@@ -261,7 +258,8 @@ def package(
     digits: Annotated[int, typer.Option(
         min=0, max=6, help='Decimal digits of the coordinates. By default they are exact.')] = None,
     title: Annotated[str, typer.Option(help='Title of the data package.')] = 'Camera trap photographs',
-    organization: Annotated[str, typer.Option(help='Organisation that holds the rights.')] = 'Urban Rivers',
+    organization: Annotated[str, typer.Option(
+        help='Organisation that holds the rights. By default none is stated.')] = '',
     licence: Annotated[str, typer.Option(
         '--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
     model: Annotated[str, typer.Option(
@@ -277,7 +275,7 @@ def package(
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
              'description': ' '.join((*_warnings(seen), *seen.notes))}
     package_writing.write_camtrap_dp(
-        out, seen.photographs, places, seen.events, digits, people.value, seen.votes, **about)
+        out, seen.photographs, places, seen.events, digits, people.value, seen.votes, time_zone=seen.time_zone, **about)
     _validate(out)
     typer.echo(f'data package: {out}, without the photographs themselves')
     if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')

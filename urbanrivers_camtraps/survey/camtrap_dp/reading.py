@@ -6,14 +6,15 @@
 __all__ = ['CamtrapDP', 'read_camtrap_dp', 'package_files', 'resources_of', 'delimiter_of', 'read_cells', 'read_values']
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #12d81d63
-import io, json, re, warnings, zipfile
+import gzip, io, json, mimetypes, re, warnings, zipfile, zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from ...foundations.core import NOT_ANIMALS
+from ...foundations.core import NOT_ANIMALS, notice
 from ...foundations.names import standard_labels
 from .standard import COLUMNS, TABLES, CamtrapDPError, read_tag, standard
 from ..deployments import DEPLOYMENT_COLUMNS
@@ -35,8 +36,8 @@ class CamtrapDP:
 
     def _of_media(self, method: str, names: dict[str, str]) -> pd.DataFrame:
         "Return the observations of photographs by one method, under our names."
-        rows = self.observations
-        rows = rows[(rows.level == 'media') & (rows.method == method) & rows.media_id.notna()]
+        rows = pd.concat([self.observations, _labels_by_event(self.media, self.observations)], ignore_index=True)
+        rows = rows[(rows.level == 'media') & (rows.method.fillna('human') == method) & rows.media_id.notna()]
         votes = {'votes': pd.to_numeric(read_tag(rows.tags, 'votes')),
                  'vote_share': pd.to_numeric(read_tag(rows.tags, 'vote_share'))}
         return rows.assign(**votes)[['media_id', *names]].rename(columns=names)
@@ -54,11 +55,16 @@ class CamtrapDP:
 
     @property
     def events(self) -> pd.DataFrame:
-        "Return the events as `make_events` does; their photographs carry the event's id."
+        """Return the events as `make_events` does; their photographs carry the event's id.
+
+        Events that have no observation of their own are put together from the photographs with their id."""
         said, places = self.observations, self.deployments[['deployment_id', 'location_id', 'location']]
-        rows = said[said.level == 'event'].merge(places, how='left', on='deployment_id')
-        parts = said[(said.level == 'media') & said.event_id.notna()]
+        parts = said[(said.level == 'media') & said.event_id.notna() & said.label.notna()]
         parts = parts.merge(self.media[['media_id', 'timestamp']], on='media_id').sort_values(['timestamp', 'media_id'])
+        own = said[said.level == 'event']
+        own = own.assign(event_id=own.event_id.fillna(own.observation_id))
+        rows = pd.concat([own, _events_by_id(parts, own)], ignore_index=True).merge(places, how='left',
+                                                                                    on='deployment_id')
         media = parts.groupby(['event_id', 'label']).media_id.agg(lambda o: list(dict.fromkeys(o))).to_dict()
         media = [media.get(o, []) for o in zip(rows.event_id, rows.label)]
         number = pd.to_numeric(read_tag(rows.tags, 'photographs')).fillna(pd.Series([len(o) for o in media],
@@ -72,10 +78,16 @@ class CamtrapDP:
 def read_camtrap_dp(
     folder: str | Path, # of a package, its `datapackage.json`, or a `.zip`
 ) -> CamtrapDP:
-    "Read a Camtrap DP 1.0 package. Raise `CamtrapDPError` with file and row if it contradicts the standard."
+    """Read a Camtrap DP 1.0 package; what had to be filled in is in a notice.
+
+    Raise `CamtrapDPError` with file and row if it contradicts the standard."""
     about, content = package_files(folder)
-    resources = {table: resources_of(about)[table] | {'path': _resource_path(about, table)} for table in TABLES}
-    tables = {table: _read_rows(content[table], table, resources[table]) for table in TABLES}
+    resources = {table: resources_of(about)[table] | {'path': _resource_path(about, table)} for table in content}
+    missing = {table: {'path': f'{table}.csv'} for table in TABLES if table not in content}
+    if missing: notice(f"the package has no table {' and '.join(missing)}", folder)
+    resources |= missing
+    cells = {table: _cells(content.get(table), table, resources[table]) for table in TABLES}
+    tables = {table: _read_rows(o, table, resources[table]) for table, o in _completed(cells, folder).items()}
     _check_links(tables, {table: o['path'] for table, o in resources.items()})
     stood, media, said = (tables[o] for o in TABLES)
     flag = read_tag(stood.tags, 'from_photographs').map({'true': True, 'false': False}).astype('boolean')
@@ -90,7 +102,9 @@ def read_camtrap_dp(
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #badac8d6
 def package_files(folder: str | Path) -> tuple[dict, dict[str, bytes]]:
-    "Return the descriptor, and the bytes of the three tables. Raise `CamtrapDPError` if a file is missing."
+    """Return the descriptor, and the bytes of the tables, unpacked; observations or media may not be there.
+
+    Raise `CamtrapDPError` if a file is missing."""
     path = Path(folder)
     if path.is_file() and path.suffix.lower() == '.zip': return _from_zip(path)
     base = path.parent if path.name == 'datapackage.json' else path
@@ -99,8 +113,8 @@ def package_files(folder: str | Path) -> tuple[dict, dict[str, bytes]]:
     about = _parsed_descriptor((base/'datapackage.json').read_bytes())
     def content(name: str) -> bytes:
         if not (base/name).is_file(): raise CamtrapDPError('is missing from the package', name)
-        return (base/name).read_bytes()
-    return about, {table: content(_resource_path(about, table)) for table in TABLES}
+        return _unpacked((base/name).read_bytes(), name)
+    return about, {table: content(_resource_path(about, table)) for table in _listed(about)}
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #642a357c
 def _from_zip(path: Path) -> tuple[dict, dict[str, bytes]]:
@@ -110,12 +124,28 @@ def _from_zip(path: Path) -> tuple[dict, dict[str, bytes]]:
             names = sorted((o for o in archive.namelist() if PurePosixPath(o).name == 'datapackage.json'), key=len)
             if not names: raise CamtrapDPError('has no datapackage.json', path, 'Name the .zip of a data package')
             about, base = _parsed_descriptor(archive.read(names[0])), PurePosixPath(names[0]).parent
-            inside = {table: (base/_resource_path(about, table)).as_posix() for table in TABLES}
+            inside = {table: (base/_resource_path(about, table)).as_posix() for table in _listed(about)}
             for name in inside.values():
                 if name not in archive.namelist(): raise CamtrapDPError('is missing from the package', name)
-            return about, {table: archive.read(name) for table, name in inside.items()}
-    except (zipfile.BadZipFile, OSError) as error: raise CamtrapDPError(f'is not a readable .zip ({error})',
-                                                                        path) from error
+            return about, {table: _unpacked(archive.read(name), name) for table, name in inside.items()}
+    except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError, NotImplementedError) as error:
+        raise CamtrapDPError(f'is not a readable .zip ({error})', path) from error
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #fa148a33
+def _unpacked(content: bytes, name: str) -> bytes:
+    "Return a table that was compressed by gzip as it was before."
+    if not content.startswith(b'\x1f\x8b'): return content
+    try: return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CamtrapDPError(f'cannot be unpacked ({error})', name, 'Copy the package again') from error
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #696fe021
+def _listed(about: dict) -> list[str]:
+    "Return which of the three tables a package has. Deployments must be there, and media or observations."
+    listed = [o for o in TABLES if o in resources_of(about)]
+    if 'deployments' in listed and len(listed) > 1: return listed
+    missing = [o for o in TABLES if o not in listed]
+    raise CamtrapDPError(f'does not list the table {missing[0]}', 'datapackage.json')
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #50332cb8
 def _parsed_descriptor(content: bytes) -> dict:
@@ -133,8 +163,9 @@ def _parsed_descriptor(content: bytes) -> dict:
 def resources_of(about: dict) -> dict[str, dict]:
     "Return the resources (descriptions of the tables) by name."
     listed = about.get('resources')
-    return {o['name']: o for o in listed if isinstance(o, dict)
-            and isinstance(o.get('name'), str)} if isinstance(listed, list) else {}
+    named = [o for o in listed if isinstance(o, dict) and isinstance(o.get('name'), str)] if isinstance(listed,
+                                                                                                    list) else []
+    return {o['name'].lower() if o['name'].lower() in TABLES else o['name']: o for o in named}
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #101e75eb
 def _resource_path(about: dict, table: str) -> str:
@@ -150,9 +181,12 @@ def _resource_path(about: dict, table: str) -> str:
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #0c5bc50c
 def delimiter_of(resource: dict) -> str:
-    "Return the character between the cells of a CSV, such as a comma."
+    "Return the character between the cells of a CSV, such as a comma; the dialect may be nested, as frictionless does."
     dialect = resource.get('dialect')
-    return str(dialect.get('delimiter', ',')) if isinstance(dialect, dict) else ','
+    if not isinstance(dialect, dict): return ','
+    nested = dialect.get('csv')
+    found = dialect.get('delimiter', nested.get('delimiter', ',') if isinstance(nested, dict) else ',')
+    return found if isinstance(found, str) and len(found) == 1 else ','
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #106ee2ab
 def read_cells(content: bytes, file: str, delimiter: str, missing: list[str]) -> pd.DataFrame:
@@ -203,11 +237,17 @@ def _refuse(faults: dict[str, pd.Series], file: str, column: str, text: pd.Serie
         shown = '' if pd.isna(text.iloc[at]) else f' {str(text.iloc[at])[:60]!r}'
         raise CamtrapDPError(f'{column}{shown} {what}{more}', f'{file}, row {at + 2}')
 
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #b1a29c92
+def _cells(content: bytes | None, table: str, resource: dict) -> pd.DataFrame:
+    "Read the cells of one table as text; an absent table has none."
+    about = standard()[table]
+    if content is None: return pd.DataFrame(columns=[o['name'] for o in about['fields']], dtype=object)
+    return read_cells(content, str(resource['path']), delimiter_of(resource), about['missingValues'])
+
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #99f86c8d
-def _read_rows(content: bytes, table: str, resource: dict) -> pd.DataFrame:
+def _read_rows(cells: pd.DataFrame, table: str, resource: dict) -> pd.DataFrame:
     "Read one table, with this project's column names."
     about, file = standard()[table], str(resource['path'])
-    cells = read_cells(content, file, delimiter_of(resource), about['missingValues'])
     ours, columns = {theirs: ours for ours, theirs in COLUMNS[table].items()}, {}
     for field in about['fields']:
         name, required = field['name'], field.get('constraints', {}).get('required')
@@ -217,6 +257,49 @@ def _read_rows(content: bytes, table: str, resource: dict) -> pd.DataFrame:
         _refuse(_faults(text, values, field), file, name, text)
         if name in ours: columns[ours[name]] = values
     return pd.DataFrame(columns)
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #9b57331c
+def _completed(cells: dict[str, pd.DataFrame], where: object) -> dict[str, pd.DataFrame]:
+    "Fill in required columns that are missing, and name them in a notice."
+    media, seen, found = cells['media'], cells['observations'], []
+    def fill(table: pd.DataFrame, name: str, values: Callable[[], pd.Series]) -> pd.DataFrame:
+        if name in table: return table
+        found.append(name)
+        return table.assign(**{name: values().astype(object)})
+    media = fill(media, 'filePublic', lambda: pd.Series('false', media.index))
+    media = fill(media, 'fileMediatype', lambda: media.get('filePath', pd.Series(None, media.index, object)).map(
+        lambda o: mimetypes.guess_type(str(o))[0] or 'image/jpeg'))
+    seen = fill(seen, 'mediaID', lambda: pd.Series(None, seen.index, object))
+    taken = media.drop_duplicates('mediaID').set_index('mediaID') if 'mediaID' in media else media
+    seen = fill(seen, 'observationID', lambda: pd.Series([f'row {o + 2}' for o in range(len(seen))], seen.index))
+    seen = fill(seen, 'observationLevel', lambda: seen.mediaID.notna().map({True: 'media', False: 'event'}))
+    seen = fill(seen, 'observationType', lambda: seen.get('scientificName', seen.mediaID*0).notna().map(
+        {True: 'animal', False: 'unclassified'}))
+    for name, source in (('deploymentID', 'deploymentID'), ('eventStart', 'timestamp'), ('eventEnd', 'timestamp')):
+        of_photograph = seen.mediaID.map(taken[source].to_dict()) if source in taken else None
+        if of_photograph is not None: seen = fill(seen, name, lambda values=of_photograph: values)
+    if found: notice(f"filled in, since the package lacks them: {', '.join(found)}", where)
+    if len(seen) and 'classificationMethod' not in seen:
+        notice("who classified is not stated (classificationMethod): labels count as people's", where)
+    return cells | {'media': media, 'observations': seen}
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #e6895a29
+def _events_by_id(parts: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    "Put events together from observations of photographs that share an `event_id` without an observation of its own."
+    alone = parts[~parts.event_id.isin(own.event_id)]
+    rows = alone.groupby(['event_id', 'label', 'deployment_id'], sort=False).agg(
+        start=('timestamp', 'min'), end=('timestamp', 'max'), count=('count', 'max'), method=('method', 'first'))
+    return rows.reset_index().reindex(columns=own.columns).assign(level='event')
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #c1a73e25
+def _labels_by_event(media: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFrame:
+    "Give photographs without an observation of their own the labels of the events in whose time they lie."
+    bare = media[~media.media_id.isin(observations.media_id)][['media_id', 'deployment_id', 'timestamp']]
+    events = observations[(observations.level == 'event') & observations.label.notna()].drop(columns='media_id')
+    pairs = bare.merge(events, on='deployment_id')
+    pairs = pairs[(pairs.timestamp >= pairs.start) & (pairs.timestamp <= pairs.end)]
+    return pairs.drop_duplicates(['media_id', 'label', 'method']).reindex(columns=observations.columns).assign(
+        level='media')
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #f8449560
 def _check_links(tables: dict[str, pd.DataFrame], files: dict[str, str]) -> None:

@@ -27,10 +27,12 @@ def validate_camtrap_dp(
         about, content = package_files(folder)
         problems = _profile_problems(about)
         resources = resources_of(about)
+        problems += [('datapackage.json', pd.NA, 'resources', f'does not list the table {o}')
+                     for o in TABLES if o not in content]
         cells = {o: read_cells(content[o], f'{o}.csv', delimiter_of(resources[o]), standard()[o]['missingValues'])
-                 for o in TABLES}
+                 for o in content}
         problems += _table_problems(content, resources)
-        for table in ('deployments', 'observations'): problems += _rule_problems(cells[table], table)
+        for table in cells.keys() & {'deployments', 'observations'}: problems += _rule_problems(cells[table], table)
     except CamtrapDPError as error: problems.append((str(error.where), pd.NA, '', error.what))
     return pd.DataFrame(problems, columns=['file', 'row', 'field', 'problem']).astype({'row': 'Int64'})
 
@@ -57,9 +59,9 @@ def _table_problems(content: dict[str, bytes], resources: dict[str, dict]) -> li
     "Check the three tables against their schemas."
     frictionless, problems = _libraries()[0], []
     with tempfile.TemporaryDirectory() as where:
-        for table in TABLES: (Path(where)/f'{table}.csv').write_bytes(content[table])
+        for table in content: (Path(where)/f'{table}.csv').write_bytes(content[table])
         listed = [{'name': o, 'path': f'{o}.csv', 'schema': standard()[o], 'encoding': 'utf-8-sig',
-                   'dialect': {'csv': {'delimiter': delimiter_of(resources[o])}}} for o in TABLES]
+                   'dialect': {'csv': {'delimiter': delimiter_of(resources[o])}}} for o in content]
         report = frictionless.Package.from_descriptor({'name': 'package', 'resources': listed},
                                                       basepath=where).validate()
     for file, error in [*((o.place, e) for o in report.tasks for e in o.errors),

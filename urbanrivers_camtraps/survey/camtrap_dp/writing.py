@@ -15,11 +15,12 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from ...foundations.core import BLANK, NOT_ANIMALS, atomic_folder
+from ...foundations.core import BLANK, NOT_ANIMALS, TableError, atomic_folder, notice
 from ...foundations.names import common_name, read_name
 from ...foundations.predictions import with_standard_labels
 from ...foundations.privacy import names_people, shows_people
 from ...foundations.tables import need_columns
+from ...foundations.times import check_zones, plain_zone, time_zone_at
 from .reading import read_camtrap_dp
 from .standard import (
     COLUMNS, STANDARD, TABLES, CamtrapDPError, standard, write_tags)
@@ -39,13 +40,17 @@ def write_camtrap_dp(
     people: People = 'absent', # what happens to photographs and events of people
     observations: pd.DataFrame | None = None, # vote rows: one vote for people is enough
     created: pd.Timestamp | None = None, # by default now
+    time_zone: str | None = None, # in which times are written; by default that of each deployment's coordinates
     **about, # fields of `About`: `title, organization, contributors, license, model` …
 ) -> Path: # the folder
-    "Write a Camtrap DP 1.0.2 package, complete or not at all; `skipped_media` lists the photographs left out."
+    """Write a Camtrap DP 1.0.2 package, complete or not at all; `skipped_media` lists the photographs left out.
+
+    Times carry the offset of the place. A notice says if no holder of rights or no licence is stated."""
     folder, about, created = Path(folder), About(**about), created or pd.Timestamp.now('UTC')
     if people not in ('absent', 'events', 'withheld'): raise CamtrapDPError(f'cannot be {people!r}', 'people',
                                                                             'Choose absent, events or withheld')
     _check_place(folder)
+    about.tell_missing(folder)
     photographs, events = with_standard_labels(photographs), None if events is None else with_standard_labels(events)
     left = skipped_media(photographs, deployments, people, observations)
     kept = photographs[~photographs.media_id.isin(left.id)]
@@ -57,8 +62,9 @@ def write_camtrap_dp(
             'observations': _observation_rows(kept, told, about)}
     text = _described(about, left, 0 if events is None else len(events) - len(told), round_coordinates)
     about = _descriptor(about, rows, text, round_coordinates, created)
+    zones = _zones(stood, time_zone)
     with atomic_folder(folder) as new:
-        for table in TABLES: _write_rows(rows[table], table, new/f'{table}.csv')
+        for table in TABLES: _write_rows(rows[table], table, new/f'{table}.csv', zones)
         (new/'datapackage.json').write_text(json.dumps(about, indent=1, ensure_ascii=False) + '\n', 'utf-8')
         read_camtrap_dp(new)
     return folder
@@ -107,7 +113,7 @@ def _rounded(deployments: pd.DataFrame, digits: int | None) -> pd.DataFrame:
 class About:
     "What a package states that is not in the tables, such as title and licence."
     title: str = 'Camera trap photographs' # of the package, and of the project
-    organization: str = 'Urban Rivers' # whose volunteers these are; holds the rights
+    organization: str = '' # whose volunteers these are; holds the rights; empty: none is stated
     contributors: tuple[str | dict, ...] = () # names, or `title, role, path, organization`; only who has agreed
     license: str = '' # of the data, such as `CC-BY-4.0`; empty: none is stated
     media_license: str = '' # of the photographs; by default that of the data
@@ -128,12 +134,19 @@ class About:
     def named(self) -> list[dict]:
         "List the contributors as the standard wants them, the organization as holder of the rights."
         named = [{'title': o, 'role': 'contributor'} if isinstance(o, str) else dict(o) for o in self.contributors]
-        return [*named, {'title': self.organization, 'role': 'rightsHolder'}]
+        if self.organization: return [*named, {'title': self.organization, 'role': 'rightsHolder'}]
+        return named or [{'title': 'not stated'}]  # the standard wants at least one
+
+    def tell_missing(self, where: object) -> None:
+        "Say in a notice what a reader of the package will not find."
+        missing = [o for o, stated in (('the holder of the rights (--organization)', self.organization),
+                                       ('the licence (--license, such as CC-BY-4.0)', self.license)) if not stated]
+        if missing: notice(f"does not state {' and '.join(missing)}", where)
 
     @property
     def volunteers(self) -> str:
         "Return who classified, without a name."
-        return f'volunteers of {self.organization}'
+        return f'volunteers of {self.organization}' if self.organization else 'volunteers'
 
     def licenses(self) -> dict[str, list]:
         "State the two licences, if there is one."
@@ -160,8 +173,7 @@ def _media_rows(photographs: pd.DataFrame, private: pd.Series) -> pd.DataFrame:
                                                                                             'private'])
     rows = rows.astype({'url': object, 'path': object})
     address = rows.url.where(rows.url.str.match('https?://', na=False)) if rows.url.notna().any() else rows.url
-    name = [PurePosixPath(unquote(urlsplit(str(o)).path).replace('\\', '/')).name
-            for o in address.fillna(rows.path).fillna(rows.media_id + '.jpg')]
+    name = [_name_on_disk(o) for o in address.fillna(rows.path).fillna(rows.media_id + '.jpg')]
     ending = [PurePosixPath(o).suffix.lower() for o in name]
     local = [f"media/{quote(media)}{'' if media.lower().endswith(o) else o}" for media,
              o in zip(rows.media_id.astype(str), ending)]
@@ -170,6 +182,13 @@ def _media_rows(photographs: pd.DataFrame, private: pd.Series) -> pd.DataFrame:
     kind = [mimetypes.guess_type(o)[0] or 'image/jpeg' for o in name]
     return rows.assign(file_path=path, public=address.notna() & ~rows.private,
                        file_name=pd.Series(name, rows.index).mask(rows.private), media_type=kind)
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #98d246ad
+def _name_on_disk(source: object) -> str:
+    "Return the file name in an address or a path. In a path, `#`, `?` and `%20` are letters like any other."
+    text = str(source)
+    if re.match('https?://', text): text = unquote(urlsplit(text).path)
+    return PurePosixPath(text.replace('\\', '/')).name
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #35263b45
 def _kind(label: pd.Series) -> pd.DataFrame:
@@ -256,20 +275,34 @@ def _kept_events(events: pd.DataFrame, deployments: pd.DataFrame, media: pd.Seri
     return kept.assign(media_ids=[[m for m in o if m in known] for o in kept.media_ids])
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #532a28d0
-def _text(values: pd.Series, kind: str) -> pd.Series:
-    "Return values as text in the form of the standard; empty if missing."
-    if kind == 'datetime': return pd.to_datetime(values,
-                                                 utc=True).dt.strftime('%Y-%m-%dT%H:%M:%SZ').astype(object).fillna('')
+def _text(values: pd.Series, kind: str, zones: pd.Series) -> pd.Series: # `zones` of the same index
+    "Return values as text in the form of the standard, times by the local clock with its offset; empty if missing."
+    if kind == 'datetime':
+        times, text = pd.to_datetime(values, utc=True), pd.Series('', values.index, dtype=object)
+        for zone, rows in zones.groupby(zones):
+            text[rows.index] = times[rows.index].dt.tz_convert(zone).dt.strftime('%Y-%m-%dT%H:%M:%S%z').fillna('')
+        return text.str.replace(r'([+-]\d\d)(\d\d)$', r'\1:\2', regex=True).str.replace('+00:00', 'Z')
     if kind == 'boolean': return values.map({True: 'true', False: 'false'}).fillna('')
     if kind == 'integer': values = pd.to_numeric(values).astype('Int64')
     return values.astype(object).map(str, na_action='ignore').astype(object).fillna('')
 
+# %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #49b8296f
+def _zones(deployments: pd.DataFrame, time_zone: str | None) -> pd.Series: # by `deployment_id`
+    "Return the time zone of each deployment: the one passed, or that of its coordinates, or else UTC."
+    if time_zone is not None: check_zones([time_zone], 'time_zone')
+    if time_zone is not None: return pd.Series(plain_zone(time_zone), deployments.deployment_id, dtype=object)
+    try: found = [time_zone_at(*o) or 'UTC' for o in zip(deployments.latitude, deployments.longitude)]
+    except TableError as error:
+        notice(f'times are written in UTC: {error.what}', 'data package', error.todo)
+        found = 'UTC'
+    return pd.Series(found, deployments.deployment_id, dtype=object)
+
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #fb8a99a2
-def _write_rows(rows: pd.DataFrame, table: str, path: Path) -> None:
+def _write_rows(rows: pd.DataFrame, table: str, path: Path, zones: pd.Series) -> None:
     "Write a table with all columns of the standard."
-    ours = {theirs: ours for ours, theirs in COLUMNS[table].items()}
-    empty = pd.Series('', rows.index)
-    columns = {o['name']: _text(rows[ours[o['name']]], o['type']) if ours.get(o['name']) in rows else empty
+    ours, rows = {theirs: ours for ours, theirs in COLUMNS[table].items()}, rows.reset_index(drop=True)
+    empty, own = pd.Series('', rows.index), rows.deployment_id.map(zones.to_dict()).fillna('UTC')
+    columns = {o['name']: _text(rows[ours[o['name']]], o['type'], own) if ours.get(o['name']) in rows else empty
                for o in standard()[table]['fields']}
     pd.DataFrame(columns).to_csv(path, index=False, lineterminator='\n')
 
