@@ -323,7 +323,7 @@ def _photograph_column(bundle: Bundle) -> tuple[gr.Image, gr.Dropdown]:
     "Add the photograph, examples to try, and the choice of a place."
     photograph = gr.Image(type='filepath', image_mode=None, label='Photograph', height=380,
                           sources=['upload', 'webcam', 'clipboard'])
-    examples = sorted(map(str, bundle.folder.glob('examples/*.jpg')))
+    examples = list(map(str, bundle.examples))
     if examples:
         gr.Examples(examples, photograph, label='Photographs to try', examples_per_page=60, api_visibility='private')
     return photograph, _place(bundle)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..foundations.core import NOT_ANIMALS
 from ..foundations.predictions import DECISIONS, Predictions, top
+from ..foundations.privacy import shows_people
 from ..inference.bundle import Bundle
 from ..inference.predict import make_predictions
 
@@ -69,13 +70,15 @@ def contact_sheet(
     predictions: Predictions, # what they show
     columns: int = 6, # photographs side by side
 ) -> bytes: # a JPEG
-    "Draw thumbnails in a grid, each with its name, prediction and probability."
+    "Draw thumbnails in a grid, each with its name, prediction and probability; grey where people may be in it."
     (width, height), gap = THUMBNAIL, 12
     columns = min(columns, max(len(thumbnails), 1))
     lines = -(-len(thumbnails)//columns)
     size = (gap + columns*(width + gap), gap + lines*(height + TEXT_HEIGHT + gap))
     sheet = Image.new('RGB', size, 'white')
-    for number, (small, row) in enumerate(zip(thumbnails, predictions.itertuples())):
+    private = shows_people(predictions)
+    for number, (small, row, hidden) in enumerate(zip(thumbnails, predictions.itertuples(), private)):
+        if hidden: small = Image.new('RGB', small.size, '#D9DCE0')
         x, y = gap + number % columns*(width + gap), gap + number//columns*(height + TEXT_HEIGHT + gap)
         sheet.paste(small, (x + (width - small.width)//2, y + (height - small.height)//2))
         _draw_text(ImageDraw.Draw(sheet), x, y, row, predictions.attrs['common_names'])

@@ -221,7 +221,7 @@ def _page(bundle: Bundle, space: str | None, golden: bool) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     named = {o: bundle.common_names.get(o, o) for o in bundle.classes}
     examples = [(f'examples/{o.name}', named.get(class_name(o.stem), class_name(o.stem)))
-                for o in sorted(bundle.folder.glob('examples/*.jpg'))]
+                for o in bundle.examples]
     return environment.from_string(_source('index.html')).render(
         title=_TITLE, policy=_policy(space), space=space, count=len(named), names=', '.join(named.values()),
         deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden,
@@ -239,7 +239,8 @@ def _manifest() -> str:
 # %% ../../nbs/9_apps/96_web.ipynb #d8a064df
 def _copy_bundle(bundle: Bundle, folder: Path) -> bool: # whether there are golden photographs
     "Copy what the page needs of a bundle: only files that the bundle lists."
-    listed = [o for o in bundle.description.files if re.match(r'examples/[^/]+\.jpg$|golden/[^/]+$', o)]
+    examples = {f'examples/{o.name}' for o in bundle.examples}
+    listed = [o for o in bundle.description.files if o in examples or re.match(r'golden/[^/]+$', o)]
     for name in ('bundle.json', 'model.onnx', 'golden.json', *listed):
         (folder/name).parent.mkdir(exist_ok=True)
         shutil.copyfile(bundle.folder/name, folder/name)

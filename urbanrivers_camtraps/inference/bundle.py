@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
+from ..foundations.privacy import names_people
 from ..training.bundle_format import BundleError, Description, check_trim, open_bundle, score_pixels
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
@@ -51,6 +52,11 @@ class Bundle:
         "Class name → what a visitor reads."
         renamed = dict(zip(self.description.classes, self.classes))
         return {renamed.get(name, name): common for name, common in self.description.common_names.items()}
+
+    @property
+    def examples(self) -> list[Path]:
+        "The photographs to try, one a class, without those of people, which nobody may be shown."
+        return sorted(o for o in self.folder.glob('examples/*.jpg') if not names_people(o.stem))
 
     @property
     def thresholds(self) -> dict[str, float]:
