@@ -47,16 +47,16 @@ def called(*arguments) -> int:
 def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     told = ('--season', survey/'season.parquet', '--deployments', survey/'deployments.csv')
     assert called('survey', *told, '--out', tmp_path/'survey.html') == SOME_SKIPPED
-    rates = pd.read_csv(tmp_path/'rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
+    rates = pd.read_csv(tmp_path/'survey_rates.csv').groupby(['label', 'location_id'])[['events', 'camera_days']].sum().loc['wildlife']
     # 05:30 to 05:45 is one visit; more than half an hour later begins another
     assert rates.events.to_dict() == {'Goose Island': 1, 'Prologis': 2, 'Wolf Point': 0}
     assert rates.camera_days.to_dict() == {'Goose Island': 5, 'Prologis': 10, 'Wolf Point': 5}
-    skipped = pd.read_csv(tmp_path/'photographs_skipped.csv')
+    skipped = pd.read_csv(tmp_path/'survey_photographs_skipped.csv')
     reasons = {o.rsplit('/', 1)[-1]: why.split(' (')[0] for o, why in skipped.values}
     assert reasons == {'IMG_0002.JPG': 'was taken before its deployment', 'IMG_0003.JPG': 'is damaged'}
     said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
-    assert '3 events: ' in said.out and 'on 5 photographs; it would ask a volunteer about 5 of them' in said.out
-    assert 'it would ask a volunteer about 5 of them' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
+    assert '3 events: ' in said.out and 'would ask a volunteer about 5 of them' in said.err
+    assert 'would ask a volunteer about 5 of them' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
     assert 'no photograph of wolf-06' in said.err and 'has no photograph' in page
 
 

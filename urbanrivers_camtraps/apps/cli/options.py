@@ -84,7 +84,7 @@ def _with_overwrite(command: Callable) -> Callable:
     def writing(*arguments: Any, overwrite: bool, **options: Any) -> int | None:
         if overwrite: allow_overwriting()
         return command(*arguments, **options)
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)  # Typer takes it as it is
     option = inspect.Parameter('overwrite', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Overwrite)
     writing.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])
     writing.__annotations__ = {**command.__annotations__, 'overwrite': _Overwrite}
