@@ -69,6 +69,14 @@ def fake(tmp_path, monkeypatch):
     return tmp_path/'card', tmp_path/'out'/'predictions.json', tmp_path/'log'
 
 
+def test_another_card_under_the_same_names_is_predicted_anew(fake):
+    card, out, log = fake
+    assert run_speciesnet(card, out, progress=False).empty
+    Image.new('RGB', (48, 32)).save(card/'3.jpg')
+    assert run_speciesnet(card, out, progress=False).empty
+    assert done(log)[6:] == ['3.jpg']
+
+
 def done(log: Path) -> list[str]:
     "List the photographs that were worked on, in order."
     return [Path(o).name for o in log.read_text().splitlines() if not o.startswith('start')]
@@ -78,12 +86,12 @@ def test_a_run_killed_while_it_saves_goes_on_where_it_stopped(fake, monkeypatch)
     card, out, log = fake
     monkeypatch.setenv('FAKE', 'kill')
     with pytest.raises(SpeciesNetError, match=r'was killed \(signal 9\).*goes on from'): run_speciesnet(card, out, progress=False)
-    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 2  # what it had saved, and half of the next
+    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 3  # what it had saved, half of the next, and the files' sizes
     assert len([o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o]) == 2
     monkeypatch.delenv('FAKE')
     assert run_speciesnet(card, out, 'USA', 'IL', progress=False).empty
     assert done(log)[4:] == ['2.jpg', '3.jpg', '4.jpg', '5.jpg'] and 'start USA IL' in log.read_text()
-    assert [o.name for o in out.parent.iterdir()] == ['predictions.json']
+    assert sorted(o.name for o in out.parent.iterdir()) == ['.predictions.json.files.parquet', 'predictions.json']
     worked = log.read_text()
     assert run_speciesnet(card, out, progress=False).empty and log.read_text() == worked  # all is there: it is not even started
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from survey_tables import TIME_ZONE
 
-from urbanrivers_camtraps.foundations.core import CamtrapsError, TableError
+from urbanrivers_camtraps.foundations.core import CamtrapsError, TableError, collect_notices
 from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.foundations.times import read_moments
 from urbanrivers_camtraps.survey.deployments import (
@@ -210,3 +210,14 @@ def test_a_season_is_a_parquet_file(tmp_path, deployments):
 def test_paths_of_windows_are_the_same_photographs(tmp_path, season, deployments):
     made().assign(path=[o.replace('/', '\\') for o in PATHS]).to_parquet(tmp_path/'windows.parquet')
     assert season_photographs(tmp_path/'windows.parquet', deployments).media_id.tolist() == season_photographs(season, deployments).media_id.tolist()
+
+
+def test_two_seasons_of_one_slot_are_two_cards(tmp_path, deployments):
+    for name, day, label in (('a', '2025-06-02', 'Anas platyrhynchos'), ('b', '2025-06-12', 'blank')):
+        table = pd.DataFrame({'path': [f'CARD/goose-06/IMG_000{o}.JPG' for o in range(3)], 'prediction': label, 'score': .9, 'retry': False,
+                              'clock': pd.to_datetime([f'{day} 08:0{o}' for o in range(3)]), 'reason': None})
+        table.to_parquet(tmp_path/f'{name}.parquet')
+    with collect_notices() as notices: placed = season_photographs([tmp_path/'a.parquet', tmp_path/'b.parquet'], deployments)
+    assert placed.prediction.tolist() == ['Anas platyrhynchos']*3 + ['blank']*3 and placed.media_id.is_unique
+    assert any('3 photographs of other times have the path of an earlier one' in o for o in notices)
+    assert len(season_photographs([tmp_path/'a.parquet', tmp_path/'a.parquet'], deployments)) == 3

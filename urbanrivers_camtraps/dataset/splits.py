@@ -134,7 +134,7 @@ def _described(photograph: tuple) -> dict: # of `media_id, path, label`
     open_photograph(photograph.path, max_side=256)  # all of it is read, at a reduced scale
     return {'media_id': photograph.media_id, 'label': photograph.label, **describe_photograph(photograph.path)}
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #12f43059
+# %% ../../nbs/3_dataset/31_splits.ipynb #26e004fc
 def _folder_rows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id, path, label`; `id, reason`
     "List the photographs of a folder with the label of their class folder, missing where there is none."
     try: found = find_photographs(folder)
@@ -146,7 +146,7 @@ def _folder_rows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id
     named = pd.DataFrame({'media_id': [o.as_posix() for o in places], 'path': found.photographs.path, 'label': labels})
     return named, found.skipped
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #4399e724
+# %% ../../nbs/3_dataset/31_splits.ipynb #08e9c1a4
 _SPLIT_FOLDERS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing', 'holdout')
 
 
@@ -158,7 +158,8 @@ def class_level(
     A notice tells if it is not the first, or if folders of another level name classes as well."""
     folders = list(folders)
     first = int(bool(folders) and all(o and o[0].lower() in _SPLIT_FOLDERS for o in folders))
-    if first: notice(f"the folders {', '.join(sorted({o[0] for o in folders}))} are no classes, and not used as a split")
+    names = ', '.join(sorted({o[0] for o in folders if o}))
+    if first: notice(f'the folders {names} are no classes, and not used as a split')
     depth = max(map(len, folders), default=0)
     shares = [_share_of_names({o[level] for o in folders if len(o) > level}) for level in range(first, depth)]
     level = first + max(range(len(shares)), key=shares.__getitem__, default=0)
@@ -175,7 +176,7 @@ def _share_of_names(folders: set[str]) -> float:
     share = sum(o.known and o.label is not None for o in readings)/max(1, len(readings))
     return share if share >= .5 else 0.  # a place may have the name of an animal, too
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #fd291aa0
+# %% ../../nbs/3_dataset/31_splits.ipynb #de2728e4
 def _table_rows(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id, path, label`; `id, reason`
     "List the photographs of a table with their labels; relative paths are relative to the table."
     table = read_any_table(path, ('path', 'label'), aliases=PHOTOGRAPH_ALIASES)

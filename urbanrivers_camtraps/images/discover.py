@@ -111,8 +111,8 @@ class CardFiles:
         return f"CardFiles({', '.join(counts).replace('_', ' ')})"
 
 # %% ../../nbs/2_images/21_discover.ipynb #069dd64c
-class _Walk:
-    "Collects what is found below sources."
+class _Found:
+    "Collects photographs and what is passed over."
     def __init__(self):
         self.files: dict[str, os.stat_result] = {}
         self.skipped: dict[str, str] = {} # reasons
@@ -121,6 +121,46 @@ class _Walk:
         self.links: list[str] = []
         self.met = 0 # photographs of this source, also those that were listed before
 
+    def add_file(self, path: str, real: str, is_alone: bool = False) -> None:
+        "Add a file by its kind; one that is named by itself is a photograph whatever its ending."
+        kind = file_kind(os.path.basename(path))
+        if kind in _SKIPPED: self.skipped[path] = skip_reason(os.path.basename(path))
+        elif kind == 'photograph' or is_alone or kind == 'other' and holds_photograph(path):
+            self.add_photograph(path, real)
+        else: self.leave_out(path, _LEFT_OUT[kind])
+
+    def add_photograph(self, path: str, real: str) -> None:
+        "Add a photograph with its size and time, unless it is there already."
+        try: about = os.stat(path)
+        except OSError as error:
+            self.skipped[path] = f'cannot be read ({error.strerror})'
+            return
+        if not stat.S_ISREG(about.st_mode): return self.leave_out(path, 'is no file')
+        self.met += 1
+        if real not in self.seen: self.files[path] = about
+        self.seen.add(real)
+
+    def leave_out(self, path: str, reason: str) -> None:
+        "Note what is left out, with the files below it."
+        is_folder = os.path.isdir(path) and not os.path.islink(path)
+        self.left_out[path] = reason, sum(len(files) for _, _, files in os.walk(path)) if is_folder else 1
+
+    def found(self) -> CardFiles:
+        "Return what was found, as tables."
+        modified = np.array([o.st_mtime_ns//1000 for o in self.files.values()], 'datetime64[us]')
+        table = pd.DataFrame({
+            'path': pd.Series(list(self.files), dtype=object),
+            'size': pd.Series([o.st_size for o in self.files.values()], dtype='int64'),
+            'modified': pd.Series(modified, dtype='datetime64[us]').dt.tz_localize('UTC')})
+        skipped = [(printable_path(o), reason) for o, reason in self.skipped.items()]
+        skipped = pd.DataFrame(skipped, columns=['id', 'reason'], dtype=object)
+        left_out = [(printable_path(o), reason, files) for o, (reason, files) in self.left_out.items()]
+        left_out = pd.DataFrame(left_out, columns=['id', 'reason', 'files'])
+        return CardFiles(table, skipped, left_out, find_copies(table))
+
+# %% ../../nbs/2_images/21_discover.ipynb #9e1d73ed
+class _Walk(_Found):
+    "Walks over sources."
     def add_source(self, source: str | Path) -> None:
         "Add the photographs of one source; raise `PhotographError` if there is nothing."
         first, skipped, self.met = len(self.files), len(self.skipped), 0
@@ -178,43 +218,6 @@ class _Walk:
             elif real in self.seen or is_above: self.leave_out(path, 'is a link to what was found already')
             elif os.path.isdir(real): self.add_folder(path, real)
             else: self.add_file(path, real)
-
-    def add_file(self, path: str, real: str, is_alone: bool = False) -> None:
-        "Add a file by its kind; one that is named by itself is a photograph whatever its ending."
-        kind = file_kind(os.path.basename(path))
-        if kind in _SKIPPED: self.skipped[path] = skip_reason(os.path.basename(path))
-        elif kind == 'photograph' or is_alone or kind == 'other' and holds_photograph(path):
-            self.add_photograph(path, real)
-        else: self.leave_out(path, _LEFT_OUT[kind])
-
-    def add_photograph(self, path: str, real: str) -> None:
-        "Add a photograph with its size and time, unless it is there already."
-        try: about = os.stat(path)
-        except OSError as error:
-            self.skipped[path] = f'cannot be read ({error.strerror})'
-            return
-        if not stat.S_ISREG(about.st_mode): return self.leave_out(path, 'is no file')
-        self.met += 1
-        if real not in self.seen: self.files[path] = about
-        self.seen.add(real)
-
-    def leave_out(self, path: str, reason: str) -> None:
-        "Note what is left out, with the files below it."
-        is_folder = os.path.isdir(path) and not os.path.islink(path)
-        self.left_out[path] = reason, sum(len(files) for _, _, files in os.walk(path)) if is_folder else 1
-
-    def found(self) -> CardFiles:
-        "Return what was found, as tables."
-        modified = np.array([o.st_mtime_ns//1000 for o in self.files.values()], 'datetime64[us]')
-        table = pd.DataFrame({
-            'path': pd.Series(list(self.files), dtype=object),
-            'size': pd.Series([o.st_size for o in self.files.values()], dtype='int64'),
-            'modified': pd.Series(modified, dtype='datetime64[us]').dt.tz_localize('UTC')})
-        skipped = [(printable_path(o), reason) for o, reason in self.skipped.items()]
-        skipped = pd.DataFrame(skipped, columns=['id', 'reason'], dtype=object)
-        left_out = [(printable_path(o), reason, files) for o, (reason, files) in self.left_out.items()]
-        left_out = pd.DataFrame(left_out, columns=['id', 'reason', 'files'])
-        return CardFiles(table, skipped, left_out, find_copies(table))
 
 # %% ../../nbs/2_images/21_discover.ipynb #c540da2c
 _EXAMPLE = 'Name a photograph, a folder of them, or a glob such as `card/**/*.JPG`'

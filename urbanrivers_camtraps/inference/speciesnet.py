@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..foundations.core import SettingError, setting
+from ..foundations.core import SettingError, atomic_path, notice, setting
+from ..foundations.tables import read_table, write_table
 from ..images.discover import find_photographs
 from ..training.speciesnet_files import HOW_TO_GET, SpeciesNetError, check_pins, find_model
 
@@ -30,9 +31,11 @@ def run_speciesnet(
     "Run Google's package on photographs. Raise `SpeciesNetError` if it or its weights are missing, or if it stops."
     found, out = find_photographs(photographs), Path(out)
     paths = found.photographs.path.tolist()
+    _forget_changed(out, found.photographs)
     command, answers = _command(str(python or sys.executable), folder, country, admin1_region), _answers(out)
     if any(answers.get(o, 'none yet') for o in paths):
         out.parent.mkdir(parents=True, exist_ok=True)
+        _remember(out, found.photographs)
         with tempfile.TemporaryDirectory() as workspace:
             instances = {'instances': [{'filepath': o} for o in paths]}
             Path(workspace, 'list.json').write_text(json.dumps(instances), 'utf-8')
@@ -41,6 +44,31 @@ def run_speciesnet(
     reasons = [(o, answers.get(o, 'no answer')) for o in paths]
     without = pd.DataFrame([o for o in reasons if o[1]], columns=['id', 'reason'])
     return pd.concat([found.skipped, without], ignore_index=True)
+
+# %% ../../nbs/6_inference/67_speciesnet.ipynb #590ba035
+def _files_of(out: Path) -> Path:
+    "Return the table that keeps the sizes and times of the photographs that were asked for."
+    return out.with_name(f'.{out.name}.files.parquet')
+
+
+def _remember(out: Path, photographs: pd.DataFrame) -> None: # `path, size, modified`
+    "Keep the sizes and times of the photographs, with those of earlier runs."
+    before = [read_table(_files_of(out))] if _files_of(out).exists() else []
+    table = pd.concat([*before, photographs[['path', 'size', 'modified']]], ignore_index=True)
+    write_table(table.drop_duplicates('path', keep='last'), _files_of(out))
+
+
+def _forget_changed(out: Path, photographs: pd.DataFrame) -> None: # `path, size, modified`
+    "Take the answers for files that changed out of the package's file."
+    if not out.exists() or not _files_of(out).exists(): return
+    before = read_table(_files_of(out), ('path', 'size', 'modified'))
+    both = photographs.merge(before, on='path', suffixes=('', '_before'))
+    changed = set(both.path[(both['size'] != both.size_before) | (both.modified != both.modified_before)])
+    if not changed: return
+    content = json.loads(out.read_text('utf-8'))
+    content['predictions'] = [o for o in content['predictions'] if o['filepath'] not in changed]
+    with atomic_path(out) as temporary: temporary.write_text(json.dumps(content), 'utf-8')
+    notice(f'{len(changed):,} photographs are other files than before and are predicted anew', out)
 
 # %% ../../nbs/6_inference/67_speciesnet.ipynb #a4446e96
 def _answers(out: Path) -> dict[str, str]:

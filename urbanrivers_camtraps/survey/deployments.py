@@ -466,7 +466,12 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):
         raise DeploymentsError('was predicted with other classes than the first', paths[-1],
                                'Predict all with one bundle')
-    table = pd.concat(tables, ignore_index=True).drop_duplicates('path', ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).drop_duplicates(['path', 'clock'], ignore_index=True)
+    again = table.path.duplicated(keep=False)
+    table = table[~(again & table.clock.isna() & (table.groupby('path').clock.transform('count') > 0))].reset_index(drop=True)
+    if number := int((table.path.duplicated() & table.clock.notna()).sum()):
+        notice(f'{number:,} photographs of other times have the path of an earlier one: each counts', paths[-1],
+               'Were two cards read under the same names?')
     if table.empty: raise DeploymentsError('holds no photographs', paths[0])
     table.attrs = tables[0].attrs
     return table
