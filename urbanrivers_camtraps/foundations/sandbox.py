@@ -70,7 +70,7 @@ class Sandbox:
         self,
         api: str, # `2025-06` or `2026-03`
     ) -> 'Sandbox':
-        "Return the sandbox as the server is in another version. Raise `CamtrapsError` if it is not one, or an older one."
+        "Return the sandbox in another version. Raise `CamtrapsError` if it is not one, or an older one."
         if check_version(api) == self.api: return self
         if api < self.api: raise CamtrapsError('has moved on', 'sandbox', f'Make it in version {api}')
         media, votes, row = move_on(self.media, self.votes, self.settings.seed if self.settings else 42)

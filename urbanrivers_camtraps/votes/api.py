@@ -187,8 +187,8 @@ _NEWEST_FIRST = {'sort': 'updatedAt', 'sortDirection': 'desc'}
 _FETCH_ALL = 'fetch everything: leave --since out'
 
 #: Why there can be more photographs here than on the server, after changes were merged.
-_LEFT_SELECTION = ('some left the selection since the last run (somebody flagged or removed them, or took the vote back). '
-                   'To drop them, fetch everything: leave --since out')
+_LEFT_SELECTION = ('some left the selection since the last run (somebody flagged or removed them, or took the vote '
+                   'back). To drop them, fetch everything: leave --since out')
 
 # %% ../../nbs/1_votes/12_api.ipynb #ca3bb1a4
 @dataclass(frozen=True, eq=False)
@@ -343,11 +343,10 @@ def _with_places(fetched: Fetched, listed: pd.DataFrame | None, before: pd.DataF
 
 def _tell_unknown(rows: pd.DataFrame, places: pd.DataFrame) -> None:
     "Tell of how many deployments name or coordinates are not known, and whose clock the server's owners doubt."
-    placed = rows.dropna(subset=['deployment_id']).drop_duplicates('deployment_id')
+    known = rows.groupby('deployment_id')[['deployment', 'latitude']].count() > 0
     for column, what in (('deployment', 'names'), ('latitude', 'coordinates')):
-        unknown = placed[placed[column].isna() & (placed.location_id.notna() | (column == 'deployment'))]
-        if unknown.empty: continue
-        notice(f'{what} of {len(unknown):,} of {len(placed):,} deployments are not known, so maps and reports lack them',
+        if not (unknown := int((~known[column]).sum())): continue
+        notice(f'{what} of {unknown:,} of {len(known):,} deployments are not known, so maps and reports lack them',
                'server', 'Fetch again later, or add them to deployments.parquet by hand')
     doubted = places.deployment[places.timestamp_issues.fillna(False).astype(bool)]
     if len(doubted): notice(f'the server notes a wrong clock at {", ".join(map(str, doubted))}', 'deployments.parquet',
@@ -367,11 +366,13 @@ def _tell_withheld(session: requests.Session, server: str, fetched: Fetched, pla
                    timeout: float, labels: list[str] | None) -> None:
     "Tell how many photographs the server gives to nobody, and where its own counts disagree."
     try: withheld = None if places is None else withheld_photographs(session, server + API_PATH, places, timeout)
-    except ServerError as error: return notice(f'its counts cannot be checked: it {error.what}', server, 'Fetch again later')
+    except ServerError as error:
+        return notice(f'its counts cannot be checked: it {error.what}', server, 'Fetch again later')
     number = 0 if withheld is None else int(withheld.withheld.sum())
-    if number: notice(f'{number:,} photographs of {(withheld.withheld > 0).sum():,} deployments are given to nobody: of '
-                      f'{withheld.on_server.sum():,} it gives {withheld.given.sum():,}', server,
-                      'They were flagged, not scored by its model yet, or surely show people')
+    if number:
+        notice(f'{number:,} photographs of {(withheld.withheld > 0).sum():,} deployments are given to nobody: of '
+               f'{withheld.on_server.sum():,} it gives {withheld.given.sum():,}', server,
+               'They were flagged, not scored by its model yet, or surely show people')
     export = None if places is None else fetch_export(session, server, timeout)
     for text in [] if export is None else check_totals(export, fetched.observations, fetched.media, labels):
         notice(text, server, 'Names cut at a hyphen are found without --species' if labels else
@@ -435,7 +436,8 @@ def _begin(folder: Path, asked: dict) -> None:
 def _newest(reader: _Reader) -> str | None:
     "Ask when the server last changed, so that the next run can take only what is newer."
     query = {**reader.query, **_NEWEST_FIRST}
-    images, _ = parse_answer(read_json(reader.session, reader.url, reader.timeout, page=1, limit=1, **query), reader.url)
+    answer = read_json(reader.session, reader.url, reader.timeout, page=1, limit=1, **query)
+    images, _ = parse_answer(answer, reader.url)
     records = [parse_document(o) for o in images]
     return records[0].updated_at if records else None
 

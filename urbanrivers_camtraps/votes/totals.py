@@ -71,7 +71,7 @@ def check_totals(
     own = export.media_id[here].map(lambda o: ids.get(o, o)).value_counts()
     counted = animals.groupby('media_id').votes.sum().reindex(own.index, fill_value=0)
     if other := int((own != counted).sum()):
-        found.append(f'on {other:,} photographs the server counts other votes for animals than it lists '
+        found.append(f'other votes for animals are counted than listed, on photographs: {other:,} '
                      f'({int(counted.sum()):,} counted, {int(own.sum()):,} listed)')
     return found
 

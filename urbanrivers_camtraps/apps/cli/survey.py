@@ -41,8 +41,8 @@ Season = Annotated[list[Path], typer.Option(
          "the volunteers' labels are used.")]
 Deployments = Annotated[Path, typer.Option(
     help='Table (.csv, .xlsx, .parquet) with deployment_id, location, latitude, longitude, start, end. With --season '
-         'also folder, time_zone and clock_ahead (by how much the clock is fast). By default each deployment lasts '
-         'from its first to its last photograph.')]
+         'also folder, time_zone and clock_ahead (by how much the clock is fast). By default what `camtraps '
+         'fetch` wrote; without that, each deployment lasts from its first to its last photograph.')]
 EventGap = Annotated[str, typer.Option(help='Time without a photograph that ends an event, with its unit.')]
 TimeZone = Annotated[str, typer.Option(
     help='Time zone of the local clock, such as America/Chicago. By default that of the coordinates.')]
@@ -185,19 +185,45 @@ def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, t
     if not season and not (data/'labels.parquet').is_file():
         raise CamtrapsError('there is no such table', data/'labels.parquet',
                             'Run `camtraps clean` first, or use --season with what `camtraps predict --out` wrote')
-    if deployments is None and not season and (data/'deployments.parquet').is_file():
-        deployments = data/'deployments.parquet'  # as `camtraps fetch` wrote it
-    places = deployment_tables.read_deployments(deployments, time_zone, dates) if deployments else None
-    if season: return _in_local_time(_seen_by_model(season, places, event_gap), time_zone, deployments)
+    chosen = deployments or _server_deployments(season, data)
+    places = deployment_tables.read_deployments(chosen, time_zone, dates) if chosen else None
+    if season: return _in_local_time(_seen_by_model(season, places, event_gap), time_zone, chosen)
     labels, votes = tables.read_table(data/'labels.parquet'), read_own_table(data/'observations.parquet')
+    warnings = ()
     if places is None: places = deployment_tables.make_deployments(votes)
-    seen = _Seen(labels, event_tables.make_events(labels, event_gap), places, votes)
-    return _in_local_time(seen, time_zone, deployments or data/'observations.parquet')
+    elif not deployments: places, warnings = _reviewed(places, votes)
+    seen = _Seen(labels, event_tables.make_events(labels, event_gap), places, votes, warnings=warnings)
+    return _in_local_time(seen, time_zone, chosen or data/'observations.parquet')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #b9b8ffd1
 def _in_local_time(seen: _Seen, time_zone: str | None, where: Path) -> _Seen:
     "Add the time zone of the local clock: the one asked for, or that of the coordinates."
     return seen._replace(time_zone=deployment_tables.local_time_zone(seen.deployments, time_zone, where))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #5e2f71aa
+def _server_deployments(season: list[Path] | None, data: Path) -> Path | None:
+    """Return the deployments that `camtraps fetch` wrote, and name them on the screen.
+
+    A season has the server's deployments only if photographs of the server were predicted."""
+    path = data/'deployments.parquet'
+    if not path.is_file() or season and not (data/'unreviewed.parquet').is_file(): return None
+    typer.echo(f'deployments as the server has them: {path}. --deployments names another table')
+    return path
+
+
+def _reviewed(places: pd.DataFrame, votes: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    "Keep the deployments with reviewed photographs, and return what volunteers have not looked at."
+    there, warnings = places.deployment_id.isin(votes.deployment_id), []
+    if names := ', '.join(places.deployment[~there].astype(str)):
+        warnings.append(f'{(~there).sum():,} deployments have no reviewed photograph and do not count as watched: {names}. '
+                        'Predict their photographs: `camtraps fetch --unreviewed`')
+    documents = votes.drop_duplicates('document_id' if 'document_id' in votes else 'media_id')  # as the server counts
+    on_server = pd.to_numeric(places.media_count, errors='coerce') if 'media_count' in places else 0*there
+    looked_at, total = int(documents.deployment_id.isin(places.deployment_id[there]).sum()), int(on_server[there].sum())
+    if looked_at < total:
+        warnings.append(f'Volunteers have looked at {looked_at:,} of {total:,} photographs of these deployments. The others '
+                        'count as nothing seen.')
+    return places[there].reset_index(drop=True), tuple(warnings)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8d48bf33
 def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: str) -> _Seen:

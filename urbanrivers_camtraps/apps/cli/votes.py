@@ -108,8 +108,9 @@ def _name_places(places: pd.DataFrame, data: Path) -> None:
     "Tell how many deployments the server knows, and how many of them still hang."
     if places.empty: return
     hanging = int(places.end.isna().sum())
-    typer.echo(f'{len(places):,} deployments at {places.location_id.nunique():,} locations, {hanging:,} of them without '
-               f'an end: {data/"deployments.parquet"}')
+    locations = places.location_id.nunique()
+    typer.echo(f'{len(places):,} deployments at {locations:,} locations, {hanging:,} of them without an end: '
+               f'{data/"deployments.parquet"}')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #262524b6
 def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
