@@ -9,12 +9,12 @@ from PIL import Image
 torch = pytest.importorskip('torch')
 pytest.importorskip('fastai')
 
+from urbanrivers_camtraps.training.learner import make_dataloaders  # noqa: E402
 from urbanrivers_camtraps.training.preprocess import Recipe, TrainError, load_pixels  # noqa: E402
 from urbanrivers_camtraps.training.probe import (  # noqa: E402
     features,
     learner_predictions,
     learning_points,
-    make_dataloaders,
     out_of_fold,
     probe,
     search_recipes,

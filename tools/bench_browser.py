@@ -41,7 +41,7 @@ def make_site(folder: Path) -> Path:
     from urbanrivers_camtraps.training.bundle_format import golden_photographs
     from urbanrivers_camtraps.training.export import write_bundle
     from urbanrivers_camtraps.training.preprocess import Recipe
-    from urbanrivers_camtraps.training.probe import make_learner
+    from urbanrivers_camtraps.training.learner import make_learner
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
         photograph.save(folder/f'{name}.png')

@@ -77,7 +77,7 @@ def our_loaders(photographs: pd.DataFrame, recipe, own: bool = True):
     from fastai.vision.augment import aug_transforms
 
     from urbanrivers_camtraps.training.finetune import augmentations
-    from urbanrivers_camtraps.training.probe import make_dataloaders
+    from urbanrivers_camtraps.training.learner import make_dataloaders
     return make_dataloaders(photographs, recipe, augmentations(recipe) if own else aug_transforms(), WORKERS)
 
 

@@ -22,7 +22,6 @@ from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import num_distrib, rank_distrib, set_seed
 from fastai.vision.augment import RandomErasing, RandTransform, aug_transforms
 from fastai.vision.core import TensorImage
@@ -37,8 +36,9 @@ from ..foundations.names import common_name
 from ..foundations.plotting import plot_style
 from ..foundations.privacy import shows_people
 from ..foundations.tables import need_columns
+from .learner import CalibratedLoss, make_dataloaders, make_learner
 from .preprocess import Recipe, TrainError
-from .probe import make_dataloaders, make_learner, probe, quick_precision
+from .probe import probe, quick_precision
 
 # %% ../../nbs/4_training/45_finetune.ipynb #0a57af35
 def finetune(
@@ -324,7 +324,7 @@ def _prepare(
     learner.dls.train.bs = min(learner.dls.train.bs, share)
     learner.splitter, learner.opt, learner.frozen = _halves, None, False
     weights = _class_weights(photographs.label[photographs.split == 'train'], list(learner.dls.vocab))
-    learner.loss_func = CrossEntropyLossFlat(weight=weights.to(learner.dls.device), label_smoothing=.1)
+    learner.loss_func = CalibratedLoss(weight=weights.to(learner.dls.device), label_smoothing=.1)
     return learner
 
 # %% ../../nbs/4_training/45_finetune.ipynb #10b8fe22

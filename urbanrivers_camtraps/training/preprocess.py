@@ -60,13 +60,14 @@ class Recipe:
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #fda56e89
 def open_trimmed(
-    path: str | Path, # a stored photograph
+    path: str | Path | bytes | Image.Image, # a stored photograph, its bytes, or an image in memory
     trim_top: float = 0., # fraction of the height to cut at the top
     trim_bottom: float = 0., # and at the bottom
     max_side: int = STORED_SIDE, # longest side in pixels; a smaller one is quicker to decode
 ) -> PILImage: # RGB
     "Open a photograph and cut the makers' banners off; raise `PhotographError` if it cannot be read."
-    return PILImage.create(trim_rows(open_photograph(path, max_side=max_side), trim_top, trim_bottom))
+    photograph = path.convert('RGB') if isinstance(path, Image.Image) else open_photograph(path, max_side=max_side)
+    return PILImage.create(trim_rows(photograph, trim_top, trim_bottom))
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #ee54cb2e
 def squish(

@@ -4,28 +4,18 @@
 
 # %% auto #0
 __all__ = ['probe', 'learner_predictions', 'out_of_fold', 'learning_points', 'unknown_classes', 'search_recipes', 'save_run',
-           'load_run', 'make_learner', 'make_dataloaders', 'features', 'pixel_features', 'quick_precision', 'fit_head',
-           'head_scores']
+           'load_run', 'features', 'pixel_features', 'quick_precision', 'fit_head', 'head_scores']
 
 # %% ../../nbs/4_training/44_probe.ipynb #693af655
 import hashlib, json, time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
-from fastai.data.core import DataLoaders
-from fastai.data.transforms import ColReader, IntToFloatTensor, Normalize, ToTensor
 from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat
-from fastai.metrics import error_rate
-from fastai.torch_core import set_seed
-from fastai.vision.augment import Resize
-from fastai.vision.core import PILImage
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -37,9 +27,9 @@ from ..foundations.holdout import refuse_test_photographs, split_hash, without_t
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.motion import BOX
-from .backbones import POOL, device_of, make_body, make_model
-from .preprocess import (
-    Recipe, TrainError, frame_views, normalise, open_view, pixel_batches, view_square)
+from .backbones import POOL, device_of, make_body
+from .learner import make_learner, set_temperature
+from .preprocess import Recipe, TrainError, frame_views, normalise, pixel_batches
 
 # %% ../../nbs/4_training/44_probe.ipynb #3ab7fc27
 def probe(
@@ -176,66 +166,8 @@ def load_run(
         raise TrainError(fault, folder, 'Run `camtraps train` again')
     learner = make_learner(photographs, replace(recipe, pretrained=False), body)
     learner.model.load_state_dict(weights)
-    learner.recipe, learner.temperature, learner.frozen = recipe, run.get('temperature', 1.), run.get('frozen', False)
-    return learner
-
-# %% ../../nbs/4_training/44_probe.ipynb #5a83877d
-def make_learner(
-    photographs: pd.DataFrame, # with `path`, `label` and `split`
-    recipe: Recipe, # all settings
-    body: nn.Module | None = None, # your own body instead of the recipe's backbone
-) -> Learner: # also with `recipe`, `temperature` (1: not calibrated) and `frozen` (True: only the head has learned)
-    "Make a Learner of a body and a head that has learned nothing yet; the classes are in `dls.vocab`."
-    need_columns(photographs, ('path', 'label', 'split'), 'photographs')
-    set_seed(recipe.seed, reproducible=True)
-    labels = photographs.label[photographs.split.isin(['train', 'valid'])]
-    model, recipe = make_model(recipe, labels.nunique(), body)
-    loaders = make_dataloaders(photographs, recipe)
-    learner = Learner(loaders, model.to(loaders.device), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learner.recipe, learner.temperature, learner.frozen = recipe, 1., False
-    return learner
-
-# %% ../../nbs/4_training/44_probe.ipynb #cfa6cf3e
-def make_dataloaders(
-    photographs: pd.DataFrame, # with `path, label, split`; cut by `banner_top` and `banner_bottom` if it has them
-    recipe: Recipe, # size, trim, statistics and batch size
-    augment: list = (), # fastai's batch transforms, such as those of `augmentations`
-    workers: int = 0, # processes that decode; 0 decodes in this one
-) -> DataLoaders:
-    "Make DataLoaders of the rows `train` and `valid`. Raise `TrainError` if either is missing, or of one class only."
-    need_columns(photographs, ('path', 'label', 'split'), 'photographs')
-    photographs = photographs[photographs.split.isin(['train', 'valid'])]
-    if photographs.split.nunique() < 2:
-        todo = 'Split them first (`split_photographs`)'
-        raise TrainError('needs rows to train and to validate on', 'photographs', todo)
-    if photographs.label.nunique() < 2: raise TrainError('needs at least two classes to tell apart', 'photographs')
-    whole, *close = frame_views(photographs, recipe)
-    table = pd.concat([whole, *[o[o.split == 'train'] for o in close]], ignore_index=True)
-    return _dataloaders(table, recipe, list(augment), workers)
-
-# %% ../../nbs/4_training/44_probe.ipynb #53e6d093
-def _dataloaders(table: pd.DataFrame, recipe: Recipe, augment: list, workers: int) -> DataLoaders:
-    "Make DataLoaders of a table of `frame_views` that was checked."
-    batch_size = min(recipe.batch_size, (table.split == 'train').sum())  # fastai drops a batch that is not full
-    pixels = TransformBlock(item_tfms=ToTensor, batch_tfms=IntToFloatTensor)
-    labels = CategoryBlock(vocab=sorted(table.label.unique()))
-    get_x, shrink = partial(_as_square, side=recipe.size), []
-    if recipe.antialias:
-        get_x, shrink = partial(open_view, max_side=2*recipe.size), [Resize(recipe.size, method='squish')]
-    normalised = Normalize.from_stats(recipe.mean, recipe.std, cuda=False)
-    block = DataBlock((pixels, labels), get_x=get_x, get_y=ColReader('label'), splitter=_split_rows,
-                      item_tfms=shrink, batch_tfms=[*augment, normalised])
-    return block.dataloaders(table, bs=int(batch_size), num_workers=workers)
-
-# %% ../../nbs/4_training/44_probe.ipynb #90e93370
-def _as_square(row: object, side: int) -> PILImage:
-    "Open a row of `frame_views` as the square that a network without antialiasing wants."
-    return PILImage.create(view_square(row, side, antialias=False))
-
-
-def _split_rows(table: pd.DataFrame) -> tuple[list[int], list[int]]:
-    "List the rows to train and to validate on."
-    return table.index[table.split == 'train'].tolist(), table.index[table.split == 'valid'].tolist()
+    learner.recipe, learner.frozen = recipe, run.get('frozen', False)
+    return set_temperature(learner, run.get('temperature', 1.))
 
 # %% ../../nbs/4_training/44_probe.ipynb #36891eeb
 def features(

@@ -21,8 +21,8 @@ if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for
 
 # %% auto #0
 __all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration', 'crop_comparison',
-           'crop_boxes', 'finetune', 'probe', 'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame',
-           'trained_on', 'export', 'load_trained', 'predict_split']
+           'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy', 'tables', 'train',
+           'predictions_by_frame', 'trained_on', 'export', 'load_trained', 'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
 backbones = LazyModule('urbanrivers_camtraps.training.backbones', extra='train')
@@ -35,6 +35,7 @@ calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
 crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
+learners = LazyModule('urbanrivers_camtraps.training.learner', extra='train')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
@@ -77,7 +78,7 @@ def train(
     learner, fit, settings = _trained(method, seen, recipe, data)
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
     judged, split = _judged(learner, seen, fit, settings, data, method is Fit.probe if folds is None else folds)
-    learner.temperature = calibration.fit_temperature(judged)
+    learners.set_temperature(learner, calibration.fit_temperature(judged))
     about = {**photographs.attrs, 'provenance': asdict(origins.provenance(photographs[photographs.split == 'train']))}
     probe.save_run(learner, data/'model', trained_on(seen), method=method.value, crops=crops,
                    trained=f'{date.today()}', **about)
