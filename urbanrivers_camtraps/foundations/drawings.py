@@ -27,7 +27,7 @@ import pandas as pd
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from .core import HUMAN, NOT_ANIMALS, VEHICLE, near_setting
-from .provenance import drawn_exif
+from .provenance import mark_drawn
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #b8ec5947
 def draw_photograph(
@@ -36,16 +36,18 @@ def draw_photograph(
     height: int = 960, # in pixels
     quality: int = 75, # of the JPEG, up to 95
     scale: float = 1., # of the animals: larger is easier to classify
+    mark: bool = False, # write into its EXIF that it is drawn; the practice server's ids are MD5s of files without it
 ) -> bytes: # a JPEG file
     """Return the photograph of one row of media. The same row and options give the same bytes.
 
     Drawings are kept on disk, see "Drawn once" below. Nothing is raised if the disk is full or cannot be written."""
     row, options = _as_row(media), (width, height, quality, scale)
     path = _stored_path(row, options)
-    if path and (stored := _read_stored(path)): return stored
-    photograph = _draw_jpeg(row, *options)
-    if path: _store(path, photograph)
-    return photograph
+    photograph = _read_stored(path) if path else None
+    if photograph is None:
+        photograph = _draw_jpeg(row, *options)
+        if path: _store(path, photograph)
+    return mark_drawn(photograph) if mark else photograph
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #925065a1
 def animal_boxes(
@@ -599,7 +601,7 @@ def _draw_jpeg(row: SimpleNamespace, width: int, height: int, quality: int, scal
     photograph = _grained(_lit(photograph, row.light, rng), row.light, step)
     draw_banner(photograph, row.make, row.timestamp, row.deployment, row.frame, row.celsius, row.light == 'night')
     buffer = io.BytesIO()
-    photograph.save(buffer, 'JPEG', quality=quality, exif=drawn_exif())
+    photograph.save(buffer, 'JPEG', quality=quality)
     return buffer.getvalue()
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #095884d5

@@ -23,7 +23,10 @@ def plot_style() -> Iterator[None]:
     "Draw in the style of this package while the block runs."
     before = {key: mpl.rcParams[key] for key in _STYLE}  # `rc_context` would also stop a notebook from showing plots
     mpl.rcParams.update(_STYLE)
-    try: yield
+    open_before = set(plt.get_fignums())
+    try:
+        yield
+        for number in set(plt.get_fignums()) - open_before: _fix_texts(plt.figure(number))
     finally: mpl.rcParams.update(before)
 
 # %% ../../nbs/0_foundations/06_plotting.ipynb #03ba33db
@@ -33,13 +36,19 @@ def figure_data(
 ) -> bytes:
     "Turn a figure into a PNG or a JPEG."
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='jpeg' if photographs else 'png', dpi=110)
+    with plot_style(): figure.savefig(buffer, format='jpeg' if photographs else 'png', dpi=110)
     plt.close(figure)
     return buffer.getvalue()
 
 # %% ../../nbs/0_foundations/06_plotting.ipynb #b9823a90
 _STYLE = {
     'figure.dpi': 80, 'savefig.dpi': 80, 'figure.constrained_layout.use': True, 'figure.facecolor': 'white',
-    'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'text.parse_math': False, 'text.usetex': False, 'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
     'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.color': '#E6E6E6',
     'axes.axisbelow': True, 'legend.frameon': False, 'axes.prop_cycle': mpl.cycler(color=COLORS)}
+
+# %% ../../nbs/0_foundations/06_plotting.ipynb #6a551bc6
+def _fix_texts(figure: mpl.figure.Figure) -> None:
+    "Make all texts of a figure, also ticks that a later drawing would add, so that none is taken for a formula."
+    figure.draw_without_rendering()
+    for text in figure.findobj(mpl.text.Text): text.set_parse_math(False)

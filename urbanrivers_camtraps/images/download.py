@@ -84,10 +84,11 @@ def make_copy(
     media_id: str, # the server's id
     path: str, # where the copy will stand, below the folder
     max_side: int, # its longest side in pixels
+    drawn: bool = False, # whether the server says that it is drawn
 ) -> tuple[Entry, bytes]: # the copy's row of the manifest, and the copy
     "Check and shrink a photograph. Raise `DamagedError` if it came damaged, `PhotographError` if it cannot be used."
     md5, photograph = check_md5(data, media_id), _opened(data, media_id, max_side)
-    buffer, origin = io.BytesIO(), origin_of(data)
+    buffer, origin = io.BytesIO(), 'drawn' if drawn else origin_of(data)
     photograph.save(buffer, 'JPEG', quality=90, exif=drawn_exif() if origin == 'drawn' else b'')
     jpeg = buffer.getvalue()
     copy = (hashlib.sha256(jpeg).hexdigest(), len(jpeg), max_side, *photograph.size, origin)
@@ -170,7 +171,8 @@ class _Worker:
             if error := self.hosts.given_up(row.url): raise error
             try:
                 data = fetch_photograph(self.session, row.url, self.patience)
-                return self.decoders.submit(make_copy, data, row.media_id, path, self.opened.max_side).result()
+                job = make_copy, data, row.media_id, path, self.opened.max_side, getattr(row, 'drawn', False) is True
+                return self.decoders.submit(*job).result()
             except DamagedError:
                 if attempt + 1 == self.patience.tries: raise
                 time.sleep(.1*2**attempt)
