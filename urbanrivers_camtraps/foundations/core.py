@@ -69,6 +69,11 @@ class TableError(CamtrapsError):
 # %% ../../nbs/0_foundations/00_core.ipynb #c7bbf25f
 class CamtrapsWarning(Warning):
     "Something was passed over, guessed or left out, and the work goes on: what, where, and what to do, in one line."
+    def __init__(
+        self,
+        text: str, # the line
+    ):
+        super().__init__(text)
 
 # %% ../../nbs/0_foundations/00_core.ipynb #66a580d5
 def notice(

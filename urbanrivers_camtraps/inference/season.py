@@ -556,7 +556,7 @@ def _clocks(rows: pd.DataFrame, times_from: str) -> pd.DataFrame:
 
 
 def _tell_clocks(path: Path, times_from: str) -> None:
-    "Tell how many photographs have no time, or that of their file."
+    "Notice how many photographs have no time, or that of their file."
     table = pd.read_parquet(path, columns=['clock', 'clock_from', 'reason'])
     without, by_file = int((table.clock.isna() & table.reason.isna()).sum()), int((table.clock_from == 'file').sum())
     todo = 'A survey leaves them out. `--times-from file` takes the time of the last change of each file'
