@@ -22,8 +22,8 @@ from .http import RouteMissing, ServerError, read_json
 # %% ../../nbs/1_votes/11_server/111_places.ipynb #e9276951
 #: The columns of the table of deployments that comes from the server.
 PLACE_COLUMNS = ('deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude', 'start', 'end',
-                 'camera', 'camera_model', 'retired', 'timestamp_issues', 'media_count', 'observation_count', 'zone',
-                 'project_area', 'habitat', 'bait', 'folder')
+                 'camera', 'camera_model', 'retired', 'timestamp_issues', 'media_count', 'observation_count',
+                 'location_zone', 'project_area', 'habitat', 'bait', 'folder')
 #: Where the server lists deployments and locations.
 DEPLOYMENTS_PATH, LOCATIONS_PATH = '/api/cameratrap/deployments', '/api/cameratrap/deploymentLocations'
 
