@@ -358,8 +358,19 @@ def test_unreviewed_photographs_can_be_predicted(older, api, tmp_path):
     table, places = (read_table(tmp_path/f'{o}.parquet') for o in ('unreviewed', 'deployments'))
     assert set(table.document_id) == set(sandbox.media.document_id[~sandbox.media.reviewed]) and len(table) == 24
     assert set(table.deployment_id) <= set(places.deployment_id) and table[['timestamp', 'location', 'latitude']].notna().all(axis=None)
-    assert find_sources(tmp_path/'unreviewed.parquet') == table.url.tolist()
+    assert find_sources(tmp_path/'unreviewed.parquet').path.tolist() == table.url.tolist()
     assert 'predict' in done.stdout and not (tmp_path/'.fetch_unreviewed').exists()
+
+
+def test_a_season_of_unreviewed_photographs_becomes_a_survey(newer, bundle_folder, tmp_path):
+    with serve_sandbox(newer) as server:
+        assert camtraps('fetch', '--unreviewed', '--server', server, '--data', tmp_path).returncode == 0
+        done = camtraps('predict', tmp_path/'unreviewed.parquet', '--bundle', bundle_folder, '--out', tmp_path/'season.parquet')
+    assert done.returncode == 0, done.stderr
+    done = camtraps('survey', '--season', tmp_path/'season.parquet', '--data', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'deployments as the server has them' in done.stdout and 'no volunteer has looked at' in done.stderr
+    assert (tmp_path/'survey.html').exists()
 
 
 def test_unreviewed_is_refused_beside_other_choices(tmp_path):

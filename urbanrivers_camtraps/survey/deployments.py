@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'DeploymentsError', 'read_deployments', 'local_time_zone',
-           'coordinate_problems', 'season_photographs', 'fill_ends', 'implausible_times', 'make_deployments',
-           'outages_of', 'plausible_times']
+           'coordinate_problems', 'season_photographs', 'listed_photographs', 'fill_ends', 'implausible_times',
+           'make_deployments', 'outages_of', 'plausible_times']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
 import difflib, os, re, unicodedata
@@ -135,6 +135,31 @@ def season_photographs(
                                todo='Check `folder` or `deployment_id`')
     kept = placed[why[placed.index] == ''].drop(columns=['clock', 'rest']).reset_index(drop=True)
     skipped = pd.DataFrame({'id': table.path, 'reason': why})[why != ''].reset_index(drop=True)
+    return Predictions(kept, table.attrs.get('classes', ()), skipped)
+
+# %% ../../nbs/8_survey/80_deployments.ipynb #6b1d20c2
+def listed_photographs(
+    season: str | Path | Iterable[str | Path], # written by `predict_season`; one or several
+    listed: pd.DataFrame, # `url, media_id, deployment_id, timestamp` (UTC), as `camtraps fetch --unreviewed` writes it
+    deployments: pd.DataFrame, # from `read_deployments`
+) -> Predictions: # as `season_photographs` returns them
+    """Return where and when photographs of a list were taken, as the list says; the others are in `.skipped`.
+
+    Raises `DeploymentsError` if not one photograph can be placed."""
+    table, places = _read_seasons(season), ['deployment', 'location_id', 'location', 'latitude', 'longitude']
+    names = ['media_id', 'deployment_id', 'timestamp']
+    ids = need_columns(listed, ['url', *names]).drop_duplicates('url').set_index('url')
+    ids = ids[names].reindex(table.path).set_axis(table.index)
+    rows = pd.concat([ids, pd.DataFrame(table).drop(columns=['clock', 'retry'], errors='ignore')], axis=1)
+    rows = rows.join(deployments.set_index('deployment_id')[places], on='deployment_id')
+    why = {'is not in the list': ids.media_id.isna(), 'has no time': ids.timestamp.isna(),
+           'has no deployment': ~ids.deployment_id.isin(deployments.deployment_id)}
+    reason = table.reason.fillna(pd.Series(np.select(list(why.values()), list(why), ''), table.index, dtype=object))
+    if (reason != '').all():
+        what = f'no photograph can be placed: {table.path[0]} {reason[0]}'
+        raise DeploymentsError(what, 'season', 'Predict the list again')
+    skipped = pd.DataFrame({'id': table.path, 'reason': reason})[reason != ''].reset_index(drop=True)
+    kept = rows[reason == ''].drop(columns='reason').reset_index(drop=True)
     return Predictions(kept, table.attrs.get('classes', ()), skipped)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #87ead40b

@@ -187,7 +187,8 @@ def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, t
                             'Run `camtraps clean` first, or use --season with what `camtraps predict --out` wrote')
     chosen = deployments or _server_deployments(season, data)
     places = deployment_tables.read_deployments(chosen, time_zone, dates) if chosen else None
-    if season: return _in_local_time(_seen_by_model(season, places, event_gap), time_zone, chosen)
+    listed = tables.read_table(data/'unreviewed.parquet') if season and chosen and not deployments else None
+    if season: return _in_local_time(_seen_by_model(season, places, event_gap, listed), time_zone, chosen)
     labels, votes = tables.read_table(data/'labels.parquet'), read_own_table(data/'observations.parquet')
     warnings = ()
     if places is None: places = deployment_tables.make_deployments(votes)
@@ -215,27 +216,32 @@ def _reviewed(places: pd.DataFrame, votes: pd.DataFrame) -> tuple[pd.DataFrame, 
     "Keep the deployments with reviewed photographs, and return what volunteers have not looked at."
     there, warnings = places.deployment_id.isin(votes.deployment_id), []
     if names := ', '.join(places.deployment[~there].astype(str)):
-        warnings.append(f'{(~there).sum():,} deployments have no reviewed photograph and do not count as watched: {names}. '
-                        'Predict their photographs: `camtraps fetch --unreviewed`')
+        warnings.append(f'{(~there).sum():,} deployments have no reviewed photograph and do not count as watched: '
+                        f'{names}. Predict their photographs: `camtraps fetch --unreviewed`')
     documents = votes.drop_duplicates('document_id' if 'document_id' in votes else 'media_id')  # as the server counts
     on_server = pd.to_numeric(places.media_count, errors='coerce') if 'media_count' in places else 0*there
     looked_at, total = int(documents.deployment_id.isin(places.deployment_id[there]).sum()), int(on_server[there].sum())
     if looked_at < total:
-        warnings.append(f'Volunteers have looked at {looked_at:,} of {total:,} photographs of these deployments. The others '
-                        'count as nothing seen.')
+        warnings.append(f'Volunteers have looked at {looked_at:,} of {total:,} photographs of these deployments. The '
+                        'others count as nothing seen.')
     return places[there].reset_index(drop=True), tuple(warnings)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8d48bf33
-def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: str) -> _Seen:
+def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: str,
+                   listed: pd.DataFrame | None = None) -> _Seen:
     "Place a season's predictions in time and space, and join them into events."
     if places is None:
         raise CamtrapsError('does not say where the cameras were', season[0], 'Add --deployments with a table of them')
-    placed = deployment_tables.season_photographs(season, places)
+    if listed is None: placed = deployment_tables.season_photographs(season, places)
+    else: placed = deployment_tables.listed_photographs(season, listed, places)
     shared = burst_answers.burst_predictions(bursts.add_bursts(placed))
     for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
         typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with '
                    f'nothing seen', err=True)
     notes, warnings = _rests_on(placed.skipped), _model_warnings(season, shared)
+    if listed is not None:
+        warnings = (*warnings, 'Only photographs that no volunteer has looked at are counted. The reviewed ones are in '
+                               'the survey without --season.')
     for note in notes: typer.echo(note)
     return _Seen(shared, event_tables.make_events(shared, event_gap, 'prediction'), places, skipped=placed.skipped,
                  notes=notes, warnings=warnings)
