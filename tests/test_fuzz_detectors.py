@@ -14,7 +14,8 @@ from urbanrivers_camtraps.votes.taxonomy import write_taxon
 
 GOOSE, NOTHING = write_taxon('Branta canadensis'), write_taxon(BLANK)
 CATEGORIES = {'0': 'empty', '1': 'animal', '2': 'person', '3': 'vehicle', '4': 'wolf', '5': 'fish', '6': 'Hikers'}
-ODD = [None, True, -1, -.93, 0, .22, .95, 1, 2, 93, 1e308, 10**400, math.nan, math.inf, -math.inf, '', '1', '7', 'person', 'a\\b', {}, [], [[]], {'a': 1}, [.1]*4,
+ODD = [None, True, -1, -.93, 0, .22, .95, 1, 2, 93, 1e308, 10**400, math.nan, math.inf, -math.inf, '', '1', '7', 'person', 'a\\b', {}, [], [[]], {'a': 1},
+    [.1]*4,
        [.1, .1, -.1, .1], 'x'*300, '\ud800', GOOSE, NOTHING, ';;;;;;', ['2', .9], 'NaN', '"NaN, \\"']
 
 
@@ -96,7 +97,7 @@ def check_counts(content: object, name: str, key: str, found) -> None:
 
 def check_people_and_blanks(content: dict, found) -> None:
     "Check, with rules of a few lines, that a detector's person is its surest box and that nothing at all was seen in a blank."
-    images = {o['file']: o for o in content['images'] if isinstance(o, dict) and isinstance(o.get('file'), str)}
+    images = {o['file'].replace('\\', '/'): o for o in reversed(content['images']) if isinstance(o, dict) and isinstance(o.get('file'), str)}
     table = content['detection_categories']
     for row in found.predictions[found.predictions.source == 'detector'].itertuples():
         if row.prediction not in (BLANK, HUMAN, VEHICLE): continue

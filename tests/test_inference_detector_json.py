@@ -3,6 +3,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import math
 import os
 import re
 import resource
@@ -547,3 +548,149 @@ if __name__ == '__main__':
             from urbanrivers_camtraps.inference.detector_json import convert_detector_json
             said = {'folder': str(convert_detector_json(paths[0], paths[1], size=1_000))}
     print(json.dumps(said))
+
+
+# --- what users and other programs make of the format ---
+
+TABLE = {'1': 'animal', '2': 'person', '3': 'vehicle'}
+
+
+def answers(path: Path) -> tuple[dict, list[str]]:
+    "What a file answers for each photograph, and what is told."
+    from urbanrivers_camtraps.foundations.core import collect_notices
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    with collect_notices() as told: found = read_detector_json(path)
+    missing = {o: 'listed' for o in found.skipped.id.dropna() if o not in set(found.predictions.path)}
+    return {**dict(zip(found.predictions.path, found.predictions.prediction.where(found.predictions.prediction.notna(), None))), **missing}, told
+
+
+def md_box(category: str, conf: object, **more) -> dict:
+    return {'category': category, 'conf': conf, 'bbox': [.1, .1, .2, .2], **more}
+
+
+@pytest.mark.parametrize('boxes, answer', [
+    ([('1', -.93)], BLANK), ([('2', -.93), ('1', .3)], None), ([('9', .95)], BLANK), ([('9', .95), ('2', .22)], 'listed'), ([('9', .95), ('1', .3)], None),
+    ([('9', .1), ('2', .9)], HUMAN), ([('4', .95), ('2', .22)], None), ([('0', .99)], BLANK), ([('0', .99), ('2', .3)], HUMAN), ([('1', math.nan), ('2',
+        .22)], 'listed'),
+    ([('1', math.inf)], 'listed'), ([(None, .9), ('2', .22)], 'listed'), ([('1', None), ('3', .3)], 'listed'), ([('1', '0.9'), ('2', .22)], 'listed'),
+    ([('5', .4)], HUMAN), ([('6', .4)], 'vehicle'), ([('1', 1.0000001)], None), ([('1', 93)], 'listed'), ([('1', -1.5)], 'listed'), ([('2', .95), ('7',
+        .96)], 'listed'),
+    ([('8', .9)], BLANK)])
+def test_what_users_do_to_megadetectors_files(tmp_path, boxes, answer):
+    categories = {'0': 'empty', **TABLE, '4': 'wolf', '5': 'Hikers', '6': 'car', '7': '', '8': 'Nothing'}
+    path = written(tmp_path/'md.json', [{'file': 'a.jpg', 'detections': [md_box(*o) for o in boxes]}], 'images', detection_categories=categories)
+    found, told = answers(path)
+    assert found == {'a.jpg': answer} and (told or answer != 'listed')
+
+
+@pytest.mark.parametrize('bad', [{'bbox': None}, {'bbox': [.1, .1, .2]}, {'bbox': [math.nan]*4}, {'bbox': [10**400, 0, 1, 1]}])
+def test_edges_that_cannot_be_read_do_not_change_the_answer(tmp_path, bad):
+    path = written(tmp_path/'md.json', [{'file': 'a.jpg', 'detections': [md_box('1', .95) | bad, md_box('2', .22)]}, {'file': 'b.jpg',
+        'detections': [md_box('2', .95) | bad]}],
+                   'images', detection_categories=TABLE)
+    found, told = answers(path)
+    assert found == {'a.jpg': None, 'b.jpg': HUMAN} and len(told) >= 1
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    boxes = read_detector_json(path).detections
+    assert boxes[['path', 'category', 'left', 'right']].values.tolist() == [['a.jpg', 'human', .1, pytest.approx(.3)], ['b.jpg', 'human', 0.,
+        1.]]  # somewhere in it
+
+
+def test_an_unknown_class_beside_a_person_is_no_person(tmp_path):
+    path = written(tmp_path/'md.json', [{'file': 'a.jpg', 'detections': [md_box('1', .95, classifications=[['77', .9]]), md_box('2', .22)]},
+                                        {'file': 'b.jpg', 'detections': [md_box('1', .95, classifications=[['77', .9]]), md_box('1', .3,
+                                            classifications=[['8', .9]])]}],
+                   'images', detection_categories=TABLE, classification_categories={'7': 'coyote', '8': 'blank'})
+    assert answers(path)[0] == {'a.jpg': 'listed', 'b.jpg': 'listed'}
+
+
+def test_the_best_class_counts_wherever_it_stands(tmp_path):
+    path = written(tmp_path/'md.json', [{'file': 'a.jpg', 'detections': [md_box('1', .9, classifications=[['8', .1], ['7', .8]])]}], 'images',
+                   detection_categories=TABLE, classification_categories={'7': 'coyote', '8': 'humans'})
+    assert answers(path)[0] == {'a.jpg': 'Canis latrans'}
+
+
+def test_one_nan_in_a_season_is_one_failure(tmp_path):
+    records = [{'file': f'{o}, NaN.jpg', 'detections': [md_box('1', .9)], 'max_detection_conf': math.nan if o % 500 == 0 else .9} for o in range(5000)]
+    records[2500]['detections'][0]['conf'] = math.inf
+    found, told = answers(written(tmp_path/'md.json', records, 'images', detection_categories=TABLE))
+    assert len(found) == 5000 and [o for o, answer in found.items() if answer == 'listed'] == ['2500, NaN.jpg'] and len(told) == 1
+
+
+def test_records_of_each_version(tmp_path):
+    records = [{'file': '1.jpg', 'max_detection_conf': 0., 'detections': []}, {'file': '2.jpg', 'detections': [], 'failure': None}, {'file': '3.jpg',
+        'failure': 'Failure image access'},
+               {'file': '4.jpg', 'failure': 'Failure inference', 'detections': None}, {'file': '5.jpg', 'failure': 'Failure', 'detections': []},
+               {'file': '6.jpg', 'detections': None}, {'file': '7.jpg'}, {'file': '8.mp4', 'frame_rate': 20, 'frames_processed': [0, 20],
+                                                                       'detections': [md_box('2', .8, frame_number=0), md_box('1', .9, frame_number=20)]}]
+    found, told = answers(written(tmp_path/'md.json', records, 'images', detection_categories=TABLE, info={'format_version': '1.6'}))
+    assert found == {'1.jpg': BLANK, '2.jpg': BLANK, **dict.fromkeys(['3.jpg', '4.jpg', '5.jpg', '6.jpg', '7.jpg'], 'listed'), '8.mp4': None}
+    assert sum('records: ' in o for o in told) == 4 and any('a video' in o for o in told)  # three failures and one lack
+
+
+def test_addaxai_writes_species_as_categories(tmp_path):
+    categories = {'1': 'unidentified animal', '2': 'person', '3': 'vehicle', '4': 'mallard', '5': 'badger'}
+    boxes = [[md_box('4', .71, prev_conf=.93, prev_category='1', classifications=[['1', .71]])], [md_box('1', .4)], [md_box('5', .6, prev_conf=.9),
+        md_box('2', .3)]]
+    path = written(tmp_path/'image_recognition_file.json', [{'file': f'{o}.jpg', 'detections': rows} for o, rows in enumerate(boxes)], 'images',
+                   detection_categories=categories, classification_categories={'1': 'mallard', '2': 'badger'}, forbidden_classes=[])
+    assert answers(path)[0] == {'0.jpg': 'Anas platyrhynchos', '1.jpg': None, '2.jpg': None}
+
+
+def test_pytorch_wildlife_with_a_classifier(tmp_path):
+    rows = [{'img_id': 'a.jpg', 'bbox': [[1, 2, 3, 4]], 'det_category': [0], 'det_confidence': [.9], 'clf_category': [1], 'clf_confidence': [.8]},
+            {'img_id': 'b.jpg', 'bbox': [[1, 2, 3, 4]]*2, 'det_category': [0, 1], 'det_confidence': [.9, .3], 'clf_category': [1], 'clf_confidence': [.8]},
+            {'img_id': 'c.jpg', 'bbox': [], 'det_category': [0, 1], 'det_confidence': [.9]}]
+    (tmp_path/'pw.json').write_text(json.dumps({'annotations': rows, 'det_categories': TABLE | {'0': 'animal', '1': 'person'},
+        'clf_categories': {'1': 'coyote'}}))
+    found, told = answers(tmp_path/'pw.json')
+    assert found == {'a.jpg': 'Canis latrans', 'b.jpg': 'listed', 'c.jpg': 'listed'} and len(told) == 3  # nobody knows which of b's boxes is the coyote
+
+
+@pytest.mark.parametrize('head, name', [
+    ('filename,date,seqnum,predictionbase,scorebase', 'DeepFaune'), ('filepath;detection_category;detection_conf;x1', 'Zamba'), ('filepath,blank,bird,hog',
+        'Zamba'),
+    ('absolute_path,relative_path,data_type,n_detections', 'AddaxAI'), ('file,category,detection_conf,bbox1,bbox2',
+        'Animl'), ('image_path,max_confidence,detections', 'MegaDetector'),
+    ('occurrenceID,eventID,scientificName,occurrenceRemarks', 'PyTorch-Wildlife'), ('a,b,c', 'is a table, not JSON')])
+def test_tables_of_other_programs_are_named(tmp_path, head, name):
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, read_detector_json
+    (tmp_path/'results.csv').write_text(head + '\n1,2,3\n')
+    with pytest.raises(DetectorJsonError, match=name): read_detector_json(tmp_path/'results.csv')
+
+
+@pytest.mark.parametrize('theirs', ['D:\\card\\RIVI\u00c8RE\\IMG_0001.JPG', 'rivie\u0300re/img_0001.jpg', './Rivi\u00e8re/IMG_0001.jpg',
+    '/elsewhere/Rivie\u0300re/img_0001.JPG'])
+def test_paths_match_in_any_spelling(theirs):
+    from urbanrivers_camtraps.inference.detector_json import match_photographs
+    ours = pd.DataFrame({'media_id': ['a', 'b'], 'path': ['/disk/Rivi\u00e8re/IMG_0001.JPG', '/disk/Ufer/IMG_0001.JPG']})
+    assert match_photographs(ours, pd.DataFrame({'path': [theirs]})).media_id.tolist() == ['a']
+
+
+def test_capitals_tell_photographs_apart_if_they_must():
+    from urbanrivers_camtraps.inference.detector_json import DetectorJsonError, match_photographs
+    ours = pd.DataFrame({'media_id': ['a', 'b'], 'path': ['/disk/1.JPG', '/disk/1.jpg']})
+    assert match_photographs(ours, pd.DataFrame({'path': ['disk/1.jpg', 'disk/1.JPG']})).media_id.tolist() == ['b', 'a']
+    with pytest.raises(DetectorJsonError, match='may be one photograph or another'): match_photographs(ours, pd.DataFrame({'path': ['disk/1.Jpg']}))
+
+
+def test_a_path_in_two_spellings_is_there_twice(tmp_path):
+    found, told = answers(written(tmp_path/'md.json', [{'file': o, 'detections': []} for o in ('a/\u00e9.jpg', './a/e\u0301.jpg', 'a\\\u00e9.jpg')],
+        'images', detection_categories=TABLE))
+    assert list(found.values()) == [BLANK, 'listed'] or len(found) == 2 and len(told) == 1
+    assert 'twice' in told[0] and told[0].count('2 records') == 1
+
+
+def test_blank_answers_stay_below_the_usual_threshold(tmp_path):
+    from urbanrivers_camtraps.inference.detector_json import read_detector_json
+    from urbanrivers_camtraps.inference.write_detector_json import write_megadetector
+    scores = np.array([[.3, .2, .5], [.34, .33, .33], [.1, .8, .1]], 'float32')
+    predictions = made(['Procyon lotor', HUMAN, BLANK], scores)
+    images = json.loads(write_megadetector(predictions, tmp_path/'md.json').read_text())['images']
+    assert [o['detections'][0]['conf'] >= .2 for o in images[:3]] == [False, True, True] and [o['detections'][0]['category'] for o in images[:3]] == ['1',
+        '1', '2']
+    assert read_detector_json(tmp_path/'md.json').predictions.prediction.tolist() == predictions.prediction.tolist()
+    boxes = pd.DataFrame([('c.jpg', 'animal', .9, .1, .1, .5, .5)], columns=['path', 'category', 'confidence', 'left', 'top', 'right', 'bottom'])
+    written_boxes = json.loads(write_megadetector(predictions, tmp_path/'md.json', boxes).read_text())['images'][2]['detections']
+    assert [o['category'] for o in written_boxes] == ['1', '2']  # the answer is a person, so a person is in the file
+    assert read_detector_json(tmp_path/'md.json').detections.category.tolist() == ['animal']

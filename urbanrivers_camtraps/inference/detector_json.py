@@ -160,13 +160,13 @@ def _opened(path: str | Path, is_plain: bool = True) -> Iterator[io.BufferedIOBa
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #48674ae9
 _TEXT = re.compile(rb'("(?:[^"\\]|\\.|\\\Z)*(?:"|\Z))', re.DOTALL)
-_NO_NUMBER = re.compile(rb'[-+]?\b(?:NaN|nan|Infinity|[Ii]nf)\b')
+_NO_NUMBER = re.compile(rb'(?<![\w.])[-+]?(?:NaN|nan|Infinity|[Ii]nf|\d{19,}(?![.eE]))(?![\w.])')
 #: A text longer than this is a file in which a quote is missing.
 _LONGEST_TEXT = 2**24
 
 
 class _PlainNumbers:
-    "A file whose `NaN` and `Infinity` become lists of a text, which JSON has."
+    "A file whose `NaN` and `Infinity` become objects, which JSON has."
     def __init__(self, file: io.BufferedIOBase): self.file, self.rest = file, b''
 
     def read(self, size: int = 65_536) -> bytes:
@@ -176,7 +176,7 @@ class _PlainNumbers:
             parts = _TEXT.split(self.rest + block)  # every second part is a text
             self.rest = _open_end(parts) if block else b''
             if len(self.rest) > _LONGEST_TEXT: raise EOFError('a text does not end')
-            parts[::2] = [_NO_NUMBER.sub(rb'["\g<0>"]', o) for o in parts[::2]]
+            parts[::2] = [_NO_NUMBER.sub(rb'{"\g<0>": null}', o) for o in parts[::2]]
             if (done := b''.join(parts)) or not block: return done
         return b''
 

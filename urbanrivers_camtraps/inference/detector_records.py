@@ -73,7 +73,8 @@ def record_format(
     if records == 'annotations':
         return RecordFormat(records, *_wildlife_categories(head), None, threshold, class_of)
     bad = next((o for o in HEAD_PARTS if not isinstance(head.get(o, {}), dict)), None)
-    if bad or 'detection_categories' not in head:
+    named = [] if bad else [o for o in head.get('detection_categories', {}).values() if isinstance(o, str) and o.strip()]
+    if not named:
         what = f'has an unreadable {bad}' if bad else 'has no detection_categories'
         raise DetectorJsonError(what, todo='Take the file as MegaDetector wrote it')
     return RecordFormat(records, head['detection_categories'], _megadetector_labels(head), _megadetector_version(head),
