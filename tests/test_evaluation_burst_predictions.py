@@ -29,7 +29,7 @@ def test_the_temperature_says_how_much_the_frames_share(together, temperature):
     table = scored(0, together)
     table = table[table.label != BLANK]  # of one kind: the label of a burst is that of its frames
     table = Predictions(table, list(SPECIES))
-    assert fit_burst_temperature(table) == pytest.approx(temperature, rel=.15)
+    assert fit_burst_temperature(table, rule='mean') == pytest.approx(temperature, rel=.15)
 
 
 def test_the_order_of_frames_does_not_matter():
@@ -73,3 +73,18 @@ def test_bursts_without_frames_labels_or_certainty():
     assert pool_bursts(table.assign(label=None)).label.isna().all()
     assert 'label' not in pool_bursts(table.drop(columns='label'))
     assert np.isfinite(pool_bursts(table.assign(scores=[np.array([1., 0.])]*6)).score).all()  # a score of 0 does not forbid for good
+
+
+def test_one_frame_with_an_animal_outweighs_its_empty_siblings_and_only_an_empty_burst_is_blank():
+    scores = [[.05, .05, .9], [.8, .05, .15], [.05, .05, .9], [.02, .08, .9], [.1, .2, .7], [.01, .04, .95]]
+    table = pd.DataFrame({'burst_id': [1, 1, 1, 2, 2, 2], 'scores': scores})
+    pooled = pool_bursts(Predictions(table.assign(prediction='', score=0.), list(SPECIES)))
+    assert pooled.prediction.tolist() == [SPECIES[0], BLANK]
+    assert np.allclose(pooled.scores[0], np.array([.8, .05, .15])/1.0)
+    assert np.allclose(pooled.scores[1], np.array([.1, .2, .7])/1.0)
+
+
+def test_rules_without_a_class_blank_agree_on_bursts_of_one_frame():
+    table = Predictions(frames().drop(columns='label').assign(burst_id=list('abcdef')), ['Castor canadensis', 'Anas platyrhynchos'])
+    for rule in ('peak', 'highest', 'mean', 'noisy_or'):
+        assert np.allclose(np.stack(pool_bursts(table, rule=rule).scores), np.stack(frames().scores), atol=.01), rule
