@@ -271,7 +271,7 @@ _BETWEEN = re.compile(r'[,;/|+&]|\s(?:and|with|und|mit|et|avec|y|con|e|com|och|o
 
 
 def _parts(label: str) -> list[str]:
-    "Split a label that names several things. In a label of SpeciesNet only the genus and the common name can be people."
+    "Split a label that names several things; of a label of SpeciesNet only the genus and the common name count."
     fields = [o.strip() for o in label.split(';')]
     if len(fields) == 7: return [o for o in (fields[4], fields[6]) if o]
     parts = _BETWEEN.split(label.replace('_', ' '))

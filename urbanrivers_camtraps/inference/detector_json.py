@@ -198,14 +198,16 @@ def _damaged(error: Exception, path: str | Path, number: int) -> DetectorJsonErr
     cause = error.args[0] if error.args else type(error).__name__
     cause = cause.decode(errors='replace') if isinstance(cause, bytes) else str(cause)
     cause = ''.join(o for o in cause.split('\n')[0][:100] if o.isprintable())
-    return _other_layout(path) or DetectorJsonError(f'is not JSON, or cut short ({cause})', f'{path}, record {number + 1}',
-                                                    'Copy it again, or let the program write it again')
+    what, where = f'is not JSON, or cut short ({cause})', f'{path}, record {number + 1}'
+    return _other_layout(path) or DetectorJsonError(what, where, 'Copy it again, or let the program write it again')
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #a3bb7367
 #: Program → columns that its table has.
 _TABLES = {'DeepFaune': ('seqnum',), 'Zamba': ('filepath', 'detection_conf'), 'Zamba (videos)': ('filepath', 'blank'),
-           'AddaxAI': ('relative_path', 'data_type'), 'Animl': ('bbox1', 'bbox2'), 'MegaDetector': ('image_path', 'max_confidence'),
-           'PyTorch-Wildlife': ('occurrenceid', 'occurrenceremarks'), 'Wildlife Insights': ('project_id', 'deployment_id')}
+           'AddaxAI': ('relative_path', 'data_type'), 'Animl': ('bbox1', 'bbox2'),
+           'MegaDetector': ('image_path', 'max_confidence'),
+           'PyTorch-Wildlife': ('occurrenceid', 'occurrenceremarks'),
+           'Wildlife Insights': ('project_id', 'deployment_id')}
 #: What can be done with a table, if anything else than to ask the program for JSON.
 _HOW = {'Zamba': 'Convert it with `megadetector.data_management.zamba_to_md`', 'Animl': 'Convert it with `animl_to_md`',
         'AddaxAI': 'Take image_recognition_file.json from the same folder'}
@@ -216,13 +218,14 @@ def _other_layout(path: str | Path) -> DetectorJsonError | None:
     try:
         with _opened(path) as file: head = file.read(4096)
     except _DAMAGED: return None
-    if head[:4] == b'PK\x03\x04': return DetectorJsonError('is a spreadsheet or an archive, not JSON', path, 'Take the JSON file')
+    if head[:4] == b'PK\x03\x04': return DetectorJsonError('is an archive or a spreadsheet', path, 'Take the JSON file')
     line = head.decode('latin-1').split('\n')[0]
     columns = {o.strip(' "\r').lower() for o in re.split('[,;\t]', line)}
     if len(columns) < 3 or line.lstrip()[:1] in ('{', '['): return None
     program = next((o for o, wanted in _TABLES.items() if columns.issuperset(wanted)), None)
     what = f'is a table, such as {program} writes, not JSON' if program else 'is a table, not JSON'
-    return DetectorJsonError(what, path, _HOW.get(program, 'Let the program write JSON in the format of MegaDetector or SpeciesNet'))
+    todo = _HOW.get(program, 'Let the program write JSON in the format of MegaDetector or SpeciesNet')
+    return DetectorJsonError(what, path, todo)
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #2b4c244e
 class _Outline:
@@ -274,11 +277,13 @@ def _only_list(outline: _Outline, path: str | Path) -> str:
     "Return the name of a file's list of records; raise `DetectorJsonError` if it has none, or another layout."
     lists, what, todo = outline.lists, None, None
     if {'images', 'annotations'} <= set(lists):
-        what, todo = "is in COCO's layout, which holds labels", 'Convert it with `megadetector.data_management.cct_to_md`'
+        what = "is in COCO's layout, which holds labels"
+        todo = 'Convert it with `megadetector.data_management.cct_to_md`'
     elif 'instances' in outline.names:
         what, todo = 'is the list of photographs that SpeciesNet was given', 'Take the file of --predictions_json'
     elif lists == ['annotations'] and outline.keys and 'img_id' not in outline.keys:
-        what, todo = 'is in a layout of annotations that is not known', 'Let the program write the format of MegaDetector'
+        what = 'is in a layout of annotations that is not known'
+        todo = 'Let the program write the format of MegaDetector'
     elif lists == ['list'] and not {'file', 'detections'} <= outline.keys: lists = []
     if what is None and len(lists) == 1: return lists[0]
     what = what or f"holds {'more than one list' if lists else 'no list'} of records"

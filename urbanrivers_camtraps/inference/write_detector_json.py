@@ -27,12 +27,12 @@ def write_megadetector(
     path: str | Path, # file to write
     detections: pd.DataFrame | None = None, # boxes of the same photographs, by the same paths
     model_version: str = 'urbanrivers_camtraps', # name of the model
-    relative_to: str | Path | None = None, # folder to which paths are relative, as Timelapse needs it; None: as they are
+    relative_to: str | Path | None = None, # folder of relative paths, for Timelapse; None: as they are
 ) -> Path:
     """Write predictions in MegaDetector's format, which Timelapse and others read, whole or not at all.
 
-    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or a class
-    cannot be written as a label."""
+    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or
+    a class cannot be written as a label."""
     predictions, detections = _with_written_paths(predictions, detections, relative_to)
     boxes = _boxes(predictions, detections)
     head = _megadetector_head(predictions, model_version, WHOLE_IMAGE if detections is None else 'unknown')
@@ -53,8 +53,8 @@ def write_speciesnet(
 ) -> Path:
     """Write predictions as SpeciesNet would, whole or not at all.
 
-    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or a class
-    cannot be written as a label."""
+    Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or
+    a class cannot be written as a label."""
     predictions, detections = _with_written_paths(predictions, detections, relative_to)
     if schema not in ('5.0.6', '5.0.5'):
         raise DetectorJsonError('is not a schema', repr(schema), "Choose '5.0.6' or '5.0.5'")
@@ -126,7 +126,8 @@ def _written_path(path: str, relative_to: str | Path | None) -> str:
 def _written_box(box: tuple) -> dict:
     "Return a box as both formats have it, with six digits."
     edges = (box.left, box.top, box.right - box.left, box.bottom - box.top)
-    return {'category': _CATEGORY_NUMBERS[box_category(box.category) or 'animal'], 'conf': round(float(box.confidence), 6),
+    number = _CATEGORY_NUMBERS[box_category(box.category) or 'animal']
+    return {'category': number, 'conf': round(float(box.confidence), 6),
             'bbox': [round(float(o), 6) for o in edges]}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #c43811b4
