@@ -304,7 +304,7 @@ def _format_of(path: str | Path, names: Names | None, threshold: float) -> tuple
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #15c1f042
 def _tell(skipped: pd.DataFrame, customs: Mapping[str, int], path: str | Path) -> None:
-    "Tell the user each kind of reason in one line, with its number and the first photograph."
+    "Show each kind of reason in one line, with its number and the first photograph."
     kinds = skipped.reason.map(_kind_of)
     for kind, rows in skipped.groupby(kinds, sort=False):
         first = next((o for o in rows.id if isinstance(o, str)), None)

@@ -170,7 +170,7 @@ def _wildlife_categories(head: Mapping) -> tuple[dict[str, str], dict[str, str]]
     parts = [head.get('det_categories') or head.get('categories'), head.get('clf_categories') or {}]
     tables = [dict(enumerate(o)) if isinstance(o, list) else o for o in parts]
     if not all(isinstance(o, dict) for o in tables) or not tables[0]:
-        raise DetectorJsonError('does not say what its categories mean', todo='Let PyTorch-Wildlife write it again with '
+        raise DetectorJsonError('does not say what its categories mean', todo='Let PyTorch-Wildlife write it with '
                                 'categories=detection_model.CLASS_NAMES')
     detector, classifier = ({str(k): v for k, v in o.items() if isinstance(v, str)} for o in tables)
     return detector, classifier

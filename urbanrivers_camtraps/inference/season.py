@@ -573,7 +573,7 @@ def write_season(
     season: str | Path, # written by `predict_season`
     path: str | Path, # of the other file
     kind: str = 'camtraps', # one of `FORMATS`
-    relative_to: str | Path | None = None, # folder to which paths are relative, as Timelapse needs it; None: as they are
+    relative_to: str | Path | None = None, # folder of relative paths, for Timelapse; None: as they are
 ) -> Path:
     """Write a season's predictions in another format; return the path.
 

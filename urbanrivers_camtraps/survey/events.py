@@ -56,7 +56,7 @@ def make_events(
 def tell_animals(
     labels: pd.Series, # of events or photographs
 ) -> None:
-    "Tell the user which labels are taken for animals although no table knows them."
+    "Show which labels are taken for animals although no table knows them, in one line."
     found = taken_for_animals(labels.dropna().unique())
     if not found: return
     shown = f"{', '.join(found[:5])}{' …' if len(found) > 5 else ''}"

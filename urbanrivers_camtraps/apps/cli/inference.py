@@ -52,8 +52,8 @@ def predict_photographs(
         help='Deployment where the photographs were taken, so that the banner of that camera is cut off. The bundle '
              'must know it.')] = None,
     relative_to: Annotated[Path, typer.Option(
-        help='Folder to which paths in the file are relative, with --format megadetector or speciesnet. Timelapse needs '
-             'the folder in which you put the file.')] = None,
+        help='Folder to which paths in the file are relative, with --format megadetector or speciesnet. Timelapse '
+             'needs the folder in which you put the file.')] = None,
     boxes: Boxes = None,
     max_side: Annotated[int, typer.Option(
         min=64, help='Longest side to which photographs are decoded, in pixels. A smaller one is faster, but not quite '
@@ -137,7 +137,8 @@ def _check_relative(relative_to: Path | None, kind: Format, photographs: list[st
     if relative_to is None: return
     if kind is Format.camtraps:
         raise CamtrapsError('is of no use with our own format', '--relative-to', 'Add --format megadetector')
-    for source in (Path(o) for o in photographs if Path(o).exists() and Path(o).suffix.lower() not in ('.csv', '.parquet')):
+    local = [Path(o) for o in photographs if Path(o).exists()]
+    for source in (o for o in local if o.suffix.lower() not in ('.csv', '.xlsx', '.parquet')):
         if source.resolve().is_relative_to(relative_to.resolve()): continue
         raise CamtrapsError(f'is not in the folder {relative_to}', source, 'Name a folder that holds all photographs')
 
