@@ -119,7 +119,7 @@ def test_a_season_of_anybodys_classes(tmp_path, human, vehicle, blank, capsys):
     assert called('survey', *told, '--out', tmp_path/'survey'/'survey.html') == 0
     rates = pd.concat(map(pd.read_csv, (tmp_path/'survey').rglob('*rates.csv'))).set_index('label').rate.round(1)
     assert rates['wildlife'] == 3.3 and rates['people'] == 6.7  # one and two events in 30 camera-days
-    assert called('package', tmp_path/'package', *told, '--organization', 'A', '--licence', 'CC0-1.0') == 0
+    assert called('package', tmp_path/'package', *told, '--organization', 'A') == 0
     assert '2 photographs of people or vehicles are not in it' in capsys.readouterr().out
     assert pd.read_csv(tmp_path/'package'/'media.csv').mediaID.tolist() == ['cam1/2.JPG', 'cam1/3.JPG']
     kinds = pd.read_csv(tmp_path/'package'/'observations.csv').observationType
