@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClockCheck', 'check_clock']
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #193433c1
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #cb471e0c
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from .cameras import Camera, Finding
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #456807d9
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #053ccbd8
 class ClockCheck(NamedTuple):
     "What is wrong with a clock, and the camera with the times as they most likely were."
     findings: list[Finding]
@@ -40,13 +40,15 @@ def check_clock(
     trusted = np.repeat(runs.is_trusted.to_numpy(), runs['count'])
     return ClockCheck([*findings, *wrong], camera.timed(table.assign(clock=clock, is_trusted=trusted)))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #474914c9
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #4ea43387
 #: How far a clock may go back from one file to the next: the end of summer time, and a burst out of order.
 _BACK = pd.Timedelta('65min')
 #: A step that no camera makes while it works.
 _LEAP = pd.Timedelta('200D')
 #: How far from the start or the end photographs may lie that were taken on the way.
 _NEAR = pd.Timedelta('2D')
+#: By how much months, and years with a 29 February, are not equally long.
+_MONTHS = pd.Timedelta('3D')
 _NONE = pd.Timedelta(0)
 
 
@@ -59,7 +61,7 @@ def _runs(camera: Camera, table: pd.DataFrame) -> pd.DataFrame: # `first, last, 
     return pd.DataFrame({'first': grouped.first(), 'last': grouped.last(), 'count': grouped.size(),
                          'is_inside': inside.groupby(breaks.cumsum()).first()}).reset_index(drop=True)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #32ea9c3b
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #8584ed11
 #: A clock that shows less was never set.
 _NEVER_SET = pd.Timestamp('2005-01-01')
 
@@ -73,7 +75,7 @@ def _is_future(clock: pd.Timestamp, now: pd.Timestamp) -> bool:
     "Return whether a time is more than a day ahead of now."
     return clock > now + pd.Timedelta('1D')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #38d95bef
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e4ed3c39
 def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray: # of bool
     "Choose the runs that follow one another and hold the most photographs."
     is_dated = pd.notna(camera.start) and pd.notna(camera.end)
@@ -90,7 +92,7 @@ def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple 
     while at >= 0 and weight[at]: chosen[at], at = True, before[at]
     return chosen & ~(_is_out_of_season(camera, runs, now, others) & ~np.full(len(runs), is_dated))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #5e9778b5
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #aead5083
 def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray:
     "Return which runs of a camera without dates lie before 2005, in the future, or years away from the other cameras."
     far = pd.Timedelta(days=2*365)
@@ -98,7 +100,7 @@ def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, oth
     return ((runs['first'] < _NEVER_SET) | runs['last'].map(lambda o: _is_future(o, now))
             | (runs['last'] < low - far) | (runs['first'] > high + far)).to_numpy()
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #c815d8a8
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #76f86949
 def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Finding] | None:
     "Return how far the clock was ahead from the first photograph to the last; None if that explains nothing."
     inside, clock = camera.holds(table.clock), table.clock
@@ -106,17 +108,19 @@ def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Fin
     low, high = clock.iloc[-1] - camera.end, clock.iloc[0] - camera.start
     count, beyond = int((~inside).sum()), max(camera.start - clock.iloc[0], clock.iloc[-1] - camera.end)
     is_trial = count < 4 and count < .1*len(clock) or beyond < _NEAR
-    if low > high or inside.any() and is_trial: return None
-    ahead = _likely_shift(low, high, clock.iloc[len(clock)//2])
+    if inside.any() and is_trial: return None
+    middle = clock.iloc[len(clock)//2]
+    ahead = _likely_shift(low, high, middle) if low <= high else _calendar_shift(high - _MONTHS, low + _MONTHS, middle)
+    if ahead is None or low - high > _MONTHS: return None
     word = 'ahead' if ahead > _NONE else 'behind'
-    bounds = f'By its dates it was {word} by {_span(low, high)}.'
+    bounds = f'By its dates it was {word} by {_span(*sorted((low, high)))}.'
     return ahead, camera.finding(
         camera.start, camera.end, f'clock is {word}', f'set wrongly when the camera was hung up: {_named(ahead)}. {bounds}',
         f'{count:,} of {len(table):,} photographs lie outside the deployment and are left out; its days count as watched',
         f'Write clock_ahead {_written(ahead + camera.clock_ahead)} into its line of the table of deployments, or correct start '
         'and end if these are wrong', clock_ahead=ahead + camera.clock_ahead, photographs=count, is_outage=not inside.any())
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #48bfc258
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #12aae781
 def _likely_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) -> pd.Timedelta:
     "Return the likeliest error between two bounds: whole years, whole months, a day, or the middle."
     found = _calendar_shift(low, high, clock)
@@ -133,7 +137,7 @@ def _calendar_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) 
     shifts = [o for step in steps for o in (clock - (clock - step), clock - (clock + step))]
     return next((o for o in shifts if low <= o <= high), None)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #f807be35
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b70f2fb8
 def _written(ahead: pd.Timedelta) -> str:
     "Write a time as the table of deployments takes it: `-3652 days`, `12h`, `-7min`."
     minutes = round(ahead/pd.Timedelta('1min'))
@@ -147,7 +151,7 @@ def _span(low: pd.Timedelta, high: pd.Timedelta) -> str:
     small, large = sorted((abs(low), abs(high))) if (low > _NONE) == (high > _NONE) else (_NONE, max(abs(low), abs(high)))
     return f'{_length(small)} to {_length(large)}'
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9801f6dd
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a0f352d0
 def _length(time: pd.Timedelta) -> str:
     "Write a length of time in the unit that suits it."
     hours = abs(time)/pd.Timedelta('1h')
@@ -161,7 +165,7 @@ def _named(ahead: pd.Timedelta) -> str:
     if years and abs(days - 365.25*years) < 1: return f'{years} year{"s" if years > 1 else ""} {word}'
     return f'about {_length(ahead)} {word}'
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #600aefe0
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a1d045fe
 #: So many runs cannot be told apart: the clock jumps.
 _MANY = 6
 
@@ -182,7 +186,7 @@ def _findings_of_runs(camera: Camera, table: pd.DataFrame, runs: pd.DataFrame,
                 clock.iloc[at[this]:at[this + 1]] -= finding.clock_ahead - camera.clock_ahead
     return found, clock
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #3e3592de
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #21b1db5a
 def _bounds(camera: Camera, runs: pd.DataFrame, this: int) -> tuple[pd.Timestamp, pd.Timestamp]:
     "Return between which times a run must have been taken."
     trusted = runs.is_trusted & camera.is_numbered
@@ -196,7 +200,7 @@ def _is_near(camera: Camera, run: pd.Series) -> bool:
     return bool(camera.start - _NEAR <= run['first'] and run['last'] <= camera.start
                 or camera.end <= run['first'] and run['last'] <= camera.end + _NEAR)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #4f7c7bd7
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e4d125c2
 def _outside(camera: Camera, run: pd.Series) -> Finding:
     "Describe photographs just before the start or just after the end."
     early = run['last'] <= camera.start
@@ -216,7 +220,12 @@ def _jumping(camera: Camera, runs: pd.DataFrame) -> Finding:
         'clock is empty, or files of several cameras lie in one folder', f'{wrong["count"].sum():,} photographs have no '
         'time that can be trusted', 'Sort the files by camera, or leave this camera out', photographs=int(wrong['count'].sum()))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #f38b25bd
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a8af4167
+#: What happened if times run backwards but lie inside the deployment.
+_BACKWARDS = ('clock ran backwards', 'from one file to the next it shows an earlier time: it was set wrongly before or after, '
+              'or the batteries were changed')
+
+
 def _wrong_run(camera: Camera, run: pd.Series, after: pd.Timestamp, before: pd.Timestamp, now: pd.Timestamp) -> Finding:
     "Describe a run whose times cannot be right, taken after one moment and before another."
     low, high = run['last'] - before, run['first'] - after
@@ -225,14 +234,15 @@ def _wrong_run(camera: Camera, run: pd.Series, after: pd.Timestamp, before: pd.T
     total = None if ahead is None else ahead + camera.clock_ahead
     count, apart = int(run['count']), '' if ahead is None else f', about {_length(ahead)}'
     effect = f'{count:,} photographs are left out; the time in which they were taken counts as watched with nothing seen'
-    if run.is_inside and pd.notna(camera.start) and pd.notna(camera.end):
+    if is_backwards:
         effect = f'{count:,} photographs count at wrong times{apart} off'
-    name, cause = _what_happened(run, now, ahead)
+    is_backwards = run.is_inside and pd.notna(camera.start) and pd.notna(camera.end)
+    name, cause = _BACKWARDS if is_backwards else _what_happened(run, now, ahead)
     bounds = f' By the order of the files it was wrong by {_span(low, high)}.' if is_bounded else ''
     return camera.finding(after, before, name, f'{cause}.{bounds}', effect, _split(camera, after, total), clock_ahead=total,
                           photographs=count, is_outage=not run.is_inside and is_bounded)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #1ac74663
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #db5dff3c
 def _what_happened(run: pd.Series, now: pd.Timestamp, ahead: pd.Timedelta | None) -> tuple[str, str]:
     "Return a name for what happened to a clock, and the likely cause."
     shown = f'{run["first"]:%Y-%m-%d %H:%M}'
@@ -252,7 +262,7 @@ def _split(camera: Camera, after: pd.Timestamp, ahead: pd.Timedelta | None) -> s
     return (f'Divide its line in the table of deployments at {after:%Y-%m-%d %H:%M}: both lines with folder '
             f'{camera.deployment_id}, the second with clock_ahead {_written(ahead)}; or list the time as an outage')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #2845c33e
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #3b33607f
 def _no_time(camera: Camera) -> list[Finding]:
     "Describe photographs without a time."
     count = int(camera.photographs.clock.isna().sum())

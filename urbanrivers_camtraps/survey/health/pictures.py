@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_pictures', 'check_copies', 'check_neighbours']
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #184213dd
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #be1bfd3d
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -16,7 +16,7 @@ from ...images.light import is_black, is_grey
 from .cameras import Camera, Finding
 from .sun import sun_elevation
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #c12d0a45
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #d587716a
 def check_pictures(
     camera: Camera, # from `check_clock`, if known with the columns of `add_light`
 ) -> list[Finding]:
@@ -28,7 +28,7 @@ def check_pictures(
     if 'view' in table: found += _other_banner(camera) or _other_view(camera)
     return found
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #40081948
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #2fbf1183
 def check_copies(
     every: Iterable[Camera], # all cameras, with `sha256` of their photographs
 ) -> list[Finding]:
@@ -43,7 +43,7 @@ def check_copies(
         if its & theirs: found.append(_copy_finding(other, len(its & theirs), f'the folder of {one.deployment_id}'))
     return found
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #b383f152
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #1acdb866
 def check_neighbours(
     every: Iterable[Camera], # all cameras
 ) -> list[Finding]:
@@ -61,7 +61,7 @@ def check_neighbours(
                 break
     return found
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #331542e8
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #3f3c18d9
 #: Photographs in five hours, or in a day, that may be a flood; and how many times the usual number of a busy day.
 _MANY, _TIMES = 100, 10
 
@@ -93,7 +93,7 @@ def _flood(camera: Camera, clock: pd.Series) -> Finding:
         'grass, a branch or water that moves, or sun on the sensor', 'none, unless the card was full or the battery empty afterwards',
         'Look at some of them; cut the plants, or turn the sensor down', photographs=len(clock))
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #abc0cc8d
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #e8b45413
 #: The chance, under the camera's own habit, below which nights without photographs are no chance.
 _RARE = 1e-4
 
@@ -114,7 +114,7 @@ def _nights(camera: Camera) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
     dates = (camera.photographs.clock - pd.Timedelta('12h')).dt.floor('D')
     return tuple(pd.DatetimeIndex(o.dropna().unique()).sort_values() for o in (dates, dates[_is_night(camera)]))
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #7688a2ea
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #fd1a9f95
 def _lost_nights(camera: Camera) -> list[Finding]:
     "Describe a camera that took photographs at night, and then only by day."
     dates, dark = _nights(camera)
@@ -132,7 +132,7 @@ def _no_nights(camera: Camera, evidence: str, start: pd.Timestamp | None = None,
         f'day only: {evidence}', 'its nights count as watched with nothing seen', 'Test the flash; leave it out of activity and '
         'of nocturnal species')
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #d15b0c93
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #30946e31
 def _black_nights(camera: Camera) -> list[Finding]:
     "Describe photographs of the night on which nothing can be seen."
     black = is_black(camera.photographs)
@@ -158,7 +158,7 @@ def _turning_point(is_black: np.ndarray) -> int | None:
     at = np.flatnonzero((share >= .8) & is_black)
     return int(at[0]) if len(at) and is_black[at[0]:].sum() >= 5 else None
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #3ada08ee
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #f7fa08da
 def _other_camera(camera: Camera) -> list[Finding]:
     "Describe a change of maker, model, number or size of the photographs."
     table = camera.photographs[camera.photographs.camera_name.notna() | camera.photographs.view_size.notna()]
@@ -176,8 +176,10 @@ def _other_camera(camera: Camera) -> list[Finding]:
     return [camera.finding(start, camera.end, name, f'{cause}: {kinds}', 'none, if it hangs in the same place; sensors differ in what they miss',
                            'Divide its line in the table of deployments there', photographs=int((names != names.iloc[0]).sum()))]
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #462eb456
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #a80b2806
 _WINDOW, _EDGE = 12, 2
+#: Photographs of a camera that are compared, evenly spread.
+_MOST = 150
 
 
 def _cells(photographs: pd.DataFrame) -> np.ndarray: # photographs × 24 × 32
@@ -189,7 +191,7 @@ def _other_view(camera: Camera) -> list[Finding]:
     "Describe a change of what the camera sees."
     table, best = camera.photographs[camera.photographs.view.notna()], (1., None)
     for _, own in table.groupby(is_grey(table)):
-        if len(own) >= 12: best = min(best, _least_alike(own), key=lambda o: o[0])
+        if len(own) >= 12: best = min(best, _least_alike(own.iloc[::-(-len(own)//_MOST)]), key=lambda o: o[0])
     alike, at = best
     if alike > .35: return []
     start = table.clock[at]
@@ -198,7 +200,7 @@ def _other_view(camera: Camera) -> list[Finding]:
         'none, if it still looks at the place; rates before and after may differ by the view', 'Look at photographs before and after; '
         'divide its line in the table of deployments there')]
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #e6c4952d
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #65e63a69
 def _least_alike(photographs: pd.DataFrame) -> tuple[float, object]:
     "Return the least likeness of before and after, and the index of the first photograph after."
     scenes = _cells(photographs)[:, _EDGE:-_EDGE].reshape(len(photographs), -1)
@@ -222,10 +224,11 @@ def _likeness(before: np.ndarray, after: np.ndarray) -> float:
     if one.std() < 1e-6 or other.std() < 1e-6: return 0.
     return float(np.corrcoef(one, other)[0, 1])
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #ef926ba5
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #17966a25
 def _other_banner(camera: Camera) -> list[Finding]:
     "Describe a change of the banner that a camera prints."
     table = camera.photographs[camera.photographs.view.notna()]
+    table = table.iloc[::max(1, -(-len(table)//_MOST))]
     if len(table) < 2*_WINDOW: return []
     cells = _cells(table)
     changes = [_share_banner(cells[at - _WINDOW:at], cells[at:at + _WINDOW]) for at in range(_WINDOW, len(cells) - _WINDOW + 1)]
@@ -245,7 +248,7 @@ def _share_banner(before: np.ndarray, after: np.ndarray) -> float:
     differs = np.abs(np.subtract(*(np.median(o, axis=0) for o in edges))) > 40
     return float((still & differs).mean(axis=1).max())
 
-# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #dcb2a1c0
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #0de27114
 def _copy_finding(camera: Camera, count: int, where: str) -> Finding:
     "Describe photographs that are there twice."
     return camera.finding(
