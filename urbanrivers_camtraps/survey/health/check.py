@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CameraHealth', 'check_cameras', 'plot_cameras', 'shown_findings', 'health_section']
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #924470d6
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #c6370c49
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from .pictures import check_copies, check_neighbours, check_pictures
 from .silence import check_silence
 from .sun import check_sun, sun_elevation
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #bfdf2631
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #2520a5f2
 @dataclass(frozen=True, repr=False)
 class CameraHealth:
     "What is wrong with the cameras of a survey, or may be."
@@ -58,7 +58,7 @@ class CameraHealth:
     def _repr_html_(self) -> str:
         return f'<p>{html.escape(repr(self))}</p>{table_html(shown_findings(self))}'
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #e6a3fd7d
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3493aa33
 def check_cameras(
     photographs: pd.DataFrame, # `deployment_id, path`, `clock` or `timestamp`; with `add_light` also light, view, camera
     deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known location, coordinates, time zone
@@ -77,7 +77,7 @@ def check_cameras(
     found = sorted([o for findings, _ in checked for o in findings] + more, key=lambda o: order[o.deployment_id])
     return CameraHealth(findings_table((o, zones[o.deployment_id]) for o in found), tuple(every), tuple(_unchecked(every)))
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #748f33a8
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #b5f4a93b
 def plot_cameras(
     health: CameraHealth, # from `check_cameras`
     count: int = 12, # number of cameras at most
@@ -93,7 +93,7 @@ def plot_cameras(
         figure.supylabel('hour of the day, by the camera', fontsize=9)
     return figure
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #8d840898
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3faf492c
 def shown_findings(
     health: CameraHealth, # from `check_cameras`
 ) -> pd.DataFrame: # `camera, from, to, finding, cause, effect on effort, what to do`: texts, dates by the local clock
@@ -106,7 +106,7 @@ def shown_findings(
                          'to': local('end'), 'finding': table.finding, 'cause': table.cause, 'effect on effort': table.effect,
                          'what to do': table.todo})
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #ceab80ad
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #c09350af
 def health_section(
     health: CameraHealth, # from `check_cameras`
 ) -> Section:
@@ -118,7 +118,7 @@ def health_section(
                                      'night pictures, orange ones day pictures; red is when a finding applies.', plot_cameras(health))
     return heading, text, table_html(shown_findings(health)) + drawn
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #b3fbf3cb
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #4d17f92e
 def _checked(camera: Camera, now: pd.Timestamp | None, others: tuple | None) -> tuple[list[Finding], Camera]:
     "Return what is wrong with one camera, and the camera with its times as they most likely were."
     findings, timed = check_clock(camera, now, others)
@@ -138,7 +138,7 @@ def _others(camera: Camera, every: list[Camera]) -> tuple[pd.Timestamp, pd.Times
     known = [o for o in ends if pd.notna(o)]
     return (min(known), max(known)) if known else None
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #cc960480
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #7ec72eea
 def _unchecked(every: Iterable[Camera]) -> list[str]:
     "Say what could not be checked, and for how many cameras."
     full = [o for o in every if len(o.photographs)]
@@ -156,7 +156,7 @@ def _some(names: list[str]) -> str:
     "Write the first three names, and how many there are more."
     return ', '.join(names[:3]) + (f' and {len(names) - 3:,} more' if len(names) > 3 else '')
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #fdc123fc
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #f1638c4f
 def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     "Draw the photographs of one camera, and what was found."
     low, high = _shown_days(camera)
@@ -175,7 +175,7 @@ def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     ax.tick_params(labelsize=8)
     ax.grid(False)
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #28d3e837
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #963b375d
 def _shown_days(camera: Camera) -> tuple[pd.Timestamp, pd.Timestamp]:
     "Return the days to draw: those of the deployment, or if these are not known those of most photographs."
     clock, day = camera.photographs.clock.dropna(), pd.Timedelta('1D')
@@ -197,7 +197,7 @@ def _draw_night(ax: plt.Axes, camera: Camera, low: pd.Timestamp, high: pd.Timest
     sun = sun_elevation(utc, camera.latitude, camera.longitude).reshape(len(days), len(hours)).T
     if sun.min() < -.833: ax.contourf(days, hours, sun, levels=[-91, -.833], colors=['.85'], zorder=0)
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #298500bc
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #f4a6e86e
 def _mark_findings(ax: plt.Axes, camera: Camera, findings: pd.DataFrame, low: pd.Timestamp, high: pd.Timestamp) -> None:
     "Mark when findings apply."
     for row in findings.itertuples():

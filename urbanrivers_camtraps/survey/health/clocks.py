@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClockCheck', 'check_clock']
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #cb471e0c
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #98cdcb2c
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from .cameras import Camera, Finding
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #053ccbd8
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a1eec0d9
 class ClockCheck(NamedTuple):
     "What is wrong with a clock, and the camera with the times as they most likely were."
     findings: list[Finding]
@@ -40,7 +40,7 @@ def check_clock(
     trusted = np.repeat(runs.is_trusted.to_numpy(), runs['count'])
     return ClockCheck([*findings, *wrong], camera.timed(table.assign(clock=clock, is_trusted=trusted)))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #4ea43387
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9030fbe7
 #: How far a clock may go back from one file to the next: the end of summer time, and a burst out of order.
 _BACK = pd.Timedelta('65min')
 #: A step that no camera makes while it works.
@@ -61,7 +61,7 @@ def _runs(camera: Camera, table: pd.DataFrame) -> pd.DataFrame: # `first, last, 
     return pd.DataFrame({'first': grouped.first(), 'last': grouped.last(), 'count': grouped.size(),
                          'is_inside': inside.groupby(breaks.cumsum()).first()}).reset_index(drop=True)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #8584ed11
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #48379b36
 #: A clock that shows less was never set.
 _NEVER_SET = pd.Timestamp('2005-01-01')
 
@@ -75,7 +75,7 @@ def _is_future(clock: pd.Timestamp, now: pd.Timestamp) -> bool:
     "Return whether a time is more than a day ahead of now."
     return clock > now + pd.Timedelta('1D')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e4ed3c39
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ef9440d1
 def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray: # of bool
     "Choose the runs that follow one another and hold the most photographs."
     is_dated = pd.notna(camera.start) and pd.notna(camera.end)
@@ -92,7 +92,7 @@ def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple 
     while at >= 0 and weight[at]: chosen[at], at = True, before[at]
     return chosen & ~(_is_out_of_season(camera, runs, now, others) & ~np.full(len(runs), is_dated))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #aead5083
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b93a2bd1
 def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray:
     "Return which runs of a camera without dates lie before 2005, in the future, or years away from the other cameras."
     far = pd.Timedelta(days=2*365)
@@ -100,7 +100,7 @@ def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, oth
     return ((runs['first'] < _NEVER_SET) | runs['last'].map(lambda o: _is_future(o, now))
             | (runs['last'] < low - far) | (runs['first'] > high + far)).to_numpy()
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #76f86949
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #0ab05eed
 def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Finding] | None:
     "Return how far the clock was ahead from the first photograph to the last; None if that explains nothing."
     inside, clock = camera.holds(table.clock), table.clock
@@ -120,7 +120,7 @@ def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Fin
         f'Write clock_ahead {_written(ahead + camera.clock_ahead)} into its line of the table of deployments, or correct start '
         'and end if these are wrong', clock_ahead=ahead + camera.clock_ahead, photographs=count, is_outage=not inside.any())
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #12aae781
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #86fea01f
 def _likely_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) -> pd.Timedelta:
     "Return the likeliest error between two bounds: whole years, whole months, a day, or the middle."
     found = _calendar_shift(low, high, clock)
@@ -137,7 +137,7 @@ def _calendar_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) 
     shifts = [o for step in steps for o in (clock - (clock - step), clock - (clock + step))]
     return next((o for o in shifts if low <= o <= high), None)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b70f2fb8
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ead8d4f0
 def _written(ahead: pd.Timedelta) -> str:
     "Write a time as the table of deployments takes it: `-3652 days`, `12h`, `-7min`."
     minutes = round(ahead/pd.Timedelta('1min'))
@@ -151,7 +151,7 @@ def _span(low: pd.Timedelta, high: pd.Timedelta) -> str:
     small, large = sorted((abs(low), abs(high))) if (low > _NONE) == (high > _NONE) else (_NONE, max(abs(low), abs(high)))
     return f'{_length(small)} to {_length(large)}'
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a0f352d0
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #0de788c6
 def _length(time: pd.Timedelta) -> str:
     "Write a length of time in the unit that suits it."
     hours = abs(time)/pd.Timedelta('1h')
@@ -165,7 +165,7 @@ def _named(ahead: pd.Timedelta) -> str:
     if years and abs(days - 365.25*years) < 1: return f'{years} year{"s" if years > 1 else ""} {word}'
     return f'about {_length(ahead)} {word}'
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a1d045fe
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #1ca00991
 #: So many runs cannot be told apart: the clock jumps.
 _MANY = 6
 
@@ -186,7 +186,7 @@ def _findings_of_runs(camera: Camera, table: pd.DataFrame, runs: pd.DataFrame,
                 clock.iloc[at[this]:at[this + 1]] -= finding.clock_ahead - camera.clock_ahead
     return found, clock
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #21b1db5a
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e6afab96
 def _bounds(camera: Camera, runs: pd.DataFrame, this: int) -> tuple[pd.Timestamp, pd.Timestamp]:
     "Return between which times a run must have been taken."
     trusted = runs.is_trusted & camera.is_numbered
@@ -200,7 +200,7 @@ def _is_near(camera: Camera, run: pd.Series) -> bool:
     return bool(camera.start - _NEAR <= run['first'] and run['last'] <= camera.start
                 or camera.end <= run['first'] and run['last'] <= camera.end + _NEAR)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e4d125c2
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9aa819a7
 def _outside(camera: Camera, run: pd.Series) -> Finding:
     "Describe photographs just before the start or just after the end."
     early = run['last'] <= camera.start
@@ -220,7 +220,7 @@ def _jumping(camera: Camera, runs: pd.DataFrame) -> Finding:
         'clock is empty, or files of several cameras lie in one folder', f'{wrong["count"].sum():,} photographs have no '
         'time that can be trusted', 'Sort the files by camera, or leave this camera out', photographs=int(wrong['count'].sum()))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a8af4167
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #db05c0b6
 #: What happened if times run backwards but lie inside the deployment.
 _BACKWARDS = ('clock ran backwards', 'from one file to the next it shows an earlier time: it was set wrongly before or after, '
               'or the batteries were changed')
@@ -230,19 +230,19 @@ def _wrong_run(camera: Camera, run: pd.Series, after: pd.Timestamp, before: pd.T
     "Describe a run whose times cannot be right, taken after one moment and before another."
     low, high = run['last'] - before, run['first'] - after
     is_bounded = pd.notna(low) and pd.notna(high)
+    is_backwards = run.is_inside and pd.notna(camera.start) and pd.notna(camera.end)
     ahead = _likely_shift(*sorted((low, high)), run['first']) if is_bounded else None
     total = None if ahead is None else ahead + camera.clock_ahead
     count, apart = int(run['count']), '' if ahead is None else f', about {_length(ahead)}'
     effect = f'{count:,} photographs are left out; the time in which they were taken counts as watched with nothing seen'
     if is_backwards:
         effect = f'{count:,} photographs count at wrong times{apart} off'
-    is_backwards = run.is_inside and pd.notna(camera.start) and pd.notna(camera.end)
     name, cause = _BACKWARDS if is_backwards else _what_happened(run, now, ahead)
     bounds = f' By the order of the files it was wrong by {_span(low, high)}.' if is_bounded else ''
     return camera.finding(after, before, name, f'{cause}.{bounds}', effect, _split(camera, after, total), clock_ahead=total,
                           photographs=count, is_outage=not run.is_inside and is_bounded)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #db5dff3c
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b60fb08c
 def _what_happened(run: pd.Series, now: pd.Timestamp, ahead: pd.Timedelta | None) -> tuple[str, str]:
     "Return a name for what happened to a clock, and the likely cause."
     shown = f'{run["first"]:%Y-%m-%d %H:%M}'
@@ -262,7 +262,7 @@ def _split(camera: Camera, after: pd.Timestamp, ahead: pd.Timedelta | None) -> s
     return (f'Divide its line in the table of deployments at {after:%Y-%m-%d %H:%M}: both lines with folder '
             f'{camera.deployment_id}, the second with clock_ahead {_written(ahead)}; or list the time as an outage')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #3b33607f
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e7fcb831
 def _no_time(camera: Camera) -> list[Finding]:
     "Describe photographs without a time."
     count = int(camera.photographs.clock.isna().sum())

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CHANCE', 'SHORTEST', 'silences', 'check_silence']
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #01d46511
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #b5e6cfbe
 import numpy as np
 import pandas as pd
 
 from .cameras import Camera, Finding
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #3efdab10
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #7a5d287d
 #: A gap is reported if chance makes it in fewer than this share of cameras.
 CHANCE = .001
 #: Days without a photograph that are never reported.
@@ -32,7 +32,7 @@ def silences(
     columns = ['start', 'end', 'days', 'chance', 'visits']
     return pd.DataFrame(found, columns=columns).sort_values('start', ignore_index=True)
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #b42ba9eb
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #35d9db9e
 def check_silence(
     camera: Camera, # from `check_clock`, with times as they most likely were
 ) -> list[Finding]:
@@ -44,7 +44,7 @@ def check_silence(
     if end - start < pd.Timedelta('1D'): return []
     return [_describe(camera, gap, start, end) for gap in silences(clock, start, end).itertuples()]
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #929c55bb
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #9b6b1982
 _HOUR = pd.Timedelta('1h')
 
 
@@ -53,7 +53,7 @@ def _visits(times: pd.Series, start: pd.Timestamp, end: pd.Timestamp) -> pd.Seri
     times = times[(times >= start) & (times <= end)].sort_values().reset_index(drop=True)
     return times[~(times.diff() <= _HOUR)].reset_index(drop=True)
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #13267ac5
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #19c36b80
 def _longest(visits: pd.Series, start: pd.Timestamp, end: pd.Timestamp, found: list[dict]) -> dict | None:
     "Return the longest gap that is not found yet, with the chance of one as long."
     edges = pd.Series([start, *visits, end])
@@ -64,17 +64,29 @@ def _longest(visits: pd.Series, start: pd.Timestamp, end: pd.Timestamp, found: l
     lost = sum((o['end'] - o['start'] for o in found), pd.Timedelta(0))
     days, whole = (o/pd.Timedelta('1D') for o in (gap.end - gap.start, end - start - lost))
     own = visits[(visits - start > _HOUR) & (end - visits > _HOUR)]
-    count = len(own)/_dispersion(own, start, end, [*found, gap])
-    chance = (count + 1)*(1 - days/whole)**max(0, count - .5)
+    dispersion = _dispersion(own, start, end, [*found, gap])
+    count, near = len(own)/dispersion, _visits_near(own, gap, start, end)/dispersion
+    places = 2 if gap.start == start or gap.end == end else count + 1
+    chance = places*max((1 - days/whole)**max(0, count - .5), np.exp(-near))
     return {'start': gap.start, 'end': gap.end, 'days': days, 'chance': min(1., chance), 'visits': len(own)}
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #96490aa0
+
+def _visits_near(visits: pd.Series, gap: pd.Series, start: pd.Timestamp, end: pd.Timestamp) -> float:
+    "Return how many visits the gap would have at the rate of the time around it, as long as the gap on either side."
+    length = gap.end - gap.start
+    low, high = max(start, gap.start - length), min(end, gap.end + length)
+    around = (high - low) - length
+    return ((visits >= low) & (visits <= high)).sum()*(length/around) if around > pd.Timedelta(0) else 0.
+
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #c4979ae3
 #: Windows, in days, over which the dispersion is measured.
 _WINDOWS = (1, 2, 4, 8)
 
 
 def _dispersion(visits: pd.Series, start: pd.Timestamp, end: pd.Timestamp, gaps: list) -> float:
-    "Return variance over mean of the visits in a window outside the gaps, the largest over all windows; at least 1."
+    """Return variance over mean of the visits in a window outside the gaps, the largest over all windows; at least 1.
+
+    Each ratio is lowered by its standard error, because the largest of several is too large by chance."""
     seconds = ((visits - start)/pd.Timedelta('1D')).to_numpy(float)
     whole = (end - start)/pd.Timedelta('1D')
     for gap in sorted(gaps, key=lambda o: o['start'], reverse=True):
@@ -84,10 +96,11 @@ def _dispersion(visits: pd.Series, start: pd.Timestamp, end: pd.Timestamp, gaps:
     for days in _WINDOWS:
         if whole < 4*days: continue
         counts = np.histogram(seconds, np.linspace(0, whole, int(whole/days) + 1))[0]
-        if counts.mean(): found.append(counts.var(ddof=1)/counts.mean())
+        ratio = counts.var(ddof=1)/max(counts.mean(), 1e-9)
+        found.append(ratio*(1 - np.sqrt(2/(len(counts) - 1))))
     return max(found)
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #cc5744e4
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #b22583c6
 def _describe(camera: Camera, gap: object, start: pd.Timestamp, end: pd.Timestamp) -> Finding:
     "Describe a gap: at the end, at the beginning or in the middle."
     rare = f'with its {gap.visits} visits, chance makes such a gap in fewer than 1 of {_one_in(gap.chance)} cameras'
@@ -105,7 +118,7 @@ def _one_in(chance: float) -> str:
     "Write a small chance as one in a round number."
     return f'{10**int(min(6, -np.log10(max(chance, 1e-9)))):,}'
 
-# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #fc043564
+# %% ../../../nbs/8_survey/82_health/823_silence.ipynb #039fa160
 def _nothing_at_all(camera: Camera) -> list[Finding]:
     "Describe a camera without any photograph."
     days = (camera.end - camera.start)/pd.Timedelta('1D')

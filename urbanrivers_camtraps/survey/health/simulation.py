@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLACES', 'KINDS', 'FAULTS', 'SimulatedCameras', 'simulate_cameras', 'expit_draw']
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #2d6454c9
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #43c13625
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from .sun import sun_elevation
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #1e0de5f8
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #290aa37e
 #: Places of simulated cameras: latitude, longitude, time zone, and the first day.
 PLACES = {'Chicago': (41.9, -87.65, 'America/Chicago', '2025-05-01'), 'Borneo': (1.5, 110.3, 'Asia/Kuching', '2024-11-10'),
           'Patagonia': (-50.3, -72.3, 'America/Punta_Arenas', '2025-01-20'), 'Oslo': (59.9, 10.7, 'Europe/Oslo', '2025-08-20'),
@@ -37,24 +37,24 @@ class SimulatedCameras:
         faults = (self.deployments.fault != '').sum()
         return f'{len(self.deployments)} cameras, {faults} of them with a fault, {len(self.photographs):,} photographs'
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #9c930e14
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #34a9d9f7
 def simulate_cameras(
     wanted: Iterable[str], # for each camera a kind of `KINDS`, or a fault of `FAULTS`, or `kind+fault`
     seed: int = 42, # same seed, same cameras
     days: int = 60, # of each deployment
-    place: str | None = None, # one of `PLACES`; by default in turn
+    place: str | None = None, # one of `PLACES`; by default drawn
 ) -> SimulatedCameras:
     "Draw cameras with and without faults."
     generator, tables, rows, names = np.random.default_rng(seed), [], [], list(PLACES)
     for number, word in enumerate(wanted):
+        site = PLACES[place or names[generator.integers(len(names))]]
         kind, _, fault = word.partition('+') if '+' in word else ('usual', '', word) if word in FAULTS else (word, '', '')
-        site = PLACES[place or names[number % len(names)]]
         row, table = _camera(generator, f'{number:03} {kind}{" " + fault if fault else ""}', kind, fault, site, days)
         rows.append({**row, 'kind': kind, 'fault': fault})
         tables.append(table)
     return SimulatedCameras(pd.concat(tables, ignore_index=True), pd.DataFrame(rows))
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #c1038407
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #825155ee
 #: Visits in sixty days, and frames in a visit.
 _VISITS = {'usual': (70, 1.5), 'few': (10, 1.), 'den': (60, 4.), 'birds': (90, 1.5), 'white flash': (70, 1.5), 'fog': (80, 1.5),
            'busy': (900, 3.), 'nocturnal': (70, 2.), 'declining': (90, 1.5), 'weekends': (120, 3.)}
@@ -72,7 +72,7 @@ def _times(generator: np.random.Generator, kind: str, days: int) -> np.ndarray: 
     times = np.sort(np.concatenate([*bursts, []]))
     return times[(times > 0) & (times < days)]
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #b52dc3c7
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #6ab08db4
 def _light(generator: np.random.Generator, kind: str, sun: np.ndarray, is_black: np.ndarray) -> pd.DataFrame:
     "Draw brightness and colour of photographs by the elevation of the sun; a tenth of the cameras switch under trees."
     switch = generator.normal(-2, 2.) if generator.random() < .9 else 5.
@@ -92,7 +92,7 @@ def expit_draw(
     "Draw true or false with the chances of a logistic curve."
     return generator.random(len(logits)) < 1/(1 + np.exp(-logits.clip(-30, 30)))
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #01a9f781
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #95014a66
 def _camera(generator: np.random.Generator, name: str, kind: str, fault: str, site: tuple, days: int) -> tuple[dict, pd.DataFrame]:
     "Draw one camera: its line of the deployments, and its photographs."
     latitude, longitude, zone, first = site
@@ -114,7 +114,7 @@ def _camera(generator: np.random.Generator, name: str, kind: str, fault: str, si
            'end': ends[1], 'ahead': (clock - true).to_series().median() if len(true) else pd.NaT}
     return row, table
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #dc6a48b3
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #ad935afc
 def _views(generator: np.random.Generator, count: int, is_turned: bool) -> list[bytes]:
     "Draw what a camera sees: a scene with noise, and another one after it was turned."
     scenes = generator.integers(30, 220, (2, 24, 32))
@@ -134,7 +134,7 @@ _PLANT_TIMES: dict[str, Callable] = {
     'covered': lambda generator, times, days: times[np.abs(times/days - generator.uniform(.4, .6)) > .22],
     'flood': _flood}
 
-# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #2d9a331d
+# %% ../../../nbs/8_survey/82_health/826_simulation.ipynb #f614c028
 def _fallen(true: pd.DatetimeIndex, start: pd.Timestamp, generator: np.random.Generator) -> np.ndarray:
     "Let the clock fall back to the first day of a year."
     at = len(true)*2//5
