@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CameraHealth', 'check_cameras', 'plot_cameras', 'shown_findings', 'health_section']
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #c6370c49
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #6d739538
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,13 +18,14 @@ import pandas as pd
 from ...foundations.pages import Section, plot_section, table_html
 from ...foundations.plotting import COLORS, plot_style
 from ...images.light import is_black, is_grey
+from ..deployments import coordinate_problems
 from .cameras import Camera, Finding, cameras, findings_table
 from .clocks import check_clock
 from .pictures import check_copies, check_neighbours, check_pictures
 from .silence import check_silence
 from .sun import check_sun, sun_elevation
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #2520a5f2
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #cb377d37
 @dataclass(frozen=True, repr=False)
 class CameraHealth:
     "What is wrong with the cameras of a survey, or may be."
@@ -58,7 +59,7 @@ class CameraHealth:
     def _repr_html_(self) -> str:
         return f'<p>{html.escape(repr(self))}</p>{table_html(shown_findings(self))}'
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3493aa33
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #497cfaa8
 def check_cameras(
     photographs: pd.DataFrame, # `deployment_id, path`, `clock` or `timestamp`; with `add_light` also light, view, camera
     deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and if known location, coordinates, time zone
@@ -72,12 +73,12 @@ def check_cameras(
     checked = [_checked(o, now, _others(o, every)) for o in every]
     zones = {o.deployment_id: o.time_zone for o in every}
     corrected = [o for _, o in checked]
-    more = [*check_neighbours(corrected), *check_copies(every)]
+    more = [*check_neighbours(corrected), *check_copies(every), *_coordinates(deployments, every)]
     order = {o.deployment_id: number for number, o in enumerate(every)}
     found = sorted([o for findings, _ in checked for o in findings] + more, key=lambda o: order[o.deployment_id])
     return CameraHealth(findings_table((o, zones[o.deployment_id]) for o in found), tuple(every), tuple(_unchecked(every)))
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #b5f4a93b
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #10bf4884
 def plot_cameras(
     health: CameraHealth, # from `check_cameras`
     count: int = 12, # number of cameras at most
@@ -89,11 +90,12 @@ def plot_cameras(
         figure, axes = plt.subplots(rows, 1, figsize=(8.4, 1.45*rows + .5), squeeze=False)
         for ax, camera in zip(axes.flat, shown):
             _draw_camera(ax, camera, health.findings[health.findings.deployment_id == camera.deployment_id])
+        if shown: figure.legend(handles=_legend(), loc='outside upper right', ncols=4, fontsize=8)
         if not shown: axes[0, 0].text(.5, .5, 'no camera is in doubt', ha='center', transform=axes[0, 0].transAxes)
         figure.supylabel('hour of the day, by the camera', fontsize=9)
     return figure
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3faf492c
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #238b7cb9
 def shown_findings(
     health: CameraHealth, # from `check_cameras`
 ) -> pd.DataFrame: # `camera, from, to, finding, cause, effect on effort, what to do`: texts, dates by the local clock
@@ -106,7 +108,7 @@ def shown_findings(
                          'to': local('end'), 'finding': table.finding, 'cause': table.cause, 'effect on effort': table.effect,
                          'what to do': table.todo})
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #c09350af
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #710bcac1
 def health_section(
     health: CameraHealth, # from `check_cameras`
 ) -> Section:
@@ -118,7 +120,7 @@ def health_section(
                                      'night pictures, orange ones day pictures; red is when a finding applies.', plot_cameras(health))
     return heading, text, table_html(shown_findings(health)) + drawn
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #4d17f92e
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #2ec67352
 def _checked(camera: Camera, now: pd.Timestamp | None, others: tuple | None) -> tuple[list[Finding], Camera]:
     "Return what is wrong with one camera, and the camera with its times as they most likely were."
     findings, timed = check_clock(camera, now, others)
@@ -138,7 +140,16 @@ def _others(camera: Camera, every: list[Camera]) -> tuple[pd.Timestamp, pd.Times
     known = [o for o in ends if pd.notna(o)]
     return (min(known), max(known)) if known else None
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #7ec72eea
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #35cf1843
+def _coordinates(deployments: pd.DataFrame, every: list[Camera]) -> list[Finding]:
+    "Describe coordinates that cannot be right, do not fit the time zone, or lie far from the rest."
+    known, zones = {o.deployment_id: o for o in every}, [o.time_zone for o in every]
+    problems = coordinate_problems(deployments.assign(time_zone=zones))
+    return [known[str(name)].finding(
+        known[str(name)].start, known[str(name)].end, 'coordinates in doubt', f'it {reason}', 'map, day and night are wrong; days of effort stay right',
+        'Correct latitude, longitude or time_zone in the table of deployments') for name, reason in zip(problems.id, problems.reason)]
+
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #6d3edf40
 def _unchecked(every: Iterable[Camera]) -> list[str]:
     "Say what could not be checked, and for how many cameras."
     full = [o for o in every if len(o.photographs)]
@@ -156,7 +167,7 @@ def _some(names: list[str]) -> str:
     "Write the first three names, and how many there are more."
     return ', '.join(names[:3]) + (f' and {len(names) - 3:,} more' if len(names) > 3 else '')
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #f1638c4f
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #12102b11
 def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     "Draw the photographs of one camera, and what was found."
     low, high = _shown_days(camera)
@@ -175,7 +186,16 @@ def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     ax.tick_params(labelsize=8)
     ax.grid(False)
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #963b375d
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #f180357d
+def _legend() -> list:
+    "Return what the colours mean."
+    ticks = [plt.Line2D([], [], color=color, marker='|', linestyle='', markersize=7, markeredgewidth=1.5, label=name)
+             for color, name in ((COLORS[1], 'day picture'), (COLORS[0], 'night picture'))]
+    areas = [plt.Rectangle((0, 0), 1, 1, color=color, alpha=alpha, label=name)
+             for color, alpha, name in (('.85', 1, 'night'), (COLORS[3], .18, 'finding'))]
+    return ticks + areas
+
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3bb3fef2
 def _shown_days(camera: Camera) -> tuple[pd.Timestamp, pd.Timestamp]:
     "Return the days to draw: those of the deployment, or if these are not known those of most photographs."
     clock, day = camera.photographs.clock.dropna(), pd.Timedelta('1D')
@@ -197,7 +217,7 @@ def _draw_night(ax: plt.Axes, camera: Camera, low: pd.Timestamp, high: pd.Timest
     sun = sun_elevation(utc, camera.latitude, camera.longitude).reshape(len(days), len(hours)).T
     if sun.min() < -.833: ax.contourf(days, hours, sun, levels=[-91, -.833], colors=['.85'], zorder=0)
 
-# %% ../../../nbs/8_survey/82_health/825_check.ipynb #f4a6e86e
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #3b4cf6b1
 def _mark_findings(ax: plt.Axes, camera: Camera, findings: pd.DataFrame, low: pd.Timestamp, high: pd.Timestamp) -> None:
     "Mark when findings apply."
     for row in findings.itertuples():

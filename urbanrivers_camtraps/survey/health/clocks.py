@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClockCheck', 'check_clock']
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #98cdcb2c
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #0de36f95
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ import pandas as pd
 
 from .cameras import Camera, Finding
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #a1eec0d9
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #f0f0cbce
 class ClockCheck(NamedTuple):
     "What is wrong with a clock, and the camera with the times as they most likely were."
     findings: list[Finding]
-    camera: Camera # `clock` set right if it can be; `is_trusted` is False for what was set right or cannot be
+    camera: Camera # `clock` set right, or missing if it cannot be; `is_trusted` is False for these
 
 
 def check_clock(
@@ -40,7 +40,7 @@ def check_clock(
     trusted = np.repeat(runs.is_trusted.to_numpy(), runs['count'])
     return ClockCheck([*findings, *wrong], camera.timed(table.assign(clock=clock, is_trusted=trusted)))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9030fbe7
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #99b2035f
 #: How far a clock may go back from one file to the next: the end of summer time, and a burst out of order.
 _BACK = pd.Timedelta('65min')
 #: A step that no camera makes while it works.
@@ -61,7 +61,7 @@ def _runs(camera: Camera, table: pd.DataFrame) -> pd.DataFrame: # `first, last, 
     return pd.DataFrame({'first': grouped.first(), 'last': grouped.last(), 'count': grouped.size(),
                          'is_inside': inside.groupby(breaks.cumsum()).first()}).reset_index(drop=True)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #48379b36
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #c9789d29
 #: A clock that shows less was never set.
 _NEVER_SET = pd.Timestamp('2005-01-01')
 
@@ -75,7 +75,7 @@ def _is_future(clock: pd.Timestamp, now: pd.Timestamp) -> bool:
     "Return whether a time is more than a day ahead of now."
     return clock > now + pd.Timedelta('1D')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ef9440d1
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #23d900e7
 def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray: # of bool
     "Choose the runs that follow one another and hold the most photographs."
     is_dated = pd.notna(camera.start) and pd.notna(camera.end)
@@ -92,7 +92,7 @@ def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple 
     while at >= 0 and weight[at]: chosen[at], at = True, before[at]
     return chosen & ~(_is_out_of_season(camera, runs, now, others) & ~np.full(len(runs), is_dated))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b93a2bd1
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #193c72ba
 def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray:
     "Return which runs of a camera without dates lie before 2005, in the future, or years away from the other cameras."
     far = pd.Timedelta(days=2*365)
@@ -100,7 +100,7 @@ def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, oth
     return ((runs['first'] < _NEVER_SET) | runs['last'].map(lambda o: _is_future(o, now))
             | (runs['last'] < low - far) | (runs['first'] > high + far)).to_numpy()
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #0ab05eed
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ce29452b
 def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Finding] | None:
     "Return how far the clock was ahead from the first photograph to the last; None if that explains nothing."
     inside, clock = camera.holds(table.clock), table.clock
@@ -120,7 +120,7 @@ def _whole_shift(camera: Camera, table: pd.DataFrame) -> tuple[pd.Timedelta, Fin
         f'Write clock_ahead {_written(ahead + camera.clock_ahead)} into its line of the table of deployments, or correct start '
         'and end if these are wrong', clock_ahead=ahead + camera.clock_ahead, photographs=count, is_outage=not inside.any())
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #86fea01f
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9e9b0bbe
 def _likely_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) -> pd.Timedelta:
     "Return the likeliest error between two bounds: whole years, whole months, a day, or the middle."
     found = _calendar_shift(low, high, clock)
@@ -137,21 +137,21 @@ def _calendar_shift(low: pd.Timedelta, high: pd.Timedelta, clock: pd.Timestamp) 
     shifts = [o for step in steps for o in (clock - (clock - step), clock - (clock + step))]
     return next((o for o in shifts if low <= o <= high), None)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ead8d4f0
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ad6531c8
 def _written(ahead: pd.Timedelta) -> str:
     "Write a time as the table of deployments takes it: `-3652 days`, `12h`, `-7min`."
-    minutes = round(ahead/pd.Timedelta('1min'))
-    if minutes and minutes % 1440 == 0: return f'{minutes//1440} days'
-    if minutes % 60 == 0: return f'{round(minutes/60)}h'
-    return f'{minutes}min'
+    minutes, sign = round(abs(ahead)/pd.Timedelta('1min')), '-' if ahead < _NONE else ''
+    days, rest = divmod(minutes, 1440) if minutes >= 2880 or minutes % 1440 == 0 else (0, minutes)
+    parts = [f'{days} days' if days else '', f'{rest//60}h' if rest >= 60 else '', f'{rest % 60}min' if rest % 60 else '']
+    return sign + (' '.join(filter(None, parts)) or '0h')
 
 
 def _span(low: pd.Timedelta, high: pd.Timedelta) -> str:
     "Write two bounds, whatever their sign."
     small, large = sorted((abs(low), abs(high))) if (low > _NONE) == (high > _NONE) else (_NONE, max(abs(low), abs(high)))
-    return f'{_length(small)} to {_length(large)}'
+    return ' to '.join(dict.fromkeys([_length(small), _length(large)]))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #0de788c6
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #2b512b64
 def _length(time: pd.Timedelta) -> str:
     "Write a length of time in the unit that suits it."
     hours = abs(time)/pd.Timedelta('1h')
@@ -165,7 +165,7 @@ def _named(ahead: pd.Timedelta) -> str:
     if years and abs(days - 365.25*years) < 1: return f'{years} year{"s" if years > 1 else ""} {word}'
     return f'about {_length(ahead)} {word}'
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #1ca00991
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9c38e0f5
 #: So many runs cannot be told apart: the clock jumps.
 _MANY = 6
 
@@ -173,20 +173,18 @@ _MANY = 6
 def _findings_of_runs(camera: Camera, table: pd.DataFrame, runs: pd.DataFrame,
                       now: pd.Timestamp) -> tuple[list[Finding], pd.Series]: # findings, times as they most likely were
     "Describe the runs that are not trusted, and set their times right if that is possible."
-    found, clock, at = [], table.clock.copy(), np.append(0, runs['count'].cumsum())
-    wrong = runs.index[~runs.is_trusted]
-    if len(wrong) >= _MANY: return [_jumping(camera, runs)], clock
+    found, at = [], np.append(0, runs['count'].cumsum())
+    wrong, shift = runs.index[~runs.is_trusted], pd.Series(_NONE, table.index)
+    if len(wrong) >= _MANY: return [_jumping(camera, runs)], table.clock.where(np.repeat(runs.is_trusted.to_numpy(), runs['count']))
     for this in wrong:
         run, after, before = runs.loc[this], *_bounds(camera, runs, this)
-        if _is_near(camera, run): found.append(_outside(camera, run))
-        else:
-            finding = _wrong_run(camera, run, after, before, now)
-            found.append(finding)
-            if finding.clock_ahead is not None:
-                clock.iloc[at[this]:at[this + 1]] -= finding.clock_ahead - camera.clock_ahead
-    return found, clock
+        found.append(_outside(camera, run) if _is_near(camera, run) else _wrong_run(camera, run, after, before, now))
+        if _is_near(camera, run): continue
+        total = found[-1].clock_ahead
+        shift.iloc[at[this]:at[this + 1]] = pd.NaT if total is None else total - camera.clock_ahead
+    return found, table.clock - shift
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e6afab96
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #3423bfe4
 def _bounds(camera: Camera, runs: pd.DataFrame, this: int) -> tuple[pd.Timestamp, pd.Timestamp]:
     "Return between which times a run must have been taken."
     trusted = runs.is_trusted & camera.is_numbered
@@ -200,7 +198,7 @@ def _is_near(camera: Camera, run: pd.Series) -> bool:
     return bool(camera.start - _NEAR <= run['first'] and run['last'] <= camera.start
                 or camera.end <= run['first'] and run['last'] <= camera.end + _NEAR)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #9aa819a7
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #5ba1cfd5
 def _outside(camera: Camera, run: pd.Series) -> Finding:
     "Describe photographs just before the start or just after the end."
     early = run['last'] <= camera.start
@@ -220,7 +218,7 @@ def _jumping(camera: Camera, runs: pd.DataFrame) -> Finding:
         'clock is empty, or files of several cameras lie in one folder', f'{wrong["count"].sum():,} photographs have no '
         'time that can be trusted', 'Sort the files by camera, or leave this camera out', photographs=int(wrong['count'].sum()))
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #db05c0b6
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #2320cccf
 #: What happened if times run backwards but lie inside the deployment.
 _BACKWARDS = ('clock ran backwards', 'from one file to the next it shows an earlier time: it was set wrongly before or after, '
               'or the batteries were changed')
@@ -242,7 +240,7 @@ def _wrong_run(camera: Camera, run: pd.Series, after: pd.Timestamp, before: pd.T
     return camera.finding(after, before, name, f'{cause}.{bounds}', effect, _split(camera, after, total), clock_ahead=total,
                           photographs=count, is_outage=not run.is_inside and is_bounded)
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b60fb08c
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #f6dfda59
 def _what_happened(run: pd.Series, now: pd.Timestamp, ahead: pd.Timedelta | None) -> tuple[str, str]:
     "Return a name for what happened to a clock, and the likely cause."
     shown = f'{run["first"]:%Y-%m-%d %H:%M}'
@@ -262,7 +260,7 @@ def _split(camera: Camera, after: pd.Timestamp, ahead: pd.Timedelta | None) -> s
     return (f'Divide its line in the table of deployments at {after:%Y-%m-%d %H:%M}: both lines with folder '
             f'{camera.deployment_id}, the second with clock_ahead {_written(ahead)}; or list the time as an outage')
 
-# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #e7fcb831
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #36e2793b
 def _no_time(camera: Camera) -> list[Finding]:
     "Describe photographs without a time."
     count = int(camera.photographs.clock.isna().sum())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClockError', 'clock_error', 'sun_elevation', 'check_sun']
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #c8f23ec2
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #7b3808e6
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.special import expit
 from ...images.light import GREY
 from .cameras import Camera, Finding
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #16063030
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #85148d35
 class ClockError(NamedTuple):
     "By how many hours a clock is ahead of the sun."
     hours: float # best fit, a whole number; 0 if there is no evidence against the clock, NaN if nothing can be said
@@ -45,7 +45,7 @@ def clock_error(
     curve, misfit = max(fits, key=lambda o: o[0].max() - o[2])[:2]
     return _evidence(curve, misfit, camera)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #5b7ef00e
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #9d7fdaa9
 #: Fewer day pictures, or fewer night pictures, say nothing.
 _FEWEST = 4
 #: Errors of the clock that are tried, in hours.
@@ -63,7 +63,7 @@ def _cannot_tell(camera: Camera) -> str:
     if camera.photographs.brightness.notna().sum() < 2*_FEWEST: return 'too few photographs'
     return ''
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #550357d3
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #cfc491b9
 def sun_elevation(
     times: pd.DatetimeIndex, # in UTC
     latitude: float, # in degrees, positive in the north
@@ -81,7 +81,7 @@ def sun_elevation(
     phi = np.radians(latitude)
     return np.degrees(np.arcsin(np.sin(phi)*np.sin(declination) + np.cos(phi)*np.cos(declination)*np.cos(angle)))
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #7024cb2e
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #4e260be5
 def check_sun(
     camera: Camera, # from `cameras`, with the columns of `add_light`
 ) -> list[Finding]: # one or none
@@ -99,7 +99,7 @@ def check_sun(
         f'Write clock_ahead {ahead/pd.Timedelta("1h"):.0f}h into its line of the table of deployments, or correct its time_zone '
         'or coordinates if these are wrong', clock_ahead=ahead, photographs=len(clock))]
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #441147ca
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #f68d39f1
 def _cause_of(hours: float, camera: Camera) -> str:
     "Name what makes an error of so many hours."
     clock = camera.photographs.clock.median()
@@ -111,7 +111,7 @@ def _cause_of(hours: float, camera: Camera) -> str:
     if abs(hours) == 1: return 'summer time was not set, or the neighbouring time zone'
     return 'the clock was set to another time zone, or wrongly'
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #234f29fe
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #6c69d373
 def _is_day_candidates(table: pd.DataFrame) -> list[np.ndarray]: # each of bool
     "Return the ways in which a camera's photographs fall into day and night pictures."
     grey = (table.colour >= GREY).to_numpy() if 'colour' in table else np.zeros(len(table), bool)
@@ -129,7 +129,7 @@ def _split_in_two(values: np.ndarray) -> np.ndarray | None:
     cut = int(between.argmax())
     return values > ordered[cut] if between[cut] > .7*values.var() > 0 else None
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #09fad769
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #b6b4e785
 def _thinned(photographs: pd.DataFrame) -> pd.DataFrame:
     "Return one photograph in ten minutes, at most 600, of those whose light was measured."
     table = photographs[photographs.brightness.notna() & photographs.clock.notna()]
@@ -143,7 +143,7 @@ def _sun_of(camera: Camera, clock: pd.Series) -> np.ndarray: # photographs × er
     utc = clock.dt.tz_localize(camera.time_zone, ambiguous=np.ones(len(clock), bool), nonexistent='shift_forward')
     return sun_elevation(pd.DatetimeIndex(utc.dt.tz_convert('UTC')), camera.latitude, camera.longitude, _ERRORS)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #80a8fd29
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #d49a2cee
 _THRESHOLDS, _MISFITS = np.arange(-7.5, 10, 1.5), np.array([.01, .03, .1])
 
 
@@ -159,7 +159,7 @@ def _fit(is_day: np.ndarray, sun: np.ndarray) -> tuple[pd.Series, float, float]:
     chance_alone = len(is_day)*(share*np.log(share) + (1 - share)*np.log(1 - share))
     return pd.Series(curve, _ERRORS), misfit, float(chance_alone)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #fe3ba22c
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #a2663207
 #: More photographs than this share must not contradict the sun at its best.
 _MOST_MISFITS = .07
 
@@ -170,9 +170,9 @@ def _evidence(curve: pd.Series, misfit: float, camera: Camera) -> ClockError:
     evidence = float(curve.max() - curve[np.abs(curve.index) <= _SLACK].max())
     if misfit > _MOST_MISFITS: return ClockError(np.nan, np.nan, np.nan, 0., 'light does not follow the sun', curve)
     if evidence < _CLAIM or high - low > 6: return ClockError(0., low, high, evidence, '', curve)
-    hours = _likely_hours(best, _common_errors(camera))
-    if abs(hours) == 12: hours, low, high = _half_a_day(camera, low, high)
-    return ClockError(hours, low, high, evidence, '', curve)
+    hours = _likely_hours(low, high, best, _common_errors(camera))
+    if hours == 12: hours, low, high = _half_a_day(camera, low, high)
+    return ClockError(hours, min(low, hours), max(high, hours), evidence, '', curve)
 
 
 def _interval(curve: pd.Series) -> tuple[float, float, float]: # low, high, best
@@ -185,23 +185,23 @@ def _interval(curve: pd.Series) -> tuple[float, float, float]: # low, high, best
     low, high = _ERRORS[at] - down*step, _ERRORS[at] + up*step
     return low, high, (low + high)/2
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #00a199ed
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #473a9dc7
 #: Errors within so many hours of the fit are preferred if they are common.
 _NEAR = .9
 
 
 def _common_errors(camera: Camera) -> list[float]:
-    "Return the errors that are common: half a day, a clock in UTC or moved from UTC twice, summer time."
+    "Return the errors that are common: a clock in UTC or moved from UTC twice, summer time."
     days = pd.DatetimeIndex(['2025-01-01', '2025-07-01']).tz_localize('UTC').tz_convert(camera.time_zone)
     offsets = {o.utcoffset().total_seconds()/3600 for o in days} - {0}
-    return [12., -12., *(sign*o for o in sorted(offsets) for sign in (-1, 1)), 1., -1.]
+    return [*(sign*o for o in sorted(offsets) for sign in (-1, 1)), 1., -1.]
 
 
-def _likely_hours(best: float, common: list[float]) -> float:
-    "Return the likeliest error: a common one near the fit, or else whole hours."
+def _likely_hours(low: float, high: float, best: float, common: list[float]) -> float:
+    "Return the likeliest error: half a day if the interval comes near, another common one near the fit, or whole hours."
+    if low - _SLACK <= -12 or high + _SLACK >= 12: return 12.
     near = min(common, key=lambda o: abs(o - best))
-    hours = near if abs(near - best) <= _NEAR else float(round(best))
-    return 12. if abs(hours) == 12 else hours
+    return float(near if abs(near - best) <= _NEAR else round(best))
 
 
 def _half_a_day(camera: Camera, low: float, high: float) -> tuple[float, float, float]:
