@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINDING_COLUMNS', 'Finding', 'HealthError', 'findings_table', 'Camera', 'cameras', 'card_folder']
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #c085092e
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #a079d3f8
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import pandas as pd
 from ...foundations.core import CamtrapsError
 from ...foundations.tables import need_columns
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #8ac99538
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #143a9cc9
 class Finding(NamedTuple):
     "Something that is wrong with a camera, or may be."
     deployment_id: str # of the camera
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 class HealthError(CamtrapsError):
     "Cameras cannot be checked."
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #d02f4188
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #fcb11690
 #: The columns of a table of findings; `start` and `end` in UTC, `days` from one to the other.
 FINDING_COLUMNS = ('deployment_id', 'location', 'start', 'end', 'finding', 'cause', 'effect', 'todo', 'clock_ahead',
                    'photographs', 'days', 'is_outage')
@@ -53,7 +53,7 @@ def findings_table(
     table = table.assign(days=(table.end - table.start)/pd.Timedelta(days=1), is_outage=table.is_outage.astype(bool))
     return table[list(FINDING_COLUMNS)]
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #b72a60e0
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #c71a4ed4
 @dataclass(frozen=True, repr=False)
 class Camera:
     "A deployment and its photographs in the order of their files."
@@ -88,7 +88,7 @@ class Camera:
         "Make a finding of this camera."
         return Finding(self.deployment_id, self.location, start, end, finding, cause, effect, todo, **more)
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #24125dcb
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #d1195ff3
 def cameras(
     photographs: pd.DataFrame, # `deployment_id, path` (or `media_id`), and `clock` (local) or `timestamp` (UTC)
     deployments: pd.DataFrame, # `deployment_id, start, end` (UTC), and what else is known; also those without photographs
@@ -100,15 +100,15 @@ def cameras(
     return [_camera(row, own.get(str(row['deployment_id']), table.head(0)), time_zone)
             for row in deployments.to_dict('records')]
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #3258b499
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #fc41e604
 def _with_names(photographs: pd.DataFrame) -> pd.DataFrame:
-    "Return photographs with a `path`, which may be the address or the id."
+    "Return photographs with a `path`, which may be the address or the id, or empty if neither is known."
     if 'path' in photographs: return photographs
     name = next((o for o in ('media_id', 'url') if o in photographs), None)
-    if name is None: raise HealthError('has none of the columns path, media_id, url', 'photographs')
+    if name is None: return photographs.assign(path='')
     return photographs.assign(path=photographs[name].astype(str))
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #a0c7e293
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #9fe74073
 def _camera(row: dict, photographs: pd.DataFrame, time_zone: str | None) -> Camera:
     "Make a camera of a line of the deployments and its photographs."
     zone = row.get('time_zone') if isinstance(row.get('time_zone'), str) else time_zone
@@ -124,7 +124,7 @@ def _camera(row: dict, photographs: pd.DataFrame, time_zone: str | None) -> Came
     return Camera(name, location, location if pd.isna(place) else str(place), *ends, *(_number(row.get(o)) for o in ('latitude', 'longitude')), zone, ahead,
                   _in_order(table, is_numbered), is_numbered)
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #7d3ec109
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #3030ccb0
 def _wall(moment: object, zone: str) -> pd.Timestamp:
     "Return a moment as the local clock shows it."
     moment = pd.Timestamp(None if moment is None or pd.isna(moment) else moment)
@@ -142,7 +142,7 @@ def _number(value: object) -> float:
     "Return a number; NaN if it is missing."
     return np.nan if value is None or pd.isna(value) else float(value)
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #c548865d
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #d09e6ffd
 def _local_clock(photographs: pd.DataFrame, zone: str) -> pd.Series:
     "Return what the camera's clock showed; `timestamp` is turned into it if there is no `clock`."
     if 'clock' in photographs: return pd.to_datetime(photographs.clock).astype('datetime64[us]')
@@ -150,7 +150,7 @@ def _local_clock(photographs: pd.DataFrame, zone: str) -> pd.Series:
     times = pd.to_datetime(photographs.timestamp, utc=True)
     return times.dt.tz_convert(zone).dt.tz_localize(None).astype('datetime64[us]')
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #8c928b50
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #13134edc
 _NUMBERED = re.compile(r'^(.*?)(\d{3,8})(?:\.[^.]*)?$')
 _CARD_FOLDER = re.compile(r'^(DCIM|\d{3}[A-Z0-9_]{0,8})$', re.IGNORECASE)
 
@@ -171,7 +171,7 @@ def _is_numbered(paths: pd.Series) -> bool:
     alike = stems.groupby(paths.map(card_folder)).nunique() <= 2
     return bool(len(paths) and stems.notna().all() and alike.all())
 
-# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #071d4192
+# %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #36b7534d
 def _in_order(table: pd.DataFrame, is_numbered: bool) -> pd.DataFrame:
     "Sort a camera's photographs as they were taken."
     if not is_numbered: return table.sort_values(['clock', 'path'], ignore_index=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_card', 'check_season', 'check_fetched']
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #d32ff415
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #68a02d7c
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..deployments import deployments_of_paths, make_deployments
 from .cameras import HealthError, card_folder
 from .check import CameraHealth, check_cameras
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #e720182c
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #69768894
 def check_card(
     sources: str | Path | Iterable[str | Path], # files, folders and patterns, as `find_photographs` takes them
     deployments: pd.DataFrame | None = None, # from `read_deployments`; by default each folder is a camera without dates
@@ -36,7 +36,7 @@ def check_card(
     if pixels: table = add_light(table, progress)
     return _health_of(table, deployments, now, found.notes)
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #454ca845
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #25227107
 def check_season(
     season: str | Path | Iterable[str | Path], # written by `predict_season`; one or several
     deployments: pd.DataFrame, # from `read_deployments`
@@ -48,7 +48,7 @@ def check_season(
     columns = ['path', 'clock', *(o for o in LIGHT_COLUMNS if o in table)]
     return _health_of(table[columns].drop_duplicates('path', ignore_index=True), deployments, now)
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #c005c5fd
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #3cb29c7b
 def check_fetched(
     photographs: pd.DataFrame, # `media_id, deployment_id, timestamp` of all photographs, blank ones too
     deployments: pd.DataFrame | None = None, # as the server or a person knows them; by default those of the photographs
@@ -67,7 +67,7 @@ def check_fetched(
         table = table.merge(light.drop(columns='path').rename(columns={'media_id': 'path'}), on='path', how='left')
     return check_cameras(table, deployments, time_zone, now)
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #21e17b73
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #b0831448
 def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Timestamp | None,
                notes: Iterable[str] = ()) -> CameraHealth:
     "Place photographs by their folders, check the cameras, and add what could not be placed to the notes."
@@ -82,7 +82,7 @@ def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Ti
     health = check_cameras(table[table.deployment_id.notna()], deployments, 'UTC', now)
     return replace(health, notes=(*notes, *_not_placed(missing), *health.notes))
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #b30bc8f8
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #5672d269
 def _deployments_of_folders(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]: # deployments, photographs
     "Take each card's folder for a camera whose dates are not known."
     folders = table.path.map(card_folder)
@@ -102,7 +102,7 @@ def _placed(table: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
     if len(shared): placed = placed.fillna(_nearest_in_time(table, shared, deployments))
     return placed
 
-# %% ../../../nbs/8_survey/82_health/827_card.ipynb #cfa40c3c
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #30fe7736
 def _nearest_in_time(table: pd.DataFrame, candidates: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
     "Choose among the deployments of a folder: the one that ran, or else that of the file before or after."
     rows = candidates.merge(deployments[['deployment_id', 'start', 'end', 'time_zone', 'clock_ahead']], on='deployment_id')

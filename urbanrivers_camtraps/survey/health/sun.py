@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClockError', 'clock_error', 'sun_elevation', 'check_sun']
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #7b3808e6
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #b9f2ebf2
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ from scipy.special import expit
 
 from ...images.light import GREY
 from .cameras import Camera, Finding
+from .clocks import write_duration
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #85148d35
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #fd501897
 class ClockError(NamedTuple):
     "By how many hours a clock is ahead of the sun."
     hours: float # best fit, a whole number; 0 if there is no evidence against the clock, NaN if nothing can be said
@@ -45,7 +46,7 @@ def clock_error(
     curve, misfit = max(fits, key=lambda o: o[0].max() - o[2])[:2]
     return _evidence(curve, misfit, camera)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #9d7fdaa9
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #afd49709
 #: Fewer day pictures, or fewer night pictures, say nothing.
 _FEWEST = 4
 #: Errors of the clock that are tried, in hours.
@@ -63,7 +64,7 @@ def _cannot_tell(camera: Camera) -> str:
     if camera.photographs.brightness.notna().sum() < 2*_FEWEST: return 'too few photographs'
     return ''
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #cfc491b9
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #16906f79
 def sun_elevation(
     times: pd.DatetimeIndex, # in UTC
     latitude: float, # in degrees, positive in the north
@@ -81,7 +82,7 @@ def sun_elevation(
     phi = np.radians(latitude)
     return np.degrees(np.arcsin(np.sin(phi)*np.sin(declination) + np.cos(phi)*np.cos(declination)*np.cos(angle)))
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #4e260be5
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #f2900982
 def check_sun(
     camera: Camera, # from `cameras`, with the columns of `add_light`
 ) -> list[Finding]: # one or none
@@ -96,10 +97,10 @@ def check_sun(
     return [camera.finding(
         clock.min(), clock.max(), f'clock is {hours:.0f} h {word} the sun', f'{_cause_of(error.hours, camera)}. {fit}',
         'days of effort stay right, but every hour of day is wrong, and so is day or night',
-        f'Write clock_ahead {ahead/pd.Timedelta("1h"):.0f}h into its line of the table of deployments, or correct its time_zone '
+        f'Write clock_ahead {write_duration(ahead)} into its line of the table of deployments, or correct its time_zone '
         'or coordinates if these are wrong', clock_ahead=ahead, photographs=len(clock))]
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #f68d39f1
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #1b25d158
 def _cause_of(hours: float, camera: Camera) -> str:
     "Name what makes an error of so many hours."
     clock = camera.photographs.clock.median()
@@ -111,7 +112,7 @@ def _cause_of(hours: float, camera: Camera) -> str:
     if abs(hours) == 1: return 'summer time was not set, or the neighbouring time zone'
     return 'the clock was set to another time zone, or wrongly'
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #6c69d373
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #f535a21c
 def _is_day_candidates(table: pd.DataFrame) -> list[np.ndarray]: # each of bool
     "Return the ways in which a camera's photographs fall into day and night pictures."
     grey = (table.colour >= GREY).to_numpy() if 'colour' in table else np.zeros(len(table), bool)
@@ -129,7 +130,7 @@ def _split_in_two(values: np.ndarray) -> np.ndarray | None:
     cut = int(between.argmax())
     return values > ordered[cut] if between[cut] > .7*values.var() > 0 else None
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #b6b4e785
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #406887fe
 def _thinned(photographs: pd.DataFrame) -> pd.DataFrame:
     "Return one photograph in ten minutes, at most 600, of those whose light was measured."
     table = photographs[photographs.brightness.notna() & photographs.clock.notna()]
@@ -143,7 +144,7 @@ def _sun_of(camera: Camera, clock: pd.Series) -> np.ndarray: # photographs × er
     utc = clock.dt.tz_localize(camera.time_zone, ambiguous=np.ones(len(clock), bool), nonexistent='shift_forward')
     return sun_elevation(pd.DatetimeIndex(utc.dt.tz_convert('UTC')), camera.latitude, camera.longitude, _ERRORS)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #d49a2cee
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #4a0a14a8
 _THRESHOLDS, _MISFITS = np.arange(-7.5, 10, 1.5), np.array([.01, .03, .1])
 
 
@@ -159,7 +160,7 @@ def _fit(is_day: np.ndarray, sun: np.ndarray) -> tuple[pd.Series, float, float]:
     chance_alone = len(is_day)*(share*np.log(share) + (1 - share)*np.log(1 - share))
     return pd.Series(curve, _ERRORS), misfit, float(chance_alone)
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #a2663207
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #c659ed11
 #: More photographs than this share must not contradict the sun at its best.
 _MOST_MISFITS = .07
 
@@ -185,7 +186,7 @@ def _interval(curve: pd.Series) -> tuple[float, float, float]: # low, high, best
     low, high = _ERRORS[at] - down*step, _ERRORS[at] + up*step
     return low, high, (low + high)/2
 
-# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #473a9dc7
+# %% ../../../nbs/8_survey/82_health/822_sun.ipynb #e69fb122
 #: Errors within so many hours of the fit are preferred if they are common.
 _NEAR = .9
 
