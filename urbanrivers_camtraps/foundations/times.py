@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .core import TableError, notice
+from .tables import shown_cell
 
 # %% ../../nbs/0_foundations/10_times.ipynb #3aa890bd
 #: How dates that do not begin with the year are read.
@@ -51,7 +52,7 @@ def read_periods(
     wrong = np.flatnonzero((end < start) | (end == start) & whole_day)
     if len(wrong):
         line = table.iloc[wrong[0]]
-        raise TableError(f'ends before it starts: {line.start} to {line.end}', _line(table, wrong[0], where),
+        raise TableError(f'ends before it starts: {shown_cell(line.start)} to {shown_cell(line.end)}', _line(table, wrong[0], where),
                          'Exchange the two, or write the right ones')
     return table.assign(start=start, end=end)
 
@@ -192,8 +193,9 @@ def _clock_of(value: object, dates: DateOrder | None, ends: bool, days: bool) ->
 def _raise_unreadable(values: pd.Series, row: int, where: object, error: Exception) -> None:
     "Raise `TableError` that names the line, the column and the cell."
     reason, _, todo = str(error).partition('. ')
+    reason = shown_cell(reason)
     name = '' if values.name is None else f'{values.name} '
-    raise TableError(f'{name}{values.iloc[row]} {reason}', _line(values, row, where), todo or None) from error
+    raise TableError(f'{name}{shown_cell(values.iloc[row])} {reason}', _line(values, row, where), todo or None) from error
 
 # %% ../../nbs/0_foundations/10_times.ipynb #1bc58c2c
 def _line(table: pd.Series | pd.DataFrame, row: int, where: object) -> str:

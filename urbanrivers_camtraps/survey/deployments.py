@@ -66,7 +66,7 @@ def read_deployments(
     check_zones(table.time_zone.dropna(), path)
     table = _named_locations(table).assign(latitude=_degrees(table.latitude, 90, path),
                                            longitude=_degrees(table.longitude, 180, path))
-    table = table.assign(time_zone=table.time_zone.map(plain_zone, na_action='ignore'))
+    table = table.assign(time_zone=table.time_zone.map(plain_zone, na_action='ignore').astype(object))
     zone = local_time_zone(table, time_zone, path)
     table = _read_problems(read_periods(table, path, zone, dates), path, zone, dates)
     return table.assign(
@@ -305,7 +305,7 @@ def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: Da
         read = read_periods(own, where, time_zone, dates)
         table = table.assign(**{f'{name}_from': read.start, f'{name}_to': read.end})
         found.append(own.notna().any(axis=1).sum())
-    if sum(found): notice(f'{sum(found)} outages are taken from the columns problem…_from and problem…_to', where)
+    if sum(found): notice(f'outages taken from the columns problem…_from and problem…_to: {sum(found)}', where)
     return table
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #6e49fb39

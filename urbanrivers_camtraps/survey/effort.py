@@ -96,6 +96,8 @@ def read_outages(
     key = next((o for o in ('deployment_id', 'location', 'location_id') if o in table), None)
     if key is None: need_columns(table, ('deployment_id',), path)
     unknown = sorted(set(text_ids(table[key]).dropna()) - set(text_ids(deployments[key])))
+    if unknown and len(unknown) == table[key].nunique():
+        raise TableError(f"no deployment has the {key} of its outages: {', '.join(unknown[:5])}", path, f'Check {key}')
     if unknown: notice(f"outages of {', '.join(unknown)} are not used: no deployment has this {key}", path)
     if table[key].isna().any(): raise TableError(f'has an outage without {key}', path, f'Write its {key}')
     if key == 'deployment_id': return table[['deployment_id', 'start', 'end']].reset_index(drop=True)
