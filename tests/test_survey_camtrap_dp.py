@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE, collect_notices
 from urbanrivers_camtraps.foundations.names import read_labels
 from urbanrivers_camtraps.foundations.privacy import shows_people
 from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
@@ -21,7 +21,7 @@ from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.standard import COLUMNS, TABLES, CamtrapDPError
 from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.writing import skipped_media, write_camtrap_dp
-from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.deployments import local_time_zone, make_deployments
 from urbanrivers_camtraps.survey.events import make_events
 from urbanrivers_camtraps.votes.api import fetch_observations
 
@@ -313,7 +313,7 @@ def test_columns_are_those_of_the_standard(whole):
 KILLED = """
 import sys, numpy as np, pandas as pd
 from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
-from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.deployments import local_time_zone, make_deployments
 n = 120_000
 photographs = pd.DataFrame({'media_id': [f'm{o}' for o in range(n)], 'deployment_id': 'd', 'label': 'Castor canadensis', 'latitude': 41.9, 'longitude': -87.6,
                             'timestamp': pd.Timestamp('2025-06-01', tz='UTC') + pd.to_timedelta(np.arange(n), 's')})
@@ -387,3 +387,68 @@ def test_a_folder_that_holds_something_else_is_not_replaced(practice, tmp_path):
     (tmp_path/'other'/'thesis.docx').touch()
     with pytest.raises(CamtrapDPError, match='holds more than a data package'):
         write_camtrap_dp(tmp_path/'other', labels, make_deployments(fetched.observations))
+
+
+# --- packages with less than the standard asks for ---
+
+def changed_package(whole: Path, folder: Path, change) -> tuple:
+    "Copy a package, change the cells of its observations, and read it; return it with its notices."
+    shutil.copytree(whole, folder)
+    rows = change(pd.read_csv(folder/'observations.csv', dtype=str, keep_default_na=False))
+    rows.to_csv(folder/'observations.csv', index=False)
+    with collect_notices() as notices: package = read_camtrap_dp(folder)
+    return package, notices
+
+
+@pytest.mark.parametrize('left_out', [['classificationMethod'], ['observationLevel'], ['observationID', 'eventStart', 'eventEnd', 'deploymentID'],
+                                      ['classificationMethod', 'classifiedBy', 'observationTags', 'count', 'eventID']])
+def test_labels_do_not_need_optional_fields(whole, tmp_path, left_out):
+    package, notices = changed_package(whole, tmp_path/'p', lambda o: o[o.observationLevel == 'media'].drop(columns=left_out))
+    ours = read_camtrap_dp(whole)
+    assert package.photographs.label.tolist() == ours.photographs.label.tolist() and len(notices) == 1
+
+
+def test_events_come_from_the_ids_of_photographs(whole, tmp_path):
+    package, _ = changed_package(whole, tmp_path/'p', lambda o: o[o.observationLevel == 'media'])
+    columns = ['event_id', 'deployment_id', 'label', 'photographs']
+    assert package.events[columns].values.tolist() == read_camtrap_dp(whole).events[columns].values.tolist()
+
+
+def test_photographs_are_labelled_by_the_events_in_whose_time_they_lie(whole, tmp_path):
+    package, _ = changed_package(whole, tmp_path/'p', lambda o: o[o.observationLevel == 'event'].assign(mediaID=''))
+    assert package.photographs.label.tolist() == read_camtrap_dp(whole).photographs.label.tolist()
+
+
+def test_packed_tables_nested_dialects_and_a_package_without_observations(whole, tmp_path):
+    import gzip
+    folder = Path(shutil.copytree(whole, tmp_path/'p'))
+    about, ours = json.loads((folder/'datapackage.json').read_text()), read_camtrap_dp(whole)
+    for table in TABLES:
+        text = pd.read_csv(folder/f'{table}.csv', dtype=str, keep_default_na=False).to_csv(index=False, sep=';')
+        (folder/f'{table}.csv').unlink()
+        (folder/f'{table}.csv.gz').write_bytes(gzip.compress(text.encode()))
+    for o in about['resources']: o.update(path=f"{o['name']}.csv.gz", name=o['name'].capitalize(), dialect={'csv': {'delimiter': ';'}})
+    (folder/'datapackage.json').write_text(json.dumps(about))
+    assert read_camtrap_dp(folder).photographs.equals(ours.photographs)
+    (folder/'datapackage.json').write_text(json.dumps(about | {'resources': about['resources'][:2]}))
+    with collect_notices() as notices: package = read_camtrap_dp(folder)
+    assert len(package.photographs) == len(ours.media) and package.photographs.label.isna().all() and package.events.empty
+    assert 'has no table observations' in notices[0]
+    (folder/'media.csv.gz').write_bytes((folder/'media.csv.gz').read_bytes()[:-12])
+    with pytest.raises(CamtrapDPError, match='cannot be unpacked'): read_camtrap_dp(folder)
+
+
+def test_times_have_the_offset_of_the_place_and_nobody_holds_the_rights_by_default(tmp_path):
+    photographs, deployments = small()
+    photographs = photographs.assign(url=None, path=[f'card/IMG#{o} %20.JPG' for o in range(6)])
+    with collect_notices() as notices: folder = write_camtrap_dp(tmp_path/'p', photographs, deployments)
+    media = pd.read_csv(folder/'media.csv')
+    assert media.timestamp[0] == '2025-06-01T07:00:00-05:00' and media.fileName[0] == 'IMG#0 %20.JPG'
+    assert json.loads((folder/'datapackage.json').read_text())['contributors'] == [{'title': 'not stated'}]
+    assert 'does not state the holder of the rights (--organization) and the licence' in notices[0] and validate_camtrap_dp(folder).empty
+    named = write_camtrap_dp(tmp_path/'q', photographs, deployments, organization='Goose Watch', license='CC0-1.0', time_zone='UTC')
+    assert pd.read_csv(named/'media.csv').timestamp[0] == '2025-06-01T12:00:00Z' and validate_camtrap_dp(named).empty
+
+
+def test_the_time_zone_of_the_volunteers_photographs_follows_from_their_coordinates(practice):
+    assert local_time_zone(make_deployments(practice[1].observations)) == 'America/Chicago'

@@ -293,7 +293,7 @@ def _events_by_id(parts: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #c1a73e25
 def _labels_by_event(media: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFrame:
-    "Give photographs without an observation of their own the labels of the events in whose time they lie."
+    "Label photographs without an observation of their own by the events in whose time they lie."
     bare = media[~media.media_id.isin(observations.media_id)][['media_id', 'deployment_id', 'timestamp']]
     events = observations[(observations.level == 'event') & observations.label.notna()].drop(columns='media_id')
     pairs = bare.merge(events, on='deployment_id')

@@ -138,7 +138,7 @@ class About:
         return named or [{'title': 'not stated'}]  # the standard wants at least one
 
     def tell_missing(self, where: object) -> None:
-        "Say in a notice what a reader of the package will not find."
+        "Name in a notice what a reader of the package will not find."
         missing = [o for o, stated in (('the holder of the rights (--organization)', self.organization),
                                        ('the licence (--license, such as CC-BY-4.0)', self.license)) if not stated]
         if missing: notice(f"does not state {' and '.join(missing)}", where)
