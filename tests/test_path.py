@@ -127,6 +127,10 @@ def test_a_second_look_and_a_tuned_network_go_all_the_way(demo, tmp_path):
     assert (split == 'test').equals(before == 'test')  # frozen
     assert (data/'model'/'run'/'history.csv').exists() and read_table(data/'out_of_fold.parquet').attrs['evaluated_on'] == 'validation photographs'
     assert len(read_bundle(data/'bundle').classes) == 9
+    assert "the report's metrics are of two looks, the bundle has one" in done.stderr
+    metrics = read_bundle(data/'bundle').description.metrics
+    assert set(metrics) == {'error', 'macro_recall', 'photographs'}
+    assert all('by their whole frame alone' in o.conditions for o in metrics.values())
 
 
 @pytest.fixture(scope='module')

@@ -8,6 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 
+from urbanrivers_camtraps.foundations.core import CamtrapsError  # noqa: E402
+from urbanrivers_camtraps.foundations.outputs import overwriting  # noqa: E402
+from urbanrivers_camtraps.foundations.provenance import Provenance, drawn_exif, is_drawn  # noqa: E402
 from urbanrivers_camtraps.inference.bundle import read_bundle  # noqa: E402
 from urbanrivers_camtraps.training.bundle_format import BundleError, golden_photographs  # noqa: E402
 from urbanrivers_camtraps.training.export import write_bundle  # noqa: E402
@@ -60,3 +63,41 @@ def test_the_graph_rounds_as_python_does():
     for fraction in (.03, .05, .07, .1, .15, .25):
         rows = np.rint(np.float32(fraction)*heights.astype(np.float32)) - [round(fraction*int(o)) for o in heights]
         assert np.abs(rows).max() <= 1 and (rows != 0).mean() < .01
+
+
+@pytest.mark.parametrize('origin, tag', [(Provenance(131, drawn=131), 'trained-on-drawings'), (Provenance(131, drawn=1), 'trained-on-drawings'),
+                                         (None, 'origin-not-known'), (Provenance(131), None)])
+def test_a_bundle_of_drawings_is_published_only_if_that_is_asked_for(tmp_path, origin, tag):
+    publish = pytest.importorskip('urbanrivers_camtraps.apps.hub').publish
+    folder = write_bundle(tiny_learner(('blank', 'Castor canadensis')), tmp_path/'bundle', provenance=origin, trained='2026-03-01')
+    for kind, card in (('model', 'README.md'), ('space', 'README.md')):
+        if origin and origin.drawn:
+            with pytest.raises(CamtrapsError, match='add --drawn'):
+                publish(kind, 'me/it', folder, dry_run=True, folder=tmp_path/kind)
+            assert not (tmp_path/kind).exists()
+        published = publish(kind, 'me/it', folder, dry_run=True, folder=tmp_path/kind, drawn=True)
+        _, header, body = (published.folder/card).read_text('utf-8').split('---\n', 2)
+        first = [o for o in body.splitlines() if o and not o.startswith('#')][0]
+        assert (tag in header) if tag else 'drawings' not in header
+        assert first.startswith({'trained-on-drawings': '**For practice only', 'origin-not-known': '**Whether'}.get(tag, 'It was trained'))
+    description = read_bundle(folder).description
+    assert (description.provenance, description.trained) == (origin, '2026-03-01')
+
+
+def test_examples_of_drawings_stay_marked_and_classes_are_no_markdown(tmp_path):
+    drawing = golden_photographs()['portrait']
+    drawing.save(tmp_path/'a.jpg', exif=drawn_exif())
+    drawing.save(tmp_path/'b.jpg')
+    folder = write_bundle(tiny_learner(('A|b', 'C <img>')), tmp_path/'bundle', examples={'A|b': tmp_path/'a.jpg', 'C <img>': tmp_path/'b.jpg'})
+    assert sorted(map(is_drawn, (folder/'examples').iterdir())) == [False, True]
+    card = (folder/'README.md').read_text('utf-8')
+    assert r'A\|b' in card and '<img>' not in card
+
+
+def test_what_somebody_keeps_in_a_bundle_is_not_removed(tmp_path):
+    folder = write_bundle(tiny_learner(('a', 'b')), tmp_path/'bundle')
+    (folder/'notes.txt').write_text('do not lose')
+    with pytest.raises(BundleError, match='holds notes.txt'): write_bundle(tiny_learner(('a', 'b')), folder)
+    assert (folder/'notes.txt').read_text() == 'do not lose'
+    with overwriting(): write_bundle(tiny_learner(('a', 'b')), folder)
+    assert not (folder/'notes.txt').exists()

@@ -149,7 +149,7 @@ def _check_target(folder: Path, sign: str, bundle_folder: Path) -> None:
     if (folder/'.git').exists() or not all((folder/o).is_file() for o in ('.gitattributes', sign)):
         raise PublishError('holds something else and would be replaced', folder,
                            'Name a new folder with --out, or add --overwrite')
-    refuse_foreign_folder(folder, _OURS)
+    refuse_foreign_folder(folder, _OURS, PublishError)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #070fbf50
 def _refuse_drawn(bundle_folder: str | Path) -> None:

@@ -168,7 +168,7 @@ def _check_folder(out: Path, bundle_folder: Path) -> None:
     is_free = not out.exists() or out.is_dir() and not any(out.iterdir())
     if not is_free and not (out/'site.json').is_file() and not may_overwrite():
         raise WebError('is not a web page of ours and would be replaced', out, 'Name a new folder, or add --overwrite')
-    refuse_foreign_folder(out, _OURS)
+    refuse_foreign_folder(out, _OURS, WebError)
     if bundle_folder.resolve().is_relative_to(out.resolve()):
         raise WebError('holds the bundle', out, 'Name a new folder')
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .bursts import DatasetError, SplitBy, group_ids
-from ..foundations.core import notice
+from ..foundations.core import notice, printable_path
 from ..foundations.names import class_name, common_name, read_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import PHOTOGRAPH_ALIASES, need_columns, read_any_table
@@ -139,12 +139,21 @@ def _folder_rows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id
     "List the photographs of a folder with the label of their class folder, missing where there is none."
     try: found = find_photographs(folder)
     except PhotographError as error: raise DatasetError(error.what, folder, error.todo) from error
-    places = [Path(o).relative_to(folder) for o in found.photographs.path]
+    paths, unnamed = _by_name(found.photographs.path)
+    places = [Path(o).relative_to(folder) for o in paths]
     folders = [o.parts[:-1] for o in places]
     level = class_level(folders)
     labels = [class_name(o[level]) if len(o) > level else None for o in folders]
-    named = pd.DataFrame({'media_id': [o.as_posix() for o in places], 'path': found.photographs.path, 'label': labels})
-    return named, found.skipped
+    named = pd.DataFrame({'media_id': [o.as_posix() for o in places], 'path': paths, 'label': labels})
+    return named, pd.concat([found.skipped, unnamed], ignore_index=True)
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #b8e48e91
+def _by_name(paths: Iterable[str]) -> tuple[list[str], pd.DataFrame]: # paths; `id, reason` of the others
+    "Set paths apart that no table can hold, because their bytes are not UTF-8."
+    paths = list(map(str, paths))
+    why = 'has a name that is not UTF-8, which no table can hold. Rename it'
+    other = [(printable_path(o), why) for o in paths if printable_path(o) != o]
+    return [o for o in paths if printable_path(o) == o], pd.DataFrame(other, columns=['id', 'reason'], dtype=object)
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #08e9c1a4
 _SPLIT_FOLDERS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing', 'holdout')

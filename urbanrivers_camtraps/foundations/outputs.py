@@ -120,16 +120,17 @@ def refuse_foreign_file(
 def refuse_foreign_folder(
     folder: str | Path, # about to be replaced
     ours: str, # regular expression for the names, below the folder, of the files that we write
+    error: type[CamtrapsError] = OutputError, # what to raise
 ) -> None:
-    "Raise `OutputError` if the folder holds a file that is not ours, or is a file."
+    "Raise an error if the folder holds a file that is not ours, or is a file."
     folder = Path(folder)
-    if folder.is_file(): raise OutputError('is a file', folder, 'Name a folder')
+    if folder.is_file(): raise error('is a file and would be replaced', folder, 'Name a folder')
     if may_overwrite() or not folder.is_dir(): return
     names = (o.relative_to(folder).as_posix() for o in sorted(folder.rglob('*')) if not o.is_dir())
     foreign = next((o for o in names if not re.fullmatch(ours, o)), None)
     if foreign is None: return
-    raise OutputError(f'holds {foreign}, which was not written by camtraps and would be replaced', folder,
-                      'Name a new folder, or add --overwrite to replace all that is in it')
+    raise error(f'holds {foreign}, which was not written by camtraps and would be replaced', folder,
+                'Name a new folder, or add --overwrite to replace all that is in it')
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #f2ef9c9c
 def markdown_text(

@@ -99,14 +99,15 @@ class _Worker:
         "Predict a batch of sources."
         results = on_threads(batch.source.tolist(), self.job, workers=1, bundle=self.bundle)
         rows = [o._replace(scores=[] if o.reason else o.scores.tolist(), reason=o.reason or '') for o in results]
-        return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]'})
+        return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]', 'drawn': 'float'})
 
 # %% ../../nbs/6_inference/66_ray.ipynb #35d34fc7
 def _result_of(row: tuple) -> ScoredPhotograph:
     "Make the result of a row that a worker sent."
     scores = None if row.reason else np.asarray(row.scores, 'float32')
     clock = None if pd.isna(row.clock) else row.clock.to_pydatetime()
-    return ScoredPhotograph(row.source, scores, row.reason or None, row.retry, clock)
+    drawn = None if pd.isna(row.drawn) else bool(row.drawn)
+    return ScoredPhotograph(row.source, scores, row.reason or None, row.retry, clock, drawn)
 
 # %% ../../nbs/6_inference/66_ray.ipynb #f2a3e15f
 def season_cost(

@@ -168,7 +168,7 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
 @contextmanager
 def _replaced_folder(folder: Path) -> Iterator[Path]:
     "Yield an empty folder beside `folder`, which takes its place when the block ends well."
-    refuse_foreign_folder(folder, BUNDLE_FILES)
+    refuse_foreign_folder(folder, BUNDLE_FILES, BundleError)
     with atomic_folder(folder) as new: yield new
 
 # %% ../../nbs/4_training/48_export.ipynb #cc2a4231

@@ -19,7 +19,9 @@ import requests
 from tqdm.auto import tqdm
 
 from ..foundations.core import atomic_path, lock_folder, notice, setting
-from ..foundations.tables import read_table, write_table
+from ..foundations.outputs import OutputError, may_overwrite
+from ..foundations.provenance import Provenance, provenance
+from ..foundations.tables import read_settings, read_table, write_table
 from urbanrivers_camtraps.votes.documents import (
     LEFT_OUT, MEDIA_COLUMNS, OBSERVATION_COLUMNS, SCORE_COLUMNS, SKIPPED_COLUMNS, VOTE_COLUMNS, Record, parse_answer,
     parse_document)
@@ -118,6 +120,7 @@ def write_fetched(
 
     Without single votes there is no votes.parquet, without scores of the server's model no server_scores.parquet."""
     folder = Path(folder)
+    _refuse_mixing(fetched.observations, folder/'observations.parquet')
     write_table(fetched.observations, folder/'observations.parquet', **fetched.query)
     for name, table in _OPTIONAL.items():
         if len(table(fetched)): write_table(table(fetched), folder/name, camtraps='fetch', **fetched.query)
@@ -125,6 +128,17 @@ def write_fetched(
     with atomic_path(folder/'fetch_skipped.csv') as path: fetched.skipped.to_csv(path, index=False)
     write_table(fetched.media, folder/'media.parquet', **fetched.query)
     return folder
+
+# %% ../../nbs/1_votes/12_api.ipynb #15bc843e
+def _refuse_mixing(observations: pd.DataFrame, path: Path) -> None:
+    "Raise `OutputError` if votes on drawings would replace votes on photographs, or the other way round."
+    if may_overwrite() or not path.is_file(): return
+    old = read_settings(path).get('provenance')
+    before = Provenance(**old).kind if old else 'not known'
+    kind = provenance(observations).kind
+    if kind == before or kind == 'real' and before == 'not known' or not len(observations): return
+    raise OutputError(f'holds votes on photographs ({before}), and these are on photographs of another kind ({kind})', path,
+                      'Name another folder (--data, or --out of the demo), or add --overwrite to replace them')
 
 # %% ../../nbs/1_votes/12_api.ipynb #ae9c8563
 def read_fetched(
