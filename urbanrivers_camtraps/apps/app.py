@@ -45,7 +45,8 @@ def answer(
     label, name, score = best[0]
     lines = [f'| {markdown_text(name)} | {score:.1%} |' for _, name, score in best]
     about = bundle.description
-    text = '\n'.join([f'## {markdown_text(name)}', '', *([f'**{about.warning}**', ''] if about.warning else []), '| | probability |', '|:--|--:|', *lines])
+    text = '\n'.join([f'## {markdown_text(name)}', '', *([f'**{about.warning}**', ''] if about.warning else []),
+                      '| | probability |', '|:--|--:|', *lines])
     return text, {'prediction': {'class': label, 'common_name': name, 'probability': score},
                   'top3': [f'{name}: {score:.4f}' for _, name, score in best],
                   'model': {'origin': about.origin, 'warning': about.warning}}

@@ -133,7 +133,8 @@ def _reason(error: Exception) -> str:
     number, text = getattr(error, 'errno', None), str(error)
     if 'No space left' in text or 'disk is full' in text: number = errno.ENOSPC
     if 'readonly database' in text: number = errno.EROFS
-    if number in _SYSTEM: return str(CamtrapsError(_SYSTEM[number][0], getattr(error, 'filename', None), _SYSTEM[number][1]))
+    if number in _SYSTEM:
+        return str(CamtrapsError(_SYSTEM[number][0], getattr(error, 'filename', None), _SYSTEM[number][1]))
     if isinstance(error, OSError | sqlite3.Error): return text
     return f'unexpected {type(error).__name__}: {error}. Set CAMTRAPS_DEBUG=1 to see where'
 

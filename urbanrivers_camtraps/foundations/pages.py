@@ -31,7 +31,8 @@ def html_page(
     "Make a page that needs nothing else: no script, nothing fetched, readable in light and dark and on a phone."
     template = jinja2.Environment(autoescape=True).from_string(_PAGE)
     shown = [o for o in warnings if o]
-    return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown, mark=PAGE_MARK,
+    return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown,
+                           mark=PAGE_MARK,
                            style=_STYLE)
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #daae5cb9

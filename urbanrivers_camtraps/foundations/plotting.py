@@ -43,7 +43,8 @@ def figure_data(
 # %% ../../nbs/0_foundations/06_plotting.ipynb #b9823a90
 _STYLE = {
     'figure.dpi': 80, 'savefig.dpi': 80, 'figure.constrained_layout.use': True, 'figure.facecolor': 'white',
-    'text.parse_math': False, 'text.usetex': False, 'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'text.parse_math': False, 'text.usetex': False, 'font.size': 10, 'axes.titlesize': 11, 'axes.titleweight': 'bold',
+    'axes.titlelocation': 'left',
     'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.color': '#E6E6E6',
     'axes.axisbelow': True, 'legend.frameon': False, 'axes.prop_cycle': mpl.cycler(color=COLORS)}
 

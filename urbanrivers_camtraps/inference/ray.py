@@ -99,7 +99,8 @@ class _Worker:
         "Predict a batch of sources."
         results = on_threads(batch.source.tolist(), self.job, workers=1, bundle=self.bundle)
         rows = [o._replace(scores=[] if o.reason else o.scores.tolist(), reason=o.reason or '') for o in results]
-        return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]', 'drawn': 'float'})
+        return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]',
+                                                                            'drawn': 'float'})
 
 # %% ../../nbs/6_inference/66_ray.ipynb #35d34fc7
 def _result_of(row: tuple) -> ScoredPhotograph:

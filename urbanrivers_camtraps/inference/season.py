@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from ..foundations.core import (
     CamtrapsError, TableError, atomic_path, in_order, is_web_address, lock_folder, notice, printable_path)
 from ..foundations.predictions import Predictions, read_predictions
+from ..foundations.provenance import is_drawn
 from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
 from ..images.discover import find_photographs, is_photograph_path, skip_reason
 from ..images.hosts import HostError, Hosts, fetch_photograph
@@ -181,6 +182,7 @@ class ScoredPhotograph(NamedTuple):
     reason: str | None = None # why there are no scores
     retry: bool = False # whether the next run should try again, because the host failed
     clock: datetime | None = None # when it was taken, by the camera's clock
+    drawn: bool | None = None # whether it carries the mark of a drawing; None: not read
 
     def __repr__(self) -> str:
         name, found = self.source.rsplit('/', 1)[-1], self.reason or f'{len(self.scores)} scores'
@@ -249,7 +251,7 @@ def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | N
     if isinstance(data, ScoredPhotograph): return data, None
     try: content = photograph_bytes(data, source)
     except PhotographError as error: return _unread(source, error), None
-    result = ScoredPhotograph(source, None, clock=read_clock(content))
+    result = ScoredPhotograph(source, None, clock=read_clock(content), drawn=is_drawn(content))
     try: return result, open_photograph(content, job.max_side, source)
     except PhotographError as error: return result._replace(reason=error.reason), None
 
@@ -323,7 +325,7 @@ def _results(sources: pd.DataFrame, engine: Callable, job: Job) -> Iterator[Scor
 
 # %% ../../nbs/6_inference/65_season.ipynb #8cfe5cd1
 #: Columns of a season's table beside those of predictions.
-_OWN_COLUMNS = ('reason', 'retry', 'clock', 'clock_from', 'size', 'modified', 'etag')
+_OWN_COLUMNS = ('reason', 'retry', 'clock', 'clock_from', 'size', 'modified', 'etag', 'drawn')
 
 
 def read_season(
@@ -350,7 +352,8 @@ def _part_table(results: list[ScoredPhotograph], bundle: Bundle, sources: pd.Dat
     about = sources.reindex(names).reset_index(drop=True)
     clock_from = pd.Series('exif', clock.index).where(clock.notna(), about.clock.notna().map({True: 'table'}))
     table = pd.DataFrame({'path': names, 'reason': [o.reason for o in results], 'retry': [o.retry for o in results],
-                          'clock': clock.fillna(about.clock), 'clock_from': clock_from})
+                          'clock': clock.fillna(about.clock), 'clock_from': clock_from,
+                          'drawn': pd.Series([o.drawn for o in results], dtype='boolean')})
     return table.join(about[['size', 'modified', 'etag']]).join(predictions.drop(columns='path'))
 
 # %% ../../nbs/6_inference/65_season.ipynb #c9546b43
@@ -361,7 +364,7 @@ def _schema() -> object:
         ('path', pa.string()), ('prediction', pa.string()), ('score', pa.float32()), ('scores', pa.list_(pa.float32())),
         ('decision', pa.string()), ('clock', pa.timestamp('us')), ('reason', pa.string()), ('retry', pa.bool_()),
         ('clock_from', pa.string()), ('size', pa.int64()), ('modified', pa.timestamp('us', 'UTC')),
-        ('etag', pa.string())])
+        ('etag', pa.string()), ('drawn', pa.bool_())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
 def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame) -> None:
@@ -535,7 +538,8 @@ def _settings_of(path: Path) -> dict:
 def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, job: Job, times_from: str) -> None:
     "Write the rows of all files that are kept as one table."
     import pyarrow as pa, pyarrow.parquet as pq
-    settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint}
+    settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint,
+                'model': {'origin': bundle.origin, 'warning': bundle.description.warning}}
     schema, start = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()}), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for rows in _batches(files):

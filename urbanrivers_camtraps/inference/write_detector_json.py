@@ -17,6 +17,7 @@ from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path, plain_path
 from ..foundations.names import common_name, label_meaning
 from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.tables import need_columns
+from .predict import refuse_foreign_predictions
 from .detector_records import (
     DETECTOR_THRESHOLD, RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError, box_category, with_slashes)
 from ..votes.taxonomy import taxon_name, write_taxon
@@ -144,6 +145,7 @@ def _rounded(
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #fc0086b0
 def _write_records(path: str | Path, head: dict, key: str, records: Iterable[dict]) -> Path:
     "Write a file of results record by record, whole or not at all."
+    refuse_foreign_predictions(path)
     with atomic_path(path) as temporary, open(temporary, 'w', encoding='ascii', newline='\n') as file:
         parts = [f'{json.dumps(name)}: {json.dumps(value)},\n' for name, value in head.items()]
         file.write('{' + ''.join(parts) + f'{json.dumps(key)}: [')

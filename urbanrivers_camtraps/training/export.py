@@ -28,7 +28,8 @@ from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.photograph import STORED_SIDE, open_photograph
 from urbanrivers_camtraps.training.bundle_format import (
-    BUNDLE_FILES, BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record, load_session,
+    BUNDLE_FILES, BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record,
+    load_session,
     open_bundle, score_pixels)
 from .preprocess import normalise, squish, trim_rows
 

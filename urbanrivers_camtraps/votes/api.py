@@ -137,7 +137,8 @@ def _refuse_mixing(observations: pd.DataFrame, path: Path) -> None:
     before = Provenance(**old).kind if old else 'not known'
     kind = provenance(observations).kind
     if kind == before or kind == 'real' and before == 'not known' or not len(observations): return
-    raise OutputError(f'holds votes on photographs ({before}), and these are on photographs of another kind ({kind})', path,
+    raise OutputError(f'holds votes on photographs ({before}), and these are on photographs of another kind ({kind})',
+                      path,
                       'Name another folder (--data, or --out of the demo), or add --overwrite to replace them')
 
 # %% ../../nbs/1_votes/12_api.ipynb #ae9c8563

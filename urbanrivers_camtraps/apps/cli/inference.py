@@ -73,6 +73,7 @@ def predict_photographs(
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
+    if out: predicting.refuse_foreign_predictions(out)  # before the work
     folder = name_bundle(bundle)
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
@@ -86,14 +87,16 @@ def predict_photographs(
     relative = {'relative_to': relative_to} if relative_to else {}
     if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
     else: _print_predictions(predictions, loaded.common_names)
-    for skipped in predictions.skipped.itertuples(): typer.echo(f'skipped: {skipped.id}: {skipped.reason}', err=True)
+    for skipped in predictions.skipped.itertuples():
+        typer.echo(f'skipped: {printable(skipped.id)}: {printable(skipped.reason)}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #0e19e90a
 def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) -> None:
     "Show a line a photograph."
     if predictions.empty: return
-    shown = predictions.assign(common_name=predictions.prediction.map(common_names))
+    shown = predictions.assign(common_name=predictions.prediction.map(common_names),
+                               path=predictions.path.map(printable))
     typer.echo(shown[['path', 'common_name', 'score']].to_string(index=False))
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #e1988ad9
@@ -121,7 +124,8 @@ def _warn_of_drawings(folder: Path, photographs: list[str]) -> None:
     if not origin or not origin.drawn: return
     real = next((o for source in photographs for o in _local_paths(source) if not origins.is_drawn(o)), None)
     if real is None: return
-    notice(f'{printable(real)} is not drawn, but the bundle was trained on drawings, so its answers mean nothing', folder,
+    notice(f'{printable(real)} is not drawn, but the bundle was trained on drawings, so its answers mean nothing',
+           folder,
            'Choose a bundle that was trained on photographs: --bundle')
 
 

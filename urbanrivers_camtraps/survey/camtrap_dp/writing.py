@@ -17,6 +17,7 @@ import pandas as pd
 
 from ...foundations.core import BLANK, NOT_ANIMALS, TableError, atomic_folder, notice
 from ...foundations.names import common_name, read_name
+from ...foundations.outputs import may_overwrite
 from ...foundations.predictions import with_standard_labels
 from ...foundations.privacy import names_people, shows_people
 from ...foundations.tables import need_columns
@@ -356,5 +357,7 @@ def _descriptor(about: About, rows: dict[str, pd.DataFrame], text: str, digits: 
 def _check_place(folder: Path) -> None:
     "Raise `CamtrapDPError` if something else than a package would be replaced."
     ours = {'datapackage.json', *(f'{o}.csv' for o in TABLES)}
-    if folder.exists() and not (folder.is_dir() and {o.name for o in folder.iterdir()} <= ours):
-        raise CamtrapDPError('holds more than a data package and would be replaced', folder, 'Name a new folder')
+    if may_overwrite() or not folder.exists(): return
+    if not folder.is_dir() or not {o.name for o in folder.iterdir()} <= ours:
+        raise CamtrapDPError('holds more than a data package and would be replaced', folder,
+                             'Name a new folder, or add --overwrite')
