@@ -77,7 +77,7 @@ def test_no_text_raises(text):
 @pytest.mark.parametrize('text, reason', [
     (b'name,accepted\nGhost,Nowhere at all\n', "accepted 'Nowhere at all' has no row"), (b'name,rank\nGhost,\n', 'neither a rank nor'),
     (b'name,rank,common_name\nGhost ghost,species,Mallard\n', "'mallard' is the common name of two"), (b'what\nGhost\n', 'lacks name'),
-    (b'name\n\xff\xfe\xfa', r'Save it as CSV \(UTF-8\)')])
+    (b'name\n\xff\xfe\xfa', r'has neither a rank nor an accepted name')])
 def test_mistakes_in_a_table(tmp_path, text, reason):
     (tmp_path/'names.csv').write_bytes(text)
     with pytest.raises(TableError, match=reason): read_names(tmp_path/'names.csv')

@@ -86,7 +86,7 @@ def test_a_run_killed_while_it_saves_goes_on_where_it_stopped(fake, monkeypatch)
     card, out, log = fake
     monkeypatch.setenv('FAKE', 'kill')
     with pytest.raises(SpeciesNetError, match=r'was killed \(signal 9\).*goes on from'): run_speciesnet(card, out, progress=False)
-    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 3  # what it had saved, half of the next, and the files' sizes
+    assert done(log) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg'] and len(list(out.parent.iterdir())) == 3  # saved, half saved, sizes
     assert len([o for o in json.loads(out.read_text())['predictions'] if 'failures' not in o]) == 2
     monkeypatch.delenv('FAKE')
     assert run_speciesnet(card, out, 'USA', 'IL', progress=False).empty

@@ -13,8 +13,8 @@ from torch import nn  # noqa: E402
 from urbanrivers_camtraps.foundations.core import HUMAN, VEHICLE  # noqa: E402
 from urbanrivers_camtraps.training.attention import _choose, activation, plot_activation  # noqa: E402
 from urbanrivers_camtraps.training.backbones import make_body  # noqa: E402
-from urbanrivers_camtraps.training.preprocess import Recipe, TrainError  # noqa: E402
 from urbanrivers_camtraps.training.learner import make_learner  # noqa: E402
+from urbanrivers_camtraps.training.preprocess import Recipe, TrainError  # noqa: E402
 from urbanrivers_camtraps.training.probe import learner_predictions, probe  # noqa: E402
 
 UNCUT = Recipe(size=64, trim_top=0, trim_bottom=0)

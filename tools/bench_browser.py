@@ -40,8 +40,8 @@ def make_site(folder: Path) -> Path:
     from urbanrivers_camtraps.apps.web import write_web_page
     from urbanrivers_camtraps.training.bundle_format import golden_photographs
     from urbanrivers_camtraps.training.export import write_bundle
-    from urbanrivers_camtraps.training.preprocess import Recipe
     from urbanrivers_camtraps.training.learner import make_learner
+    from urbanrivers_camtraps.training.preprocess import Recipe
     rows = []
     for number, (name, photograph) in enumerate(golden_photographs().items()):
         photograph.save(folder/f'{name}.png')

@@ -29,8 +29,8 @@ def pool_bursts(
 ) -> Predictions: # one row per burst: `burst_id, photographs, prediction, score, scores`, and `label` if known
     """Combine the scores of the frames of each burst by a rule.
 
-    Bursts come in the order of their first frames. A frame without a burst stands alone. Raises `BurstError` if there is
-    no such rule."""
+    Bursts come in the order of their first frames. A frame without a burst stands alone. Raises `BurstError` if
+    there is no such rule."""
     scores, classes = score_matrix(predictions)
     code = group_codes(predictions, by)
     order = pd.Series(code).drop_duplicates()
@@ -171,7 +171,8 @@ def _mean(scores: np.ndarray, code: np.ndarray, blank: int | None) -> np.ndarray
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #8097cebf
 #: How the scores of a burst's frames are combined: name → function. The first is the default.
-BURST_RULES = {'peak': _peak, 'most_frequent': _most_frequent, 'noisy_or': _noisy_or, 'highest': _highest, 'mean': _mean}
+BURST_RULES = {'peak': _peak, 'most_frequent': _most_frequent, 'noisy_or': _noisy_or, 'highest': _highest,
+               'mean': _mean}
 
 
 def _pooled(scores: np.ndarray, code: np.ndarray, classes: list[str], rule: str) -> np.ndarray:

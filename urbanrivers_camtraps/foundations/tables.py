@@ -152,7 +152,7 @@ def _names_of_columns(columns: list[str], aliases: Mapping[str, Iterable[str]] |
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #3409d7b6
 def _renamed(table: pd.DataFrame, names: dict[str, str], path: Path) -> pd.DataFrame:
-    "Give columns our names. Raise `TableError` if two mean the same."
+    "Rename columns as this project calls them. Raise `TableError` if two mean the same."
     ours = [names.get(plain_name(o), o) for o in table]
     for name in ours:
         if ours.count(name) < 2: continue

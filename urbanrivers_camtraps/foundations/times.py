@@ -52,7 +52,8 @@ def read_periods(
     wrong = np.flatnonzero((end < start) | (end == start) & whole_day)
     if len(wrong):
         line = table.iloc[wrong[0]]
-        raise TableError(f'ends before it starts: {shown_cell(line.start)} to {shown_cell(line.end)}', _line(table, wrong[0], where),
+        fault = f'ends before it starts: {shown_cell(line.start)} to {shown_cell(line.end)}'
+        raise TableError(fault, _line(table, wrong[0], where),
                          'Exchange the two, or write the right ones')
     return table.assign(start=start, end=end)
 
@@ -195,7 +196,8 @@ def _raise_unreadable(values: pd.Series, row: int, where: object, error: Excepti
     reason, _, todo = str(error).partition('. ')
     reason = shown_cell(reason)
     name = '' if values.name is None else f'{values.name} '
-    raise TableError(f'{name}{shown_cell(values.iloc[row])} {reason}', _line(values, row, where), todo or None) from error
+    raise TableError(f'{name}{shown_cell(values.iloc[row])} {reason}', _line(values, row, where),
+                     todo or None) from error
 
 # %% ../../nbs/0_foundations/10_times.ipynb #1bc58c2c
 def _line(table: pd.Series | pd.DataFrame, row: int, where: object) -> str:

@@ -298,7 +298,7 @@ def _format_of(path: str | Path, names: Names | None, threshold: float) -> tuple
     except DetectorJsonError as first:
         if not isinstance(first.__cause__, ijson.JSONError): raise
         try: (records, head), is_plain = _outline(path, is_plain=False), False
-        except DetectorJsonError: raise first
+        except DetectorJsonError as second: raise first from second
     try: return record_format(records, head, names, threshold), is_plain
     except DetectorJsonError as error: raise DetectorJsonError(error.what, error.where or path, error.todo) from error
 

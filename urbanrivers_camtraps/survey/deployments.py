@@ -417,7 +417,7 @@ def _found(paths: pd.Series, deployments: pd.DataFrame) -> pd.DataFrame: # `fold
 def deployments_of_paths(
     paths: pd.Series, # of photographs
     deployments: pd.DataFrame, # from `read_deployments`
-) -> pd.DataFrame: # `row` (of `paths`), `deployment_id`; several rows if deployments share a folder, none if it has none
+) -> pd.DataFrame: # `row` (of `paths`), `deployment_id`: one row for each deployment of the folder
     "Return in whose folder each photograph lies, whatever its time."
     folders = pd.DataFrame({'deployment_id': deployments.deployment_id, 'folder': _folders(deployments)})
     return _found(paths, deployments).assign(row=paths.index).merge(folders, on='folder')[['row', 'deployment_id']]
@@ -503,7 +503,8 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
                                'Predict all with one bundle')
     table = pd.concat(tables, ignore_index=True).drop_duplicates(['path', 'clock'], ignore_index=True)
     again = table.path.duplicated(keep=False)
-    table = table[~(again & table.clock.isna() & (table.groupby('path').clock.transform('count') > 0))].reset_index(drop=True)
+    dated = table.groupby('path').clock.transform('count') > 0
+    table = table[~(again & table.clock.isna() & dated)].reset_index(drop=True)
     if number := int((table.path.duplicated() & table.clock.notna()).sum()):
         notice(f'{number:,} photographs of other times have the path of an earlier one: each counts', paths[-1],
                'Were two cards read under the same names?')

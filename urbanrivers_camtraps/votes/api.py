@@ -357,7 +357,7 @@ def _with_places(fetched: Fetched, listed: pd.DataFrame | None, before: pd.DataF
 
 
 def _tell_unknown(rows: pd.DataFrame, places: pd.DataFrame) -> None:
-    "Tell of how many deployments name or coordinates are not known, and whose clock the server's owners doubt."
+    "Name what is not known of deployments, and whose clocks the server's owners doubt."
     known = rows.groupby('deployment_id')[['deployment', 'latitude']].count() > 0
     for column, what in (('deployment', 'names'), ('latitude', 'coordinates')):
         if not (unknown := int((~known[column]).sum())): continue
@@ -369,7 +369,7 @@ def _tell_unknown(rows: pd.DataFrame, places: pd.DataFrame) -> None:
 
 # %% ../../nbs/1_votes/12_api.ipynb #f384f36a
 def _tell_left_out(fetched: Fetched) -> Fetched:
-    "Tell how many photographs are left out because they were flagged or removed."
+    "Count the photographs that are left out because they were flagged or removed."
     counts = fetched.media.left_out.value_counts()
     if counts.empty or fetched.query.get('flagged'): return fetched
     words = ' and '.join(f'{number:,} {reason}' for reason, number in counts.items())
@@ -379,7 +379,7 @@ def _tell_left_out(fetched: Fetched) -> Fetched:
 
 def _tell_withheld(session: requests.Session, server: str, fetched: Fetched, places: pd.DataFrame | None,
                    timeout: float, labels: list[str] | None) -> None:
-    "Tell how many photographs the server gives to nobody, and where its own counts disagree."
+    "Count the photographs that the server gives to nobody, and name where its own counts disagree."
     try: withheld = None if places is None else withheld_photographs(session, server + API_PATH, places, timeout)
     except ServerError as error:
         return notice(f'its counts cannot be checked: it {error.what}', server, 'Fetch again later')

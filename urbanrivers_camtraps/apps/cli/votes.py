@@ -105,7 +105,7 @@ def _list_unreviewed(server: str | None, flagged: bool, data: Path) -> None:
 
 
 def _name_places(places: pd.DataFrame, data: Path) -> None:
-    "Tell how many deployments the server knows, and how many of them still hang."
+    "Count the deployments that the server knows, and those that still hang."
     if places.empty: return
     hanging = int(places.end.isna().sum())
     locations = places.location_id.nunique()
