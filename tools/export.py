@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 
 from nbdev.clean import nbdev_clean
@@ -37,8 +38,27 @@ def shrink_pictures(
     if changed: notebook.write_text(text, encoding='utf-8')
 
 
+#: The folder of a `TemporaryDirectory`, as it is printed.
+TEMPORARY = re.compile(r'(/private)?(/var/folders/\w+/\w+/T|/tmp)/tmp\w{8}/')
+
+
+def shorten_paths(
+    notebook: Path, # changed if its outputs name temporary folders
+) -> None:
+    "Take the names of temporary folders out of a notebook's outputs: they differ in every run."
+    content = json.loads(notebook.read_text(encoding='utf-8'))
+    changed = False
+    for cell in content['cells']:
+        if not TEMPORARY.search(json.dumps(cell.get('outputs', []))): continue
+        cell['outputs'], changed = json.loads(TEMPORARY.sub('', json.dumps(cell['outputs']))), True
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
+    if changed: notebook.write_text(text, encoding='utf-8')
+
+
 if __name__ == '__main__':
-    for path in sorted(Path('nbs').rglob('*.ipynb')): shrink_pictures(path)
+    for path in sorted(Path('nbs').rglob('*.ipynb')):
+        shrink_pictures(path)
+        shorten_paths(path)
     nbdev_clean()
     nbdev_export()
     nb_export('nbs/9_apps/940_space.ipynb', lib_path='.', name='app')  # a Space wants its app.py at the top
