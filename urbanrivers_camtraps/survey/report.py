@@ -18,9 +18,9 @@ from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
-from urbanrivers_camtraps.survey.effort import (
-    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort,
-    suspected_outages)
+from .effort import (
+    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
+from .health.check import CameraHealth, check_cameras
 from .rates import (
     ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
 from .richness import Accumulation, accumulation, plot_accumulation
@@ -36,6 +36,7 @@ class Survey:
         time_zone: str | None = None, # of the local clock, such as `America/Chicago`
         photographs: pd.DataFrame | None = None, # `deployment_id, timestamp`, blank ones too: for unknown ends
         overlaps: Overlaps = 'once', # how often time counts in which a location has two cameras
+        health: CameraHealth | None = None, # of `check_card`, which looks at pixels; by default times alone are checked
     ):
         "Raise `SurveyError` if no time zone is given."
         if time_zone is None:
@@ -43,6 +44,13 @@ class Survey:
                               "Add for example time_zone='America/Chicago'")
         self.events = events
         self.operation = camera_operation(deployments, outages, photographs, time_zone=time_zone, overlaps=overlaps)
+        self._checked, self._photographs, self._deployments = health, photographs, deployments
+
+    @cached_property
+    def health(self) -> CameraHealth | None: # None if no photographs are known
+        "Return which cameras are in doubt; see `check_cameras`."
+        if self._checked is not None or self._photographs is None: return self._checked
+        return check_cameras(self._photographs, self._deployments, self.operation.time_zone)
 
     def effort(self, by: Iterable[str] = ('location_id', 'month')) -> pd.DataFrame:
         "Return camera-days; see `camera_days`."
@@ -107,9 +115,10 @@ def write_survey(
     found = [] if changed is None else survey.effects(arms, changed, missed=missed)
     table, species = survey.rates(by=()), survey.richness()
     numbers = {'camera-days': f'{survey.effort(by=()).camera_days[0]:,.0f}', 'locations': str(periods.place.nunique()),
-               'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species)}
+               'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species),
+               **_in_doubt(survey.health)}
     words = _plain_words(numbers, table, species, found, notes)
-    sections = [('In plain words', '', words), *(_change_sections(found) if found else []),
+    sections = [_health_section(survey.health), ('In plain words', '', words), *(_change_sections(found) if found else []),
                 *_seen_sections(survey, table, species, arms, changed, digits),
                 *_effort_sections(survey, arms, changed)]
     page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings)
@@ -137,6 +146,17 @@ def _rate_in_words(label: str, row: pd.Series) -> str:
     "Return a rate with its interval as a sentence."
     interval = '' if pd.isna(row.low) else f' (95 % interval over locations {row.low:.3g} to {row.high:.3g})'
     return f'{shown_label(label)}: {row.rate:.3g} events per 100 camera-days{interval}.'
+
+# %% ../../nbs/8_survey/88_report.ipynb #875469ab
+def _health_section(health: CameraHealth | None) -> Section:
+    "Show which cameras are in doubt, and why."
+    if health is not None: return health.section()
+    return 'Camera health', 'The cameras were not checked, because no photographs are known.', ''
+
+
+def _in_doubt(health: CameraHealth | None) -> dict[str, str]:
+    "Return how many cameras are in doubt, if they were checked."
+    return {} if health is None else {'cameras in doubt': f'{len(health.in_doubt)} of {len(health.cameras)}'}
 
 # %% ../../nbs/8_survey/88_report.ipynb #20a98178
 def _change_sections(found: list[Effect]) -> list[Section]:
@@ -207,9 +227,9 @@ def _effort_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | t
 
 # %% ../../nbs/8_survey/88_report.ipynb #59c6237c
 def _oddities(survey: Survey) -> tuple[str, str]: # text, HTML
-    "Return what had to be assumed, the events without effort, and the suspected outages; nothing if there are none."
-    problems, suspected, text, body = effort_problems(survey.operation), pd.DataFrame(), [], ''
-    if survey.operation.photographs is not None: suspected = suspected_outages(survey.operation)
+    "Return what had to be assumed, and the events without effort; nothing if there are none."
+    problems, text, body = effort_problems(survey.operation), [], ''
+    if survey.health is not None: problems = problems[problems.problem != 'has no photograph']  # said above
     if len(problems):
         listed = problems.groupby('problem', sort=False).agg(deployments=('deployment_id', 'nunique'),
                                                              days=('days', 'sum'))
@@ -218,12 +238,6 @@ def _oddities(survey: Survey) -> tuple[str, str]: # text, HTML
         counts = survey.skipped.reason.value_counts().rename_axis('events left out')
         body += _labels_html(counts.reset_index(name='events'))
         text.append(f'{count_of(len(survey.skipped), "event")} without effort: left out of every number.')
-    if len(suspected):
-        longest = suspected.sort_values('days', ascending=False).head(15)
-        body += _labels_html(longest.assign(**{o: longest[o].dt.strftime('%Y-%m-%d') for o in ('start', 'end')}), 1)
-        text.append(f'{count_of(len(suspected), "suspected outage")}, in which a camera took no photograph at all '
-                    '(the longest are listed): '
-                    'counted as effort unless listed as outages.')
     return ' '.join(text) or 'What had to be assumed:', body
 
 # %% ../../nbs/8_survey/88_report.ipynb #af96dee9

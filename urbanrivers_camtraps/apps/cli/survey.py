@@ -17,7 +17,7 @@ from ...foundations.core import CamtrapsError, read_duration
 from ...foundations.outputs import remove_own_csv, write_csv
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
+__all__ = ['pd', 'burst_answers', 'bursts', 'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
            'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone',
            'Dates', 'survey', 'package']
 
@@ -25,6 +25,7 @@ __all__ = ['pd', 'burst_answers', 'bursts', 'package_writing', 'package_validati
 pd = LazyModule('pandas')
 burst_answers = LazyModule('urbanrivers_camtraps.evaluation.burst_predictions')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
+cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
 package_writing = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.writing')
 package_validation = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.validation', extra='package')
 changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
@@ -67,6 +68,9 @@ def survey(
         help='Table of what an audit of the blank filter found. One row for each period (before, after): looked '
              '(events looked at) and missed (how many of them the filter missed). Optional: removed, kept, '
              'arm.')] = None,
+    without_suspected_outages: Annotated[bool, typer.Option(
+        '--without-suspected-outages', help='Take out of effort when a camera seems to have failed. By default this '
+                                            'time counts, and is named first.')] = False,
     event_gap: EventGap = '30min',
     time_zone: TimeZone = None,
     dates: Dates = None,
@@ -84,10 +88,13 @@ def survey(
     time_zone = seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
-    whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs)
+    health = _health(seen, season, deployments)
+    whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs, health=health)
+    doubts = _doubts(whole.health)
+    if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     beside, out = _beside(out, data), out or data/'survey.html'
-    warnings = _warnings(seen)
+    warnings = [*doubts, *_warnings(seen)]
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     for warning in warnings: typer.echo(warning, err=True)
     whole.report(out, **comparison, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
@@ -113,6 +120,35 @@ _EFFECTS = ('label', 'ratio')
 def _beside(out: Path | None, data: Path) -> Callable[[str], Path]:
     "Return what names the files beside a report: by the report's name, if the user chose one."
     return lambda name: data/f'{name}.csv' if out is None else out.with_name(f'{out.stem}_{name}.csv')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #17f003fe
+def _health(seen: _Seen, season: list[Path] | None, deployments: Path | None) -> Any: # `CameraHealth`, or None
+    "Check the cameras by the times of all photographs; None leaves it to `Survey`."
+    if season and deployments: return cards.check_season(season, seen.deployments)
+    return None if seen.votes is None else cards.check_fetched(seen.votes, seen.deployments, time_zone=seen.time_zone)
+
+
+def _doubts(health: Any, are_counted: bool = True) -> list[str]: # `health` is a `CameraHealth`, or None
+    "Return how many cameras are in doubt, and which, in a sentence."
+    if health is None or not health.in_doubt: return []
+    first = health.findings.drop_duplicates('deployment_id').head(5)
+    names = ', '.join(f'{o.deployment_id} ({o.finding})' for o in first.itertuples())
+    more, days = len(health.in_doubt) - len(first), health.outages.days.sum()
+    counted = (f' {days:,.0f} camera-days count as watched in which cameras may have failed, so rates may be too low: '
+               '--without-suspected-outages takes them out.') if days and are_counted else ''
+    return [f"{health!r}: {names}{f' and {more:,} more' if more else ''}.{counted} `camtraps check` says what to do."]
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #9e2cf995
+def _without_outages(whole: Any, lost: pd.DataFrame | None, seen: _Seen, photographs: Any) -> tuple[Any, list[str]]:
+    "Return the survey without suspected outages, and sentences that say how many camera-days were taken out."
+    health = whole.health
+    if health is None: raise CamtrapsError('needs photographs', '--without-suspected-outages', 'Leave it out')
+    suspected = health.outages[['deployment_id', 'start', 'end']]
+    outages = suspected if lost is None else pd.concat([lost, suspected], ignore_index=True)
+    less = reports.Survey(seen.events, seen.deployments, outages, seen.time_zone, photographs, health=health)
+    days = whole.effort(by=()).camera_days.sum() - less.effort(by=()).camera_days.sum()
+    return less, [f'{len(suspected):,} suspected outages, {days:,.1f} camera-days, are taken out of effort.',
+                  *_doubts(health, are_counted=False)]
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #080f0a4b
 def _warnings(seen: _Seen) -> list[str]:
@@ -235,9 +271,6 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     if listed is None: placed = deployment_tables.season_photographs(season, places)
     else: placed = deployment_tables.listed_photographs(season, listed, places)
     shared = burst_answers.burst_predictions(bursts.add_bursts(placed))
-    for name in places.deployment_id[~places.deployment_id.isin(shared.deployment_id)]:
-        typer.echo(f'no photograph of {name}. Check its folder: if start and end are known, it counts as watched with '
-                   f'nothing seen', err=True)
     notes, warnings = _rests_on(placed.skipped), _model_warnings(season, shared)
     if listed is not None:
         warnings = (*warnings, 'Only photographs that no volunteer has looked at are counted. The reviewed ones are in '

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ...foundations.tables import need_columns, read_table
@@ -19,7 +18,7 @@ from ...images.discover import find_photographs
 from ...images.light import LIGHT_COLUMNS, add_light
 from ...images.photograph import read_clock
 from ..deployments import deployments_of_paths, make_deployments
-from .cameras import HealthError, card_folder, wall_time
+from .cameras import HealthError, card_folder, counted, wall_time
 from .check import CameraHealth, check_cameras
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #69768894
@@ -50,6 +49,10 @@ def check_season(
     return _health_of(table[columns].drop_duplicates('path', ignore_index=True), deployments, now)
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #3cb29c7b
+_REVIEWED = ('Only photographs that volunteers have looked at are known: a gap may also be photographs that nobody has '
+             'looked at yet')
+
+
 def check_fetched(
     photographs: pd.DataFrame, # `media_id, deployment_id, timestamp` of all photographs, blank ones too
     deployments: pd.DataFrame | None = None, # as the server or a person knows them; by default those of the photographs
@@ -67,7 +70,8 @@ def check_fetched(
     if stored is not None and len(stored):
         light = add_light(need_columns(stored, ('media_id', 'path'), 'stored')[['media_id', 'path']], progress)
         table = table.merge(light.drop(columns='path').rename(columns={'media_id': 'path'}), on='path', how='left')
-    return check_cameras(table, deployments, time_zone, now)
+    health = check_cameras(table, deployments, time_zone, now)
+    return replace(health, notes=(*health.notes, _REVIEWED)) if health.in_doubt else health
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #b0831448
 def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Timestamp | None,
@@ -122,4 +126,4 @@ def _not_placed(missing: pd.DataFrame) -> list[str]:
     if missing.empty: return []
     folders = missing.path.map(card_folder).value_counts()
     names = ', '.join(folders.index[:3]) + (f' and {len(folders) - 3:,} more' if len(folders) > 3 else '')
-    return [f'{len(missing):,} photographs lie in no folder of a deployment and were not checked: {names}']
+    return [f'{counted(len(missing))} not checked, in no folder of a deployment: {names}']
