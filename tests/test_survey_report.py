@@ -42,7 +42,8 @@ def test_what_is_odd_is_on_the_page_and_names_are_escaped(tmp_path):
     survey = Survey(events, TWO, time_zone=TIME_ZONE, photographs=photographs)
     assert survey.skipped.values.tolist() == [['x', 'its deployment is not known']]
     page = survey.report(tmp_path/'survey.html', notes=['A pause of 30 minutes ends an event.']).read_text()
-    assert '&lt;b&gt;Anas' in page and '<b>Anas' not in page and '1 event without effort' in page and 'suspected outages' in page
+    assert '&lt;b&gt;Anas' in page and '<b>Anas' not in page and '1 event without effort' in page
+    assert survey.health.findings.finding.tolist() == ['no photograph'] and 'no photograph' in page.split('In plain words')[0]
     assert 'A pause of 30 minutes' in page
 
 

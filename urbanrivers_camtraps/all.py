@@ -84,9 +84,13 @@ except ModuleNotFoundError as error: _stand_in('votes', error, 'likely_wrong', '
 
 # %% ../nbs/9_apps/99_all.ipynb #80014e18
 try:
+    from urbanrivers_camtraps.survey.health.card import check_card, check_fetched, check_season
+    from urbanrivers_camtraps.survey.health.check import check_cameras, plot_cameras
     from urbanrivers_camtraps.survey.simulation import simulate_survey
     from urbanrivers_camtraps.survey.report import Survey
-except ModuleNotFoundError as error: _stand_in('survey', error, 'simulate_survey', 'Survey')
+except ModuleNotFoundError as error:
+    _stand_in('survey', error, 'check_card', 'check_fetched', 'check_season', 'check_cameras', 'plot_cameras',
+              'simulate_survey', 'Survey')
 
 try: from urbanrivers_camtraps.foundations.sandbox import make_sandbox, serve_sandbox
 except ModuleNotFoundError as error: _stand_in('serve', error, 'make_sandbox', 'serve_sandbox')

@@ -118,7 +118,8 @@ def write_survey(
                'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species),
                **_in_doubt(survey.health)}
     words = _plain_words(numbers, table, species, found, notes)
-    sections = [_health_section(survey.health), ('In plain words', '', words), *(_change_sections(found) if found else []),
+    sections = [_health_section(survey.health), ('In plain words', '', words),
+                *(_change_sections(found) if found else []),
                 *_seen_sections(survey, table, species, arms, changed, digits),
                 *_effort_sections(survey, arms, changed)]
     page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings)

@@ -33,8 +33,10 @@ def check_card(
     found = find_photographs(sources)
     paths = found.photographs.path
     table = pd.DataFrame({'path': paths, 'clock': pd.Series([read_clock(o) for o in paths], dtype='datetime64[us]')})
-    if pixels: table = add_light(table, progress)
-    return _health_of(table, deployments, now, found.notes)
+    if not pixels: return _health_of(table, deployments, now, found.notes)
+    table = add_light(table, progress)
+    whole = table[table.unreadable.isna()].reset_index(drop=True)
+    return _health_of(whole, deployments, now, [*found.notes, *_broken(table[table.unreadable.notna()])])
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #25227107
 def check_season(
@@ -119,6 +121,12 @@ def _nearest_in_time(table: pd.DataFrame, candidates: pd.DataFrame, deployments:
     order = table.path[table.index.isin(candidates.row)].sort_values().index
     chosen, folder = chosen.reindex(order), table.path[order].map(card_folder)
     return chosen.groupby(folder).ffill().fillna(chosen.groupby(folder).bfill())
+
+
+def _broken(photographs: pd.DataFrame) -> list[str]: # of `add_light`
+    "Count the photographs that cannot be read, and name the first."
+    first = photographs.head(1)
+    return [f'{counted(len(photographs))} cannot be read: {o.path} {o.unreadable}' for o in first.itertuples()]
 
 
 def _not_placed(missing: pd.DataFrame) -> list[str]:

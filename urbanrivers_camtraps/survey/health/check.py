@@ -18,7 +18,7 @@ from ...foundations.pages import Section, plot_section, table_html
 from ...foundations.plotting import COLORS, plot_style
 from ...images.light import is_black, is_grey
 from ..deployments import coordinate_problems
-from .cameras import Camera, Finding, cameras, findings_table
+from .cameras import Camera, Finding, cameras, counted, findings_table
 from .clocks import check_clock
 from .pictures import check_copies, check_neighbours, check_pictures
 from .silence import check_silence
@@ -53,7 +53,8 @@ class CameraHealth:
         return health_section(self)
 
     def __repr__(self) -> str:
-        return f'{len(self.in_doubt):,} of {len(self.cameras):,} cameras are in doubt'
+        count, total = len(self.in_doubt), len(self.cameras)
+        return f"{count:,} of {total:,} cameras {'is' if count == 1 else 'are'} in doubt"
 
     def _repr_html_(self) -> str:
         return f'<p>{html.escape(repr(self))}</p>{table_html(shown_findings(self))}'
@@ -194,7 +195,7 @@ def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     _mark_findings(ax, camera, findings, low, high)
     beyond = len(table) - len(inside)
     words = '; '.join(dict.fromkeys(findings.finding))
-    if beyond: words += f' ({beyond:,} photographs have other dates)'
+    if beyond: words += f' ({counted(beyond)} with other dates)'
     ax.set_title(f'{camera.deployment_id}: {words}', fontsize=9, loc='left')
     ax.set(xlim=(low, high), ylim=(0, 24), yticks=(0, 6, 12, 18, 24))
     ax.tick_params(labelsize=8)

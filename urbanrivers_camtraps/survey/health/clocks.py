@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .cameras import Camera, Finding
+from .cameras import Camera, Finding, counted
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b09c92dd
 class ClockCheck(NamedTuple):
@@ -219,7 +219,7 @@ def _outside(camera: Camera, run: pd.Series) -> Finding:
     return camera.finding(
         f'photographs {side}', run['first'], run['last'],
         cause=f'taken up to {apart} {side}: on the way, or start, end or clock is wrong',
-        effect=f'{run["count"]:,} photographs are left out',
+        effect=f'{counted(run["count"])} left out',
         todo=f"Correct {'start' if early else 'end'} in the table of deployments, if it is not what you noted",
         photographs=int(run['count']))
 
@@ -232,7 +232,7 @@ def _jumping(camera: Camera, runs: pd.DataFrame) -> Finding:
         'clock jumps', camera.start, camera.end,
         cause=f'went back or left the deployment {len(wrong)} times: the battery of the clock is empty, '
               'or files of several cameras lie in one folder',
-        effect=f'{count:,} photographs have no time that can be trusted',
+        effect=f'{counted(count)} without a time that can be trusted',
         todo='Sort the files by camera, or leave this camera out', photographs=count)
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #486585c4
@@ -248,8 +248,8 @@ def _wrong_run(camera: Camera, run: pd.Series, after: pd.Timestamp, before: pd.T
     is_backwards = run.is_inside and pd.notna(camera.start) and pd.notna(camera.end)
     ahead = _likely_shift(*sorted((low, high)), run['first']) if is_bounded else None
     total = None if ahead is None else ahead + camera.clock_ahead
-    effect = f'{count:,} photographs are left out; their time counts as watched with nothing seen'
-    if is_backwards: effect = f'{count:,} photographs count at wrong times, about {_length(ahead or _NONE)} off'
+    effect = f'{counted(count)} left out' + is_bounded*'; their time counts as watched with nothing seen'
+    if is_backwards: effect = f'{counted(count)} counted at wrong times, about {_length(ahead or _NONE)} off'
     name, cause = _BACKWARDS if is_backwards else _what_happened(run, now, ahead)
     bounds = f'. By the order of the files it was wrong by {_span(low, high)}' if is_bounded else ''
     return camera.finding(name, after, before, cause=f'{cause}{bounds}', effect=effect,

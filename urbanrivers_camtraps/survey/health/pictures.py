@@ -111,6 +111,9 @@ def _is_night(camera: Camera) -> np.ndarray: # of bool
 
 def _nights(camera: Camera) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
     "Return the dates with photographs, and those of them with photographs at night."
+    table = camera.photographs
+    if 'is_trusted' in table and table.is_trusted.any():
+        camera = camera.timed(table[table.is_trusted])  # of the others the hour is not known
     if camera.photographs.empty: return (pd.DatetimeIndex([]),)*2
     dates = (camera.photographs.clock - pd.Timedelta('12h')).dt.floor('D')
     return tuple(pd.DatetimeIndex(o.dropna().unique()).sort_values() for o in (dates, dates[_is_night(camera)]))

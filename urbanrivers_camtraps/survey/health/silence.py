@@ -38,7 +38,8 @@ def check_silence(
 ) -> list[Finding]:
     "Describe the times in which a camera took nothing though it should have."
     clock = camera.photographs.clock.dropna().sort_values()
-    if clock.empty: return _nothing_at_all(camera)
+    if camera.photographs.empty: return _nothing_at_all(camera)
+    if clock.empty: return []
     start = camera.start if pd.notna(camera.start) else clock.iloc[0]
     end = camera.end if pd.notna(camera.end) else clock.iloc[-1]
     if end - start < pd.Timedelta('1D'): return []
