@@ -131,8 +131,9 @@ def _health(seen: _Seen, season: list[Path] | None, deployments: Path | None) ->
 def _doubts(health: Any, are_counted: bool = True) -> list[str]: # `health` is a `CameraHealth`, or None
     "Return how many cameras are in doubt, and which, in a sentence."
     if health is None or not health.in_doubt: return []
+    known = {o.deployment_id: o.name for o in health.cameras}
     first = health.findings.drop_duplicates('deployment_id').head(5)
-    names = ', '.join(f'{o.deployment_id} ({o.finding})' for o in first.itertuples())
+    names = ', '.join(f'{known[o.deployment_id]} ({o.finding})' for o in first.itertuples())
     more, days = len(health.in_doubt) - len(first), health.outages.days.sum()
     counted = (f' {days:,.0f} camera-days count as watched in which cameras may have failed, so rates may be too low: '
                '--without-suspected-outages takes them out.') if days and are_counted else ''

@@ -59,6 +59,7 @@ def findings_table(
 class Camera:
     "A deployment and its photographs in the order of their files."
     deployment_id: str
+    name: str # of the deployment, or its id
     location: str
     place: str # of the location's id: cameras with the same one hang together
     start: pd.Timestamp # by the local clock, NaT if not known
@@ -117,13 +118,15 @@ def _camera(row: dict, photographs: pd.DataFrame, time_zone: str | None) -> Came
     if zone is None: raise HealthError('the time zone of its clock is not known', name, 'Pass time_zone')
     ahead = row.get('clock_ahead')
     ahead = pd.Timedelta(0) if pd.isna(ahead) else pd.Timedelta(ahead)
-    location, place = row.get('location'), row.get('location_id')
-    location = name if pd.isna(location) else str(location)
+    place, location, label = (row.get(o) for o in ('location_id', 'location', 'deployment'))
+    label = name if pd.isna(label) else str(label)
+    location = label if pd.isna(location) else str(location)
     table = photographs.assign(clock=_local_clock(photographs, zone) - ahead)
     is_numbered, is_guessed = _is_numbered(table.path), row.get('from_photographs') is True
     ends = [pd.NaT if is_guessed else wall_time(row.get(o), zone) for o in ('start', 'end')]
     latitude, longitude = (_number(row.get(o)) for o in ('latitude', 'longitude'))
-    return Camera(name, location, location if pd.isna(place) else str(place), *ends, latitude, longitude, zone, ahead,
+    place = location if pd.isna(place) else str(place)
+    return Camera(name, label, location, place, *ends, latitude, longitude, zone, ahead,
                   _in_order(table, is_numbered), is_numbered)
 
 # %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #3030ccb0

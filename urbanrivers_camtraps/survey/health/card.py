@@ -69,11 +69,13 @@ def check_fetched(
     table = table.dropna(subset=['deployment_id']).drop_duplicates('media_id')
     if deployments is None: deployments = make_deployments(table)
     table = table[list(columns)].rename(columns={'media_id': 'path'}).reset_index(drop=True)
-    if stored is not None and len(stored):
-        light = add_light(need_columns(stored, ('media_id', 'path'), 'stored')[['media_id', 'path']], progress)
+    real, notes = _real(stored)
+    if real is not None and len(real):
+        light = add_light(need_columns(real, ('media_id', 'path'), 'stored')[['media_id', 'path']], progress)
         table = table.merge(light.drop(columns='path').rename(columns={'media_id': 'path'}), on='path', how='left')
     health = check_cameras(table, deployments, time_zone, now)
-    return replace(health, notes=(*health.notes, _REVIEWED)) if health.in_doubt else health
+    if health.in_doubt: notes.append(_REVIEWED)
+    return replace(health, notes=(*health.notes, *notes))
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #b0831448
 def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Timestamp | None,
@@ -89,6 +91,14 @@ def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Ti
                           'Check `folder` or `deployment_id`')
     health = check_cameras(table[table.deployment_id.notna()], deployments, 'UTC', now)
     return replace(health, notes=(*notes, *_not_placed(missing), *health.notes))
+
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #da352c27
+def _real(stored: pd.DataFrame | None) -> tuple[pd.DataFrame | None, list[str]]: # photographs, notes
+    "Leave out drawn photographs: their light is not that of a place."
+    if stored is None or 'drawn' not in stored: return stored, []
+    drawn = stored.drawn.fillna(False).astype(bool)
+    note = f'{counted(int(drawn.sum()))} drawn by the practice server: the light says nothing about the clock'
+    return stored[~drawn], [note] if drawn.any() else []
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #5672d269
 def _deployments_of_folders(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]: # deployments, photographs

@@ -18,7 +18,7 @@ from ...foundations.pages import Section, plot_section, table_html
 from ...foundations.plotting import COLORS, plot_style
 from ...images.light import is_black, is_grey
 from ..deployments import coordinate_problems
-from .cameras import Camera, Finding, cameras, counted, findings_table
+from .cameras import Camera, Finding, cameras, counted, findings_table, wall_time
 from .clocks import check_clock
 from .pictures import check_copies, check_neighbours, check_pictures
 from .silence import check_silence
@@ -73,7 +73,8 @@ def check_cameras(
     checked = [_checked(o, now, _others(o, every)) for o in every]
     zones = {o.deployment_id: o.time_zone for o in every}
     corrected = [o for _, o in checked]
-    more = [*check_neighbours(corrected), *check_copies(every), *_coordinates(deployments, every)]
+    more = [*check_neighbours(corrected), *check_copies(every), *_coordinates(deployments, every),
+            *_marked(deployments, every)]
     order = {o.deployment_id: number for number, o in enumerate(every)}
     found = sorted([o for findings, _ in checked for o in findings] + more, key=lambda o: order[o.deployment_id])
     return CameraHealth(findings_table((o, zones[o.deployment_id]) for o in found), tuple(every),
@@ -101,16 +102,15 @@ def shown_findings(
     health: CameraHealth, # from `check_cameras`
 ) -> pd.DataFrame: # `camera, from, to, finding, cause, effect on effort, what to do`: texts, dates by the local clock
     "Return the findings as a person reads them."
-    table, zones = health.findings, {o.deployment_id: o.time_zone for o in health.cameras}
+    table, known = health.findings, {o.deployment_id: o for o in health.cameras}
+    names = table.deployment_id.map(lambda o: known[o].name)
     def local(column: str) -> list[str]:
-        return ['' if pd.isna(o) else f'{o.tz_convert(zones[name]):%Y-%m-%d %H:%M}' for name,
-                o in zip(table.deployment_id, table[column])]
-    same = table.deployment_id == table.location
-    return pd.DataFrame({'camera': table.deployment_id.where(same, table.deployment_id + ', ' + table.location),
-                         'from': local('start'),
+        return ['' if pd.isna(o) else f'{wall_time(o, known[name].time_zone):%Y-%m-%d %H:%M}'
+                for name, o in zip(table.deployment_id, table[column])]
+    same = names == table.location
+    return pd.DataFrame({'camera': names.where(same, names + ', ' + table.location), 'from': local('start'),
                          'to': local('end'), 'finding': table.finding, 'cause': table.cause,
-                         'effect on effort': table.effect,
-                         'what to do': table.todo})
+                         'effect on effort': table.effect, 'what to do': table.todo})
 
 # %% ../../../nbs/8_survey/82_health/825_check.ipynb #710bcac1
 def health_section(
@@ -158,13 +158,25 @@ def _coordinates(deployments: pd.DataFrame, every: list[Camera]) -> list[Finding
         todo='Correct latitude, longitude or time_zone in the table of deployments')
         for name, reason in zip(problems.id, problems.reason)]
 
+# %% ../../../nbs/8_survey/82_health/825_check.ipynb #10008628
+def _marked(deployments: pd.DataFrame, every: list[Camera]) -> list[Finding]:
+    "Describe deployments for which somebody noted on the server that their times are wrong (`timestamp_issues`)."
+    if 'timestamp_issues' not in deployments: return []
+    noted = deployments.timestamp_issues.isin([True]).tolist()
+    return [camera.finding(
+        'times marked as wrong', camera.start, camera.end, cause='somebody noted it on the server',
+        effect='times may be wrong; days of effort may be right',
+        todo='Ask who noted it, and write clock_ahead into the table of deployments')
+        for camera, is_noted in zip(every, noted) if is_noted]
+
 # %% ../../../nbs/8_survey/82_health/825_check.ipynb #6d3edf40
 def _unchecked(every: Iterable[Camera]) -> list[str]:
     "Return what could not be checked, and for how many cameras."
     full = [o for o in every if len(o.photographs)]
+    timeless = sum(int(o.photographs.clock.isna().sum()) for o in full)
     dark = [o for o in full if 'brightness' not in o.photographs]
-    placeless = [o.deployment_id for o in full if np.isnan(o.latitude + o.longitude)]
-    dateless = [o.deployment_id for o in full if pd.isna(o.start) or pd.isna(o.end)]
+    placeless = [o.name for o in full if np.isnan(o.latitude + o.longitude)]
+    dateless = [o.name for o in full if pd.isna(o.start) or pd.isna(o.end)]
     notes = []
     if dark:
         notes.append('Pixels were not looked at: clocks were not held against the sun, and nights and views not '
@@ -174,6 +186,7 @@ def _unchecked(every: Iterable[Camera]) -> list[str]:
     if dateless:
         notes.append(f'Stops at the beginning or the end not looked for, because start or end is not known: '
                      f'{_some(dateless)}')
+    if timeless: notes.append(f'{counted(timeless)} without a time not checked')
     return notes
 
 
@@ -196,7 +209,7 @@ def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     beyond = len(table) - len(inside)
     words = '; '.join(dict.fromkeys(findings.finding))
     if beyond: words += f' ({counted(beyond)} with other dates)'
-    ax.set_title(f'{camera.deployment_id}: {words}', fontsize=9, loc='left')
+    ax.set_title(f'{camera.name}: {words}', fontsize=9, loc='left')
     ax.set(xlim=(low, high), ylim=(0, 24), yticks=(0, 6, 12, 18, 24))
     ax.tick_params(labelsize=8)
     ax.grid(False)

@@ -44,7 +44,7 @@ def check_clock(
 #: How far a clock may go back from one file to the next: the end of summer time, and a burst out of order.
 _BACK = pd.Timedelta('65min')
 #: A step that no camera makes while it works.
-_LEAP = pd.Timedelta('200D')
+_LEAP = pd.Timedelta('366D')
 #: How far from the start or the end photographs may lie that were taken on the way.
 _NEAR = pd.Timedelta('2D')
 #: By how much months, and years with a 29 February, are not equally long.
@@ -280,11 +280,11 @@ def _split(camera: Camera, after: pd.Timestamp, ahead: pd.Timedelta | None) -> s
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #bfe8ce84
 def _no_time(camera: Camera) -> list[Finding]:
-    "Describe photographs without a time."
-    count = int(camera.photographs.clock.isna().sum())
-    if not count: return []
+    "Describe photographs without a time, if they are more than one in twenty."
+    count, total = int(camera.photographs.clock.isna().sum()), len(camera.photographs)
+    if count <= total/20: return []
     return [camera.finding(
         'no time', camera.start, camera.end,
-        cause='the files have lost their EXIF: edited, sent by a messenger, or made by software',
-        effect=f'{count:,} of {len(camera.photographs):,} photographs are left out',
-        todo='Copy the files from the card again', photographs=count)]
+        cause='the files have lost their EXIF (edited, sent by a messenger, made by software), or the server has none',
+        effect=f'{count:,} of {total:,} photographs are left out', todo='Copy the files from the card again',
+        photographs=count)]
