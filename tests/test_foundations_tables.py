@@ -36,3 +36,12 @@ def test_csv_that_cannot_be_read(tmp_path, content, reason):
 def test_a_parquet_file_is_read_as_well(tmp_path):
     path = write_table(pd.DataFrame({'name': ['a'], 'count': [3]}), tmp_path/'names.parquet')
     assert read_any_table(path, ('name',))['count'].tolist() == [3]
+
+
+def test_days_of_excel_are_days_whatever_their_format(tmp_path):
+    "pandas writes each day of a column with an hour; one real hour in the column means that all are hours."
+    days = pd.to_datetime(['2025-05-01', '2025-05-10'])
+    pd.DataFrame({'start': days, 'end': [days[0], pd.Timestamp('2025-05-10 09:30')]}).to_excel(tmp_path/'x.xlsx', index=False)
+    table = read_any_table(tmp_path/'x.xlsx')
+    assert table.start.tolist() == ['2025-05-01', '2025-05-10']
+    assert table.end.tolist() == ['2025-05-01 00:00:00', '2025-05-10 09:30:00']

@@ -18,7 +18,8 @@ PEOPLE = ['humans', 'HUMAN', 'Persona', 'personas', 'Menschen', 'mensch', 'Perso
     'hiker', 'Hikers', 'cyclist', 'staff', 'researcher', 'setup_pickup', 'Setup Pickup', 'maintenance', 'kayaker', 'Human-Camera Trapper',
     'person 1', 'person_2', 'Persons (2)', 'person_dog', 'human, raccoon', 'raccoon;human', 'dog walker', 'dog-walker', 'person with dog',
     'People / Dogs', 'PEATÓN', 'peaton', 'Fußgänger', 'fussganger', 'pedestrian', 'unknown person', 'camera trapper', 'human being',
-    'Human&dog', 'man', 'women', 'children', 'fisherman', 'Fishermen', 'horse rider']
+    'Human&dog', 'man', 'women', 'children', 'fisherman', 'Fishermen', 'horse rider',
+    'wędkarz', 'Wedkarz', 'dzieci', 'kinderen', 'Fischer', 'pescatore', 'рыбак', 'human-other', 'Homo_sapiens_sapiens', 'baby', 'Birder']
 VEHICLES = ['vehicle', 'Vehicles', 'car', 'Cars', 'boat', 'BOATS', 'bicycle', 'Fahrzeug', 'vehículo', 'vehiculo', 'Véhicule', 'veículo',
     'auto', 'pojazd', 'fordon', 'kjøretøy', 'ajoneuvo', 'машина', '车辆', '車', 'kendaraan', 'kayak', 'motorcycle', 'ATV',
     'official vehicle', 'water craft', 'car 2', 'Car_1', 'human vehicle', 'truck']

@@ -16,7 +16,15 @@ from PIL import ExifTags, Image
 
 from urbanrivers_camtraps.foundations.core import LockedError, collect_notices
 from urbanrivers_camtraps.images.photograph import PhotographError
-from urbanrivers_camtraps.inference.season import PART, Job, SeasonError, on_threads, predict_season, read_season
+from urbanrivers_camtraps.inference.season import (
+    PART,
+    Job,
+    SeasonError,
+    _roots,
+    on_threads,
+    predict_season,
+    read_season,
+)
 
 #: Runs a season over argv[2:5] (bundle, folder, out) with photographs read at most so many a second.
 CHILD = """
@@ -272,3 +280,31 @@ def test_times_of_files_are_taken_if_asked_for(bundle_folder, photograph, tmp_pa
     assert '1 photographs have no time in their EXIF, and have that of their file' in notices[-1]
     predict_season(path.parent, out, Job(str(bundle_folder)), progress=False)
     assert pd.read_parquet(out).clock.isna().tolist() == [True, False]
+
+
+def test_a_card_that_is_named_by_a_pattern_forgets_what_is_gone(bundle_folder, tmp_path):
+    out, pattern = tmp_path/'season.parquet', str(tmp_path/'card'/'**'/'*.JPG')
+    for number in range(3): draw(tmp_path/'card'/'DCIM'/f'IMG_{number}.JPG', 90 + number, '2025:05:01 08:00:00')
+    predict_season(pattern, out, Job(str(bundle_folder)), progress=False)
+    (tmp_path/'card'/'DCIM'/'IMG_2.JPG').unlink()
+    with collect_notices() as notices: predict_season(pattern, out, Job(str(bundle_folder)), progress=False)
+    assert len(pd.read_parquet(out)) == 2 and '1 photographs are gone' in notices[0]
+
+
+def test_a_card_that_is_mounted_under_another_path_is_told(bundle_folder, tmp_path):
+    out, job = tmp_path/'season.parquet', Job(str(bundle_folder))
+    for number in range(3): draw(tmp_path/'E'/'DCIM'/f'IMG_{number}.JPG', 90 + number, '2025:05:01 08:00:00')
+    predict_season(tmp_path/'E', out, job, progress=False)
+    (tmp_path/'E').rename(tmp_path/'F')
+    with collect_notices() as notices: predict_season(tmp_path/'F', out, job, progress=False)
+    assert any('3 photographs are in the table under two paths' in o for o in notices)
+    with collect_notices() as notices: predict_season(tmp_path/'F', tmp_path/'new.parquet', job, progress=False)
+    assert not any('two paths' in o for o in notices)
+
+
+@pytest.mark.parametrize('source, path, is_below', [
+    ('.', 'E/a.JPG', True), ('.', '/E/a.JPG', False), ('.', 'https://x/a.JPG', False), ('E/**/*.JPG', 'E/a.JPG', True),
+    ('E/**/*.JPG', 'E/b/c/a.JPG', True), ('E/**/*.JPG', 'E/a.PNG', False), ('E/*/*.JPG', 'E/b/c/a.JPG', False), ('E*', 'E1/b/a.JPG', True),
+    ('E/[!a].JPG', 'E/a.JPG', False), ('E/[ab].JPG', 'E/a.JPG', True), ('no.JPG', 'no.JPG', False)])
+def test_what_a_folder_or_a_pattern_covers(source, path, is_below):
+    assert (_roots(source).match(path) is not None) == is_below

@@ -5,11 +5,13 @@ from survey_tables import TIME_ZONE
 
 from urbanrivers_camtraps.foundations.core import CamtrapsError, TableError, collect_notices
 from urbanrivers_camtraps.foundations.predictions import Predictions
+from urbanrivers_camtraps.foundations.tables import write_table
 from urbanrivers_camtraps.foundations.times import read_moments
 from urbanrivers_camtraps.survey.deployments import (
     DEPLOYMENT_COLUMNS,
     DeploymentsError,
     make_deployments,
+    outages_of,
     read_deployments,
     season_photographs,
 )
@@ -221,3 +223,39 @@ def test_two_seasons_of_one_slot_are_two_cards(tmp_path, deployments):
     assert placed.prediction.tolist() == ['Anas platyrhynchos']*3 + ['blank']*3 and placed.media_id.is_unique
     assert any('3 photographs of other times have the path of an earlier one' in o for o in notices)
     assert len(season_photographs([tmp_path/'a.parquet', tmp_path/'a.parquet'], deployments)) == 3
+
+
+def test_cells_that_r_leaves_empty_are_empty_but_a_deployment_may_be_called_na(read):
+    table = read('Station,lat,long,Setup_date,Retrieval_date,Problem1_from,Problem1_to\nNA,41.9,-87.65,2025-05-01,2025-05-10,NA,NA\n'
+                 'b,NA,NA,2025-05-01,NA,2025-05-03,2025-05-04\n')
+    assert table.deployment_id.tolist() == ['NA', 'b'] and table.latitude.notna().tolist() == [True, False]
+    assert table.end.notna().tolist() == [True, False]
+    assert (outages_of(table).end - outages_of(table).start).tolist() == [pd.Timedelta('2D')]  # both days count whole
+
+
+@pytest.mark.parametrize('place, said', [
+    ('41.9,87.65', 'is the sign of the longitude missing'), ('-87.65,41.9', 'near a pole'), ('0,0', 'has the coordinates 0, 0'),
+    ('4.97,117.8', 'far from the time zone America/Chicago'), ('5.1,52.1', 'lies in the open sea')])
+def test_places_that_cannot_be_right_are_told_by_every_table(read, place, said):
+    with collect_notices() as notices: read(f'deployment_id,latitude,longitude,start,end\na,{place},2025-05-01,2025-05-10\n')
+    assert any(said in o for o in notices)
+
+
+def test_coordinates_that_are_exchanged_within_neighbouring_zones_lie_in_the_sea(tmp_path):
+    path = tmp_path/'some.csv'
+    path.write_text('deployment_id,latitude,longitude,start,end\na,5.1,52.1,2025-05-01,2025-05-10\n')  # Utrecht, exchanged
+    with collect_notices() as notices: read_deployments(path, 'Europe/Amsterdam')
+    assert any('a lies in the open sea' in o for o in notices)
+
+
+def test_an_end_in_the_future_is_refused(read):
+    with pytest.raises(DeploymentsError, match='line 3: b ends in the future: 2098-05-11'):
+        read('deployment_id,start,end\na,2025-05-01,2025-05-10\nb,2025-05-01,2098-05-10\n')
+
+
+def test_a_season_of_version_0_0_1_is_read(tmp_path, read):
+    old = {'path': ['C/a/1.JPG', 'C/a/2.JPG'], 'prediction': ['humans', 'empty'], 'score': .9, 'scores': [[.9, .1], [.1, .9]], 'way': 'accept',
+           'clock': pd.to_datetime(['2025-06-01 08:00', '2025-06-02 08:00']), 'error': None, 'again': False}
+    write_table(pd.DataFrame(old), tmp_path/'s.parquet', classes=['humans', 'empty'])
+    placed = season_photographs(tmp_path/'s.parquet', read('deployment_id,start,end\na,2025-06-01,2025-06-30\n'))
+    assert placed.prediction.tolist() == ['human', 'blank'] and placed.decision.tolist() == ['accept']*2

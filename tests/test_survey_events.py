@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urbanrivers_camtraps.foundations.core import BLANK, SettingError, TableError
+from urbanrivers_camtraps.foundations.core import BLANK, SettingError, TableError, collect_notices
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.survey.deployments import make_deployments
-from urbanrivers_camtraps.survey.events import EVENT_COLUMNS, EventsError, make_events, skipped_photographs
+from urbanrivers_camtraps.survey.events import EVENT_COLUMNS, EventsError, make_events, read_events, skipped_photographs
 
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK, None], object)
 
@@ -111,3 +111,15 @@ def test_events_are_read_back_as_they_were_written(tmp_path):
     ({'label': 'prediction'}, TableError, 'lacks prediction')])
 def test_what_joins_nothing_is_refused(options, error, says):
     with pytest.raises(error, match=says): make_events(SEEN, **options)
+
+
+def test_observations_of_camtrap_dp_count_each_event_once(tmp_path):
+    rows = ['observationID,deploymentID,eventID,eventStart,eventEnd,observationLevel,observationType,scientificName',
+            'o1,a,e1,2025-05-03T23:30:00-05:00,2025-05-03T23:31:00-05:00,media,animal,Procyon lotor',
+            'o2,a,e1,2025-05-03T23:30:30-05:00,2025-05-03T23:31:00-05:00,media,animal,Procyon lotor',
+            'o3,a,e1,2025-05-03T23:30:00-05:00,2025-05-03T23:31:00-05:00,event,animal,Procyon lotor',
+            'o4,a,e1,2025-05-03T23:30:00-05:00,2025-05-03T23:31:00-05:00,event,human,']
+    (tmp_path/'observations.csv').write_text('\n'.join(rows) + '\n')
+    with collect_notices() as notices: events = read_events(tmp_path/'observations.csv', pd.DataFrame(), 'America/Chicago')
+    assert events.label.tolist() == ['Procyon lotor', 'human'] and any('2 rows repeat an event' in o for o in notices)
+    assert events.start.tolist() == [pd.Timestamp('2025-05-04 04:30Z')]*2

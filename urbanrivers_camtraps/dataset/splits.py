@@ -175,7 +175,9 @@ def class_level(
     deeper = sum(len(o) > level + 1 for o in folders)
     if deeper or level > first:
         example = sorted({o[level] for o in folders if len(o) > level})[0]
-        notice(f"{deeper:,} photographs stand deeper than one folder: folders such as {example} name the classes")
+        stand = f'{deeper:,} photographs stand deeper than one folder'
+        where = stand if deeper else 'the first folders name no classes'
+        notice(f'{where}: folders such as {example} name the classes')
     return level
 
 

@@ -61,18 +61,23 @@ def read_predictions(
     columns: tuple[str, ...] = (), # columns that the caller needs
 ) -> Predictions: # its other settings are in `.attrs`
     "Read predictions with their classes. Raise `TableError` if the file or a column is missing, or it has no classes."
-    table = read_table(path, columns)
+    table = need_columns(with_standard_labels(read_table(path)), columns, path)
     classes, skipped = table.attrs.pop('classes', None), table.attrs.pop('skipped', [])
     if classes is None:
         raise TableError('does not name the classes of its scores', path, 'Make it again, by predicting')
     skipped = pd.DataFrame(skipped, columns=['id', 'reason'], dtype=object)
-    return Predictions(with_standard_labels(table), standard_classes(classes), skipped)
+    return Predictions(table, standard_classes(classes), skipped)
+
+
+#: Columns of a season that version 0.0.1 called otherwise.
+_OLD_NAMES = {'way': 'decision', 'error': 'reason', 'again': 'retry'}
 
 
 def with_standard_labels(
     table: pd.DataFrame, # with `label`, `prediction` or both, of anybody
 ) -> pd.DataFrame: # the same, if there are no other words in it
-    "Return a table in which people, vehicles and blanks have our labels: `humans` is `human`."
+    "Return a table in which people, vehicles and blanks have our labels, and columns of an old season today's names."
+    if set(_OLD_NAMES) <= set(table): table = table.rename(columns=_OLD_NAMES)
     columns = {o: standard_labels(table[o]) for o in ('label', 'prediction') if o in table}
     changed = {o: new for o, new in columns.items() if not new.dropna().equals(table[o].dropna().astype(object))}
     found = table.assign(**changed)

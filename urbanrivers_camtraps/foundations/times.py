@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .core import TableError, notice
-from .tables import shown_cell
+from .tables import shown_cell, without_empty
 
 # %% ../../nbs/0_foundations/10_times.ipynb #3aa890bd
 #: How dates that do not begin with the year are read.
@@ -34,7 +34,7 @@ def read_moments(
     Of the hour that comes twice in autumn the first is taken, and a time that summer time jumps over is moved to the
     next one that exists; a notice counts both."""
     check_zones([time_zone], where)
-    time_zone = plain_zone(time_zone)
+    time_zone, values = plain_zone(time_zone), without_empty(values)
     if isinstance(values.dtype, pd.DatetimeTZDtype): return values.dt.tz_convert('UTC').dt.as_unit('us')
     return _in_utc(_as_moments(values, where, dates, ends), values, where, time_zone)
 

@@ -7,7 +7,7 @@ __all__ = ['PART', 'FORMATS', 'SeasonError', 'find_sources', 'Job', 'ScoredPhoto
            'read_season', 'write_season']
 
 # %% ../../nbs/6_inference/65_season.ipynb #0911356a
-import errno, hashlib, json, os, re
+import errno, glob, hashlib, json, os, re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -314,6 +314,7 @@ def predict_season(
     (parts/'.lock').unlink(missing_ok=True)
     parts.rmdir()
     _tell_clocks(path, times_from)
+    _tell_twice(path, sources)
     return path
 
 # %% ../../nbs/6_inference/65_season.ipynb #d24d055e
@@ -441,7 +442,7 @@ class _Rows(NamedTuple):
     is_changed: np.ndarray # another file has its path
 
 
-def _rows_of(files: list[Path], sources: pd.DataFrame, roots: tuple[str, ...]) -> _Rows:
+def _rows_of(files: list[Path], sources: pd.DataFrame, roots: re.Pattern) -> _Rows:
     "Return what becomes of the rows of all files."
     rows, here = pd.concat([_marks(o, roots) for o in _batches(files)], ignore_index=True), _hashes(_printable(sources))
     is_last, is_gone = ~rows.path.duplicated(keep='last'), rows.is_below & ~rows.path.isin(here)
@@ -452,25 +453,42 @@ def _rows_of(files: list[Path], sources: pd.DataFrame, roots: tuple[str, ...]) -
     return _Rows(*(o.to_numpy() for o in (is_last & ~is_gone, is_last & is_gone, is_changed)))
 
 
-def _marks(rows: pd.DataFrame, roots: tuple[str, ...]) -> pd.DataFrame:
+def _marks(rows: pd.DataFrame, roots: re.Pattern) -> pd.DataFrame:
     "Return hashes and marks of rows."
     return pd.DataFrame({'path': _hashes(rows.path), 'identity': _identities(rows), 'is_predicted': rows.reason.isna(),
-                         'has_size': rows['size'].notna(), 'is_below': [o.startswith(roots) for o in rows.path]})
+                         'has_size': rows['size'].notna(), 'is_below': [roots.match(o) is not None for o in rows.path]})
 
 # %% ../../nbs/6_inference/65_season.ipynb #eb762cff
-def _roots(photographs: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    "Return the folders that were searched, as their photographs' paths begin."
+def _roots(photographs: str | Path | Iterable[str | Path]) -> re.Pattern:
+    "Return what the paths of photographs match that lie in the folders, or below the patterns, that were searched."
     sources = [photographs] if isinstance(photographs, str | Path) else photographs
-    return tuple(f'{o.rstrip("/")}/' for o in map(_root, map(str, sources)) if o)
+    return re.compile('|'.join(o for o in map(_root, map(str, sources)) if o) or r'(?!)', re.DOTALL)
 
 
 def _root(source: str) -> str | None:
-    "Return the folder or the part of a store that a source names; None if it is a file, a table or a web address."
+    "Return a folder, a part of a store or a glob as a regular expression; None for a file, a table or a web address."
     if _is_stored(source):
         store, path = _store(source)
-        return store.unstrip_protocol(path)
-    if not os.path.isdir(source): return None
-    return printable_path(Path(source))
+        return re.escape(store.unstrip_protocol(path).rstrip('/')) + '/'
+    if os.path.isdir(source):
+        folder = printable_path(Path(source))
+        return r'(?!/|[A-Za-z][\w+.-]+://)' if folder == '.' else re.escape(folder.rstrip('/')) + '/'
+    if not glob.has_magic(source) or os.path.lexists(source): return None
+    parts = [_GLOB.sub(_translated, o) for o in printable_path(Path(source)).split('/')]
+    return '/'.join(parts).replace('.*/', '(?:.*/)?') + '(?:/|$)'
+
+
+#: What a part of a glob is made of.
+_GLOB = re.compile(r'\*\*|\*|\?|\[!?\]?[^]]*\]|.', re.DOTALL)
+
+
+def _translated(part: re.Match) -> str:
+    "Return one wildcard or letter of a glob as a regular expression."
+    text = part[0]
+    wild = {'**': '.*', '*': '[^/]*', '?': '[^/]'}.get(text)
+    if wild: return wild
+    if len(text) == 1: return re.escape(text)
+    return f'[^{text[2:]}' if text[1] == '!' else text
 
 # %% ../../nbs/6_inference/65_season.ipynb #990ca9a9
 _LISTED = ['path', 'prediction', 'score', 'clock', 'size', 'modified']
@@ -567,6 +585,19 @@ def _tell_clocks(path: Path, times_from: str) -> None:
     if without: notice(f'{without:,} photographs have no time in their EXIF', path, todo)
     if by_file: notice(f'{by_file:,} photographs have no time in their EXIF, and have that of their file', path,
                        'Check it: a file that was copied may have the time of the copy')
+
+# %% ../../nbs/6_inference/65_season.ipynb #7ef8f5b8
+def _tell_twice(path: Path, sources: pd.DataFrame) -> None:
+    "Notice which photographs of this run are in the table under another path as well, such as of a card mounted anew."
+    table = pd.read_parquet(path, columns=['path', 'size', 'modified', 'reason'])
+    table = table[table.reason.isna() & table['size'].notna() & table.modified.notna()]
+    table = table.assign(name=table.path.str.rpartition('/')[2], is_here=table.path.isin(_printable(sources)))
+    same = table.groupby(['name', 'size', 'modified'])
+    is_other = same.is_here.transform('any') & ~same.is_here.transform('all')
+    here, before = table[is_other & table.is_here], table[is_other & ~table.is_here]
+    if before.empty: return
+    notice(f'{len(before):,} photographs are in the table under two paths: {before.path.iloc[0]} seems to be '
+           f'{here.path.iloc[0]}', path, 'Name the card as before, or remove the file and predict all cards anew')
 
 # %% ../../nbs/6_inference/65_season.ipynb #4df9ef35
 #: The formats of `write_season`, and what writes them.

@@ -19,7 +19,7 @@ import pandas as pd
 from ..foundations.core import CamtrapsError, TableError, notice
 from ..foundations.predictions import Predictions, with_standard_labels
 from ..foundations.tables import (
-    need_columns, plain_name, read_any_table, read_numbers, read_table)
+    need_columns, plain_name, read_any_table, read_numbers, read_table, without_empty)
 from ..foundations.times import (
     DateOrder, check_zones, plain_zone, read_periods, time_zone_at, utc_offsets)
 
@@ -64,11 +64,13 @@ def read_deployments(
     table = _as_text(_named_deployments(_with_hours(_read_any(path)), path))
     _check_names(table.deployment_id, path)
     check_zones(table.time_zone.dropna(), path)
+    check_zones([time_zone] if time_zone else [], '--time-zone')
     table = _named_locations(table).assign(latitude=_degrees(table.latitude, 90, path),
                                            longitude=_degrees(table.longitude, 180, path))
     table = table.assign(time_zone=table.time_zone.map(plain_zone, na_action='ignore').astype(object))
+    _tell_places(table, time_zone, path)
     zone = local_time_zone(table, time_zone, path)
-    table = _read_problems(read_periods(table, path, zone, dates), path, zone, dates)
+    table = _read_problems(_not_in_future(read_periods(table, path, zone, dates), path), path, zone, dates)
     return table.assign(
         time_zone=table.time_zone.fillna(zone), clock_ahead=_durations(table.clock_ahead, path),
         from_photographs=table.from_photographs.astype(str).str.lower() == 'true').reset_index(drop=True)
@@ -256,6 +258,7 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     "Return all columns, with ids, names and zones as text."
     table = table.reindex(columns=list(dict.fromkeys([*DEPLOYMENT_COLUMNS, *CLOCK_COLUMNS, *table.columns])))
     names = ('deployment_id', 'deployment', 'location_id', 'location', 'folder', 'time_zone')
+    table = table.assign(**{o: without_empty(table[o]) for o in ('location_id', 'folder', 'time_zone', 'clock_ahead')})
     return table.assign(**{o: table[o].map(str, na_action='ignore').astype(object) for o in names})
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ba3d00ca
@@ -348,11 +351,34 @@ def plausible_times(
                todo='Write start and end of this deployment, or clock_ahead')
     return photographs.timestamp.where(reasons == '')
 
+# %% ../../nbs/8_survey/80_deployments.ipynb #37c79151
+def _tell_places(deployments: pd.DataFrame, time_zone: str | None, where: object) -> None:
+    "Show which coordinates cannot be right, before a time zone is taken from them."
+    zones = deployments.time_zone if time_zone is None else deployments.time_zone.fillna(plain_zone(time_zone))
+    for problem in coordinate_problems(deployments.assign(time_zone=zones)).itertuples():
+        notice(f'{problem.id} {problem.reason}', where)
+
+
+def _not_in_future(deployments: pd.DataFrame, where: object) -> pd.DataFrame:
+    "Return the deployments. Raise `DeploymentsError` with the line if a person wrote that one ends in the future."
+    late = deployments[deployments.end > pd.Timestamp.now('UTC') + pd.Timedelta('2D')]
+    if late.empty or deployments.index.name != 'line': return deployments
+    raise DeploymentsError(f'{late.deployment_id.iloc[0]} ends in the future: {late.end.iloc[0]:%Y-%m-%d}',
+                           f'{where}, line {late.index[0]}', 'Correct it, or leave it empty if the camera still hangs')
+
 # %% ../../nbs/8_survey/80_deployments.ipynb #262fc171
+def _is_at_sea(latitude: float, longitude: float) -> bool:
+    "Return whether a place lies outside the waters of all countries, where zones are called `Etc/GMT+5`."
+    try: return (time_zone_at(latitude, longitude) or '').startswith('Etc/')
+    except TableError: return False  # nothing is installed that knows
+
+
 def _match_reason(latitude: float, longitude: float, time_zone: str) -> str:
     "Return why coordinates cannot be right for themselves or in this time zone; empty if they can."
     if latitude == 0 and longitude == 0: return 'has the coordinates 0, 0'
     if abs(latitude) > 84: return f'lies near a pole (latitude {latitude:g}): are latitude and longitude exchanged?'
+    if _is_at_sea(latitude, longitude):
+        return 'lies in the open sea: are latitude and longitude exchanged, or is a sign missing?'
     if not time_zone: return ''
     def hours_off(degrees: float) -> float: return min(abs(o - degrees/15) for o in utc_offsets(time_zone))
     if min(hours_off(longitude), 24 - hours_off(longitude)) <= 3: return ''
@@ -497,7 +523,8 @@ def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for path in paths:
         if path.suffix.lower() != '.parquet' or not path.is_file():
             raise DeploymentsError('is not a season', path, 'Make it with `camtraps predict CARD --out season.parquet`')
-    tables = [with_standard_labels(read_table(o, ('path', 'prediction', 'clock', 'reason'))) for o in paths]
+    needed = ('path', 'prediction', 'clock', 'reason')
+    tables = [need_columns(with_standard_labels(read_table(o)), needed, o) for o in paths]
     if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):
         raise DeploymentsError('was predicted with other classes than the first', paths[-1],
                                'Predict all with one bundle')

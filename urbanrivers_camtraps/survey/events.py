@@ -102,9 +102,10 @@ def found_in(
 # %% ../../nbs/8_survey/81_events.ipynb #0ef5e693
 #: The columns of a table of events in Camtrap DP, camtrapR, Wildlife Insights and others' spreadsheets.
 EVENT_ALIASES = {
-    'event_id': ('eventID', 'sequence_id', 'observationID'), 'deployment_id': ('deploymentID',),
+    'event_id': ('eventID', 'sequence_id'), 'deployment_id': ('deploymentID',),
     'location_id': DEPLOYMENT_ALIASES['location_id'], 'location': DEPLOYMENT_ALIASES['location'],
-    'label': ('scientificName', 'species', 'species_name', 'taxon', 'prediction'), 'genus': (),
+    'label': ('scientificName', 'species', 'species_name', 'taxon', 'prediction'),
+    'genus': (), 'kind': ('observationType',),
     'start': ('eventStart', 'timestamp', 'DateTimeOriginal', 'datetime', 'date_time', 'start_datetime', 'from'),
     'end': ('eventEnd', 'end_time', 'end_datetime', 'end_date', 'to', 'until'),
     'day': ('date', 'start_date', 'event_date'), 'hour': ('time', 'start_time', 'event_time'),
@@ -126,7 +127,7 @@ def read_events(
     numbers = {o: read_numbers(table[o], path, 'Write such as 2') for o in ('count', 'photographs') if o in table}
     if 'event_id' not in table: table = table.assign(event_id=[f'line {o}' for o in table.index])
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
-    return table.assign(**numbers, label=standard_labels(table.label)).reset_index(drop=True)
+    return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
 
 # %% ../../nbs/8_survey/81_events.ipynb #4e66b4b7
 def _located(photographs: pd.DataFrame) -> pd.DataFrame:
@@ -181,9 +182,26 @@ def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: objec
     first = pairs.drop_duplicates('row').set_index('row').deployment_id
     return table.assign(deployment_id=found.reindex(range(len(table))).fillna(first).to_numpy())
 
+# %% ../../nbs/8_survey/81_events.ipynb #54a9d40d
+def _each_once(table: pd.DataFrame, where: object) -> pd.DataFrame:
+    "Return each event once, from its first row on: a table may have a row a photograph, as Camtrap DP has."
+    again = table.sort_values('start', kind='stable').duplicated(['event_id', 'deployment_id', 'label']).sort_index()
+    again &= table.event_id.notna()
+    if again.any():
+        notice(f'{again.sum():,} rows repeat an event (event_id, deployment and label): each counts once', where)
+    return table[~again]
+
 # %% ../../nbs/8_survey/81_events.ipynb #c2078639
+#: Types of Camtrap DP that name what was seen if no species is named.
+_KINDS = ('human', 'vehicle', 'blank', 'animal')
+
+
 def _labelled(table: pd.DataFrame) -> pd.DataFrame:
-    "Join genus and species if they stand in two columns, as Wildlife Insights has them."
+    "Join genus and species of two columns, as Wildlife Insights has them; people may be named by their type only."
+    if 'kind' in table and 'label' in table:
+        kind = table.kind.where(table.kind.str.lower().isin(_KINDS))
+        table = table.assign(label=table.label.fillna(kind))
+    table = table.drop(columns='kind', errors='ignore')
     if 'genus' not in table or 'label' not in table: return table
     both = (table.genus.fillna('') + ' ' + table.label.fillna('')).str.strip()
     return table.drop(columns='genus').assign(label=both.where(both != '', None))
