@@ -7,6 +7,7 @@ from PIL import ExifTags, Image
 
 from urbanrivers_camtraps.apps.cli.options import SOME_SKIPPED
 from urbanrivers_camtraps.apps.main import run
+from urbanrivers_camtraps.foundations.core import plain_path
 from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 
@@ -100,3 +101,19 @@ def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
     assert called('survey', *told, '--data', survey/'nothing', '--out', survey/'none.html') == 1
     said = [o for o in capsys.readouterr().err.splitlines() if not o.startswith('note: ')]
     assert len(said) == 1 and reason in said[0] and not (survey/'none.html').exists()
+
+
+def test_a_name_in_latin_1_keeps_its_backslash():
+    "The table shows a byte that is no UTF-8 as `\\\\xe9`; a backslash is a folder only in a path as Windows writes it."
+    assert plain_path('card/cam1/caf\\xe9.JPG') == 'card/cam1/caf\\xe9.JPG'
+    assert plain_path('D:\\cam1\\IMG_1.JPG') == 'D:/cam1/IMG_1.JPG' and plain_path('cam1\\IMG_1.JPG') == 'cam1/IMG_1.JPG'
+
+
+def test_a_list_is_predicted_without_a_file_for_the_predictions_too(bundle_folder, photograph, tmp_path, capsys, monkeypatch):
+    (tmp_path/'card').mkdir()
+    (tmp_path/'card'/'IMG_1.JPG').write_bytes(photograph.read_bytes())
+    (tmp_path/'card'/'list.csv').write_text('path\nIMG_1.JPG\n')
+    (tmp_path/'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path/'elsewhere')
+    assert run(['predict', '../card/list.csv', '--bundle', str(bundle_folder)]) == 0
+    assert 'card/IMG_1.JPG' in capsys.readouterr().out

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'CamtrapsError', 'printable', 'SettingError', 'TableError',
            'CamtrapsWarning', 'notice', 'collect_notices', 'setting', 'near_setting', 'read_duration', 'atomic_path',
-           'sync_to_disk', 'atomic_folder', 'path_key', 'plain_path', 'is_web_address', 'printable_path', 'LockedError',
-           'lock_folder', 'in_order', 'listen', 'serve_in_background', 'serve_until_interrupted']
+           'sync_to_disk', 'atomic_folder', 'path_key', 'plain_path', 'with_slashes', 'is_web_address',
+           'printable_path', 'LockedError', 'lock_folder', 'in_order', 'listen', 'serve_in_background',
+           'serve_until_interrupted']
 
 # %% ../../nbs/0_foundations/00_core.ipynb #1f7a28a2
-import errno, os, shutil, socket, threading, time, unicodedata, warnings
+import errno, os, re, shutil, socket, threading, time, unicodedata, warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -199,7 +200,15 @@ def plain_path(
     "Return a path in one spelling; of a web address the path on its server, decoded."
     text = str(path)
     if is_web_address(text): text = unquote(urlsplit(text).path).lstrip('/')
-    return unicodedata.normalize('NFC', text).replace('\\', '/').removeprefix('./')
+    return unicodedata.normalize('NFC', with_slashes(text)).removeprefix('./')
+
+
+def with_slashes(
+    path: str, # of a file on this machine or another
+) -> str:
+    "Return a path with slashes. A backslash beside a slash belongs to the name, unless the path begins with a drive."
+    windows = '/' not in path or re.match('[A-Za-z]:', path)
+    return path.replace('\\', '/') if windows else path
 
 # %% ../../nbs/0_foundations/00_core.ipynb #9d586579
 def is_web_address(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RECORD_LISTS', 'HEAD_PARTS', 'WILDLIFE_PARTS', 'WHOLE_IMAGE', 'DETECTOR_THRESHOLD', 'PREDICTION_COLUMNS',
            'DETECTION_COLUMNS', 'DetectorJsonError', 'box_category', 'RecordFormat', 'record_format', 'RecordReading',
-           'read_record', 'record_path', 'with_slashes']
+           'read_record', 'record_path']
 
 # %% ../../nbs/6_inference/62_detector_records.ipynb #633a6b95
-import json, re
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from ..foundations.core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, with_slashes
 from ..foundations.names import Names, label_meaning, read_name
 from ..votes.taxonomy import NO_RESULT, taxon_name
 
@@ -125,14 +125,6 @@ def record_path(
     path = record.get(RECORD_LISTS[format.records]) if isinstance(record, dict) else None
     if not isinstance(path, str) or not path.strip(): return None
     return with_slashes(path)
-
-
-def with_slashes(
-    path: str, # of a file on this machine or another
-) -> str:
-    "Return a path with slashes. A backslash beside a slash belongs to the name, unless the path begins with a drive."
-    windows = '/' not in path or re.match('[A-Za-z]:', path)
-    return path.replace('\\', '/') if windows else path
 
 # %% ../../nbs/6_inference/62_detector_records.ipynb #423db7b9
 _SPECIESNET_NUMBERS = {'0': WHOLE_IMAGE, '1': 'animal', '2': 'human', '3': 'vehicle'}

@@ -13,13 +13,13 @@ from typing import Literal
 
 import pandas as pd
 
-from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path, plain_path
+from ..foundations.core import BLANK, HUMAN, VEHICLE, atomic_path, plain_path, with_slashes
 from ..foundations.names import common_name, label_meaning
 from ..foundations.predictions import Predictions, score_matrix, top
 from ..foundations.tables import need_columns
 from .predict import refuse_foreign_predictions
 from .detector_records import (
-    DETECTOR_THRESHOLD, RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError, box_category, with_slashes)
+    DETECTOR_THRESHOLD, RECORD_LISTS, WHOLE_IMAGE, DetectorJsonError, box_category)
 from ..votes.taxonomy import taxon_name, write_taxon
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #94f08aa7

@@ -8,15 +8,14 @@ __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'Deploym
            'make_deployments', 'outages_of', 'plausible_times', 'deployments_of_paths']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
-import difflib, os, re, unicodedata
+import difflib, os, re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError, TableError, notice
+from ..foundations.core import CamtrapsError, TableError, notice, plain_path
 from ..foundations.predictions import Predictions, with_standard_labels
 from ..foundations.tables import (
     need_columns, plain_name, read_any_table, read_numbers, read_table, without_empty)
@@ -408,9 +407,7 @@ def _far_reason(table: pd.DataFrame) -> list[str]:
 # %% ../../nbs/8_survey/80_deployments.ipynb #2252b646
 def _plain(path: object) -> str:
     "Write a path, or the path in an address, in one way."
-    text = str(path)
-    if text.startswith(('http://', 'https://')): text = unquote(urlsplit(text).path)
-    return unicodedata.normalize('NFC', text.replace('\\', '/').removeprefix('./')).strip('/')
+    return plain_path(path).strip('/')
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #e927db48
 def _match(parent: str, folders: Iterable[str]) -> tuple[str | None, str]: # folder, rest of the path

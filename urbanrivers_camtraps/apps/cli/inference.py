@@ -79,6 +79,7 @@ def predict_photographs(
     if out and not boxes:
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
         return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to)
+    photographs = [path for source in photographs for path in _of_list(source)]
     loaded, trim = bundles.read_bundle(folder, precision=precision.value), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
@@ -136,6 +137,12 @@ def _local_paths(source: str) -> list[str]:
     except CamtrapsError: return []  # the prediction itself tells what is wrong
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #4b9150c3
+def _of_list(source: str) -> list[str]:
+    "Return the photographs that a table lists, or the source itself if it is no table."
+    if Path(source).suffix.lower() not in seasons.LISTS or not Path(source).is_file(): return [source]
+    return seasons.find_sources(source).path.tolist()
+
+
 def _check_relative(relative_to: Path | None, kind: Format, photographs: list[str]) -> None:
     "Raise `CamtrapsError` before the work if paths could not be written relative to a folder."
     if relative_to is None: return

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from ...foundations.core import BLANK, NOT_ANIMALS, TableError, atomic_folder, notice
+from ...foundations.core import BLANK, NOT_ANIMALS, TableError, atomic_folder, notice, with_slashes
 from ...foundations.names import common_name, read_name
 from ...foundations.outputs import may_overwrite
 from ...foundations.predictions import with_standard_labels
@@ -189,7 +189,7 @@ def _name_on_disk(source: object) -> str:
     "Return the file name in an address or a path. In a path, `#`, `?` and `%20` are letters like any other."
     text = str(source)
     if re.match('https?://', text): text = unquote(urlsplit(text).path)
-    return PurePosixPath(text.replace('\\', '/')).name
+    return PurePosixPath(with_slashes(text)).name
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #35263b45
 def _kind(label: pd.Series) -> pd.DataFrame:
