@@ -215,6 +215,7 @@ def test_refuses_what_python_refuses(page, tmp_path):
         (tmp_path/f'cut {name}').write_bytes(data[:len(data)*2//3])
         (tmp_path/name).unlink()
     (tmp_path/'phone.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(100))
+    (tmp_path/'film.jpg').write_bytes(b'\0\0\0\x18ftypmp42' + bytes(100))
     (tmp_path/'drawing.svg').write_text('<svg xmlns="http://www.w3.org/2000/svg" width="100" height="100"/>')
     (tmp_path/'short.jpg').write_bytes(b'\xff\xd8')
     drawn.save(tmp_path/'scan.tif')

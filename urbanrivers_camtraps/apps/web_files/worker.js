@@ -43,6 +43,9 @@ function headOf(data) {
   }
   if (['II*\0', 'MM\0*'].includes(text(0, 4))) return { type: 'image/tiff' }
   if (text(4, 4) === 'ftyp' && /hei|hev|mif1/.test(text(8, 4))) refuse('is a HEIC file, as telephones make them', 'Save it as JPEG first')
+  if (text(4, 4) === 'ftyp' && text(8, 4) === 'avif') refuse('is an AVIF file', 'Save it as JPEG first')
+  if (['ftyp', 'moov', 'mdat', 'wide'].includes(text(4, 4))) refuse('is a video (MP4 or MOV), not a photograph')
+  if (text(0, 4) === 'GIF8') refuse('is GIF, which is not read')
   return {}
 }
 
