@@ -139,6 +139,12 @@ def _no_nights(camera: Camera, evidence: str, start: pd.Timestamp | None = None,
         cause=f'flash failed, batteries too weak for it, or set to day only: {evidence}',
         effect='its nights count as watched with nothing seen', todo=_TEST_FLASH)
 
+# %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #4b0e086e
+def _is_dark(photographs: pd.DataFrame) -> pd.Series: # of bool
+    "Return which photographs seem to be of the night, whatever the clock says."
+    bright = photographs.brightness.quantile(.75)
+    return is_black(photographs) | is_grey(photographs) | (photographs.brightness < .6*bright)
+
 # %% ../../../nbs/8_survey/82_health/824_pictures.ipynb #30946e31
 _NO_FLASH = ('black nights', 'infra-red flash failed or too weak, or the lens is covered for it',
              'no animal of the night can be seen', _TEST_FLASH)
@@ -147,8 +153,7 @@ _COVERED = ('black photographs', 'the lens is covered', 'nothing can be seen', '
 
 def _black_nights(camera: Camera) -> list[Finding]:
     "Describe photographs of the night on which nothing can be seen."
-    black = is_black(camera.photographs)
-    dark = camera.photographs[black | is_grey(camera.photographs)]
+    dark = camera.photographs[_is_dark(camera.photographs)]
     at = _turning_point(is_black(dark).to_numpy())
     if at is None: return []
     own = dark.iloc[at:]
