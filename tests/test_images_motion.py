@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from urbanrivers_camtraps.images.motion import BOX, add_motion
+from urbanrivers_camtraps.images.background import BOX
+from urbanrivers_camtraps.images.motion import add_motion
 
 
 @pytest.fixture(scope='module')

@@ -98,7 +98,8 @@ class _Worker:
     def __call__(self, batch: pd.DataFrame) -> pd.DataFrame:
         "Predict a batch of sources."
         results = on_threads(batch.source.tolist(), self.job, workers=1, bundle=self.bundle)
-        rows = [o._replace(scores=[] if o.reason else o.scores.tolist(), reason=o.reason or '') for o in results]
+        rows = [o._replace(scores=[] if o.reason else o.scores.tolist(), reason=o.reason or '',
+                           view_reason=o.view_reason or '') for o in results]
         return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]',
                                                                             'drawn': 'float'})
 
@@ -108,7 +109,8 @@ def _result_of(row: tuple) -> ScoredPhotograph:
     scores = None if row.reason else np.asarray(row.scores, 'float32')
     clock = None if pd.isna(row.clock) else row.clock.to_pydatetime()
     drawn = None if pd.isna(row.drawn) else bool(row.drawn)
-    return ScoredPhotograph(row.source, scores, row.reason or None, row.retry, clock, drawn)
+    return ScoredPhotograph(row.source, scores, row.reason or None, row.retry, clock, drawn, int(row.views),
+                            row.view_reason or None)
 
 # %% ../../nbs/6_inference/66_ray.ipynb #f2a3e15f
 def season_cost(

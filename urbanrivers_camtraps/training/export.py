@@ -26,12 +26,13 @@ from ..foundations.names import common_name, folder_name
 from ..foundations.outputs import markdown_text, refuse_foreign_folder
 from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
+from ..images.background import trim_rows
 from ..images.photograph import STORED_SIDE, open_photograph
 from urbanrivers_camtraps.training.bundle_format import (
     BUNDLE_FILES, BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record,
     load_session,
     open_bundle, score_pixels)
-from .preprocess import normalise, squish, trim_rows
+from .preprocess import normalise, squish
 
 # %% ../../nbs/4_training/48_export.ipynb #f463b337
 def write_bundle(
@@ -196,7 +197,8 @@ def _describe_learner(learner: Learner, deployments: Mapping[str, tuple[float, f
             size=recipe.size, mean=tuple(recipe.mean), std=tuple(recipe.std), antialias=antialias,
             trim=(recipe.trim_top, recipe.trim_bottom), deployment_trims=dict(deployments))
         return Description(classes=classes, common_names={o: common_name(o) for o in classes}, backbone=recipe.backbone,
-                           transforms=transforms, temperature=getattr(learner, 'temperature', 1.), **fields)
+                           transforms=transforms, temperature=getattr(learner, 'temperature', 1.),
+                           motion=getattr(recipe, 'motion', False), **fields)
     except ValidationError as error: raise BundleError(first_fault(error), 'bundle.json') from error
 
 # %% ../../nbs/4_training/48_export.ipynb #d20b5d59
@@ -237,6 +239,7 @@ _CARD = """# A camera-trap classifier
 {warning}It was {origin}.
 
 It tells {count} classes apart on photographs of motion-triggered cameras. Made by urbanrivers_camtraps.
+{looks}
 
 | class | common name |
 |---|---|
@@ -263,8 +266,19 @@ To sort photographs of cameras like those it learned from, and to show volunteer
 
 `camtraps predict PHOTOGRAPHS --bundle FOLDER`, or load `model.onnx` with onnxruntime: `photograph` is uint8, height ×
 width × 3, upright RGB; `trim` the two fractions of the height to cut from top and bottom ({trim} by default);
-`scores` come in the order of `classes` in `bundle.json`. {deployments}
+`scores` come in the order of `classes` in `bundle.json`. {deployments}{second_run}
 """
+
+# %% ../../nbs/4_training/48_export.ipynb #41fd10ba
+_TWO_LOOKS = """
+It looks at a photograph twice, if it gets several of one camera: at the whole frame, and at the square that differs
+most from the median of {background}. A photograph without at least two such neighbours, such as a single one,
+is looked at as a whole frame only. Metrics whose names begin with `whole_frame` are of that.
+"""
+_SECOND_RUN = """
+
+For the motion crop run the graph again on that square of the trimmed frame, with `trim` 0 and 0; the scores of both
+are softmax of the mean of the two log scores."""
 
 # %% ../../nbs/4_training/48_export.ipynb #db610487
 def _card(description: Description) -> str:
@@ -278,7 +292,9 @@ def _card(description: Description) -> str:
     deployments = (f'For {measured} deployments, by the names of their places, it also lists how high the banners are '
                    '(`deployment_trims`); `--deployment NAME` cuts just that.') if measured else ''
     warning = f'**{description.warning}**\n\n' if description.warning else ''
+    looks = _TWO_LOOKS.format(background=description.background) if description.motion else ''
     return _CARD.format(warning=warning, origin=description.origin, count=len(description.classes), classes=classes,
-                        metrics=metrics, deployments=deployments,
+                        metrics=metrics, deployments=deployments, looks=looks,
+                        second_run=_SECOND_RUN if description.motion else '',
                         trim=' and '.join(f'{o:g}' for o in description.transforms.trim), backbone=description.backbone,
                         dataset_hash=description.dataset_hash or 'not stated')

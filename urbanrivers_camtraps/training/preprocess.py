@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'TrainError', 'Recipe', 'open_trimmed', 'squish', 'normalise', 'add_trims', 'load_pixels', 'frame_views',
-           'trim_rows', 'open_view', 'view_square', 'pixel_batches']
+           'open_view', 'view_square', 'pixel_batches']
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #87416bc7
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from torchvision.transforms.functional import convert_image_dtype, pil_to_tensor
 
 from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
+from ..images.background import BOX, crop_box, trim_rows
 from ..images.banners import FIXED_TRIM
-from ..images.motion import BOX
 from ..images.photograph import STORED_SIDE, open_photograph
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #02a9079f
@@ -127,16 +127,6 @@ def frame_views(
     close = {name: photographs[name].astype(float).fillna(edge) for name, edge in BOX.items()}
     return [whole, whole.assign(**close)]
 
-# %% ../../nbs/4_training/40_preprocess.ipynb #adb97100
-def trim_rows(
-    photograph: Image.Image, # of any size
-    top: float, # fraction of the height to cut at the top
-    bottom: float, # and at the bottom
-) -> Image.Image: # the rows between
-    "Cut rounded fractions of the height from the top and the bottom of a photograph."
-    width, height = photograph.size
-    return photograph.crop((0, round(top*height), width, height - round(bottom*height)))
-
 # %% ../../nbs/4_training/40_preprocess.ipynb #04a1bde4
 def open_view(
     row: object, # of a table of `frame_views`, as `itertuples` gives it
@@ -144,9 +134,8 @@ def open_view(
 ) -> PILImage: # RGB
     "Open what a row of `frame_views` shows."
     scene = open_trimmed(row.path, row.banner_top, row.banner_bottom, max_side)
-    edges = row.motion_left, row.motion_top, row.motion_right, row.motion_bottom
-    if edges == tuple(BOX.values()): return scene
-    return PILImage.create(scene.crop([round(edge*side) for edge, side in zip(edges, scene.size*2)]))
+    view = crop_box(scene, (row.motion_left, row.motion_top, row.motion_right, row.motion_bottom))
+    return scene if view is scene else PILImage.create(view)
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #282ee0bc
 def view_square(

@@ -26,7 +26,7 @@ from ..foundations.core import TableError, atomic_path
 from ..foundations.holdout import refuse_test_photographs, split_hash, without_test_photographs
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import need_columns, read_table, write_table
-from ..images.motion import BOX
+from ..images.background import BOX
 from .backbones import POOL, device_of, make_body
 from .learner import make_learner, set_temperature
 from .preprocess import Recipe, TrainError, frame_views, normalise, pixel_batches
