@@ -127,10 +127,12 @@ def test_a_second_look_and_a_tuned_network_go_all_the_way(demo, tmp_path):
     assert (split == 'test').equals(before == 'test')  # frozen
     assert (data/'model'/'run'/'history.csv').exists() and read_table(data/'out_of_fold.parquet').attrs['evaluated_on'] == 'validation photographs'
     assert len(read_bundle(data/'bundle').classes) == 9
-    assert "the report's metrics are of two looks, the bundle has one" in done.stderr
-    metrics = read_bundle(data/'bundle').description.metrics
-    assert set(metrics) == {'error', 'macro_recall', 'photographs'}
-    assert all('by their whole frame alone' in o.conditions for o in metrics.values())
+    described = read_bundle(data/'bundle').description
+    assert described.motion and set(described.metrics) == {'error', 'macro_recall', 'photographs', 'whole_frame_error', 'whole_frame_macro_recall'}
+    judged = read_table(data/'out_of_fold.parquet')
+    assert described.metrics['error'].value == pytest.approx((judged.prediction != judged.label).mean())
+    assert described.metrics['whole_frame_error'].conditions.endswith('each by its whole frame only, as if it had come alone')
+    assert 'each by whole frame and motion crop' in (data/'bundle'/'README.md').read_text() and 'whole frame error' in done.stdout
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ import errno, glob, hashlib, json, os, re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
@@ -34,6 +34,8 @@ from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import (
     STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock)
 from .bundle import Bundle, read_bundle
+from .motion_crop import (
+    Decoded, Frame, camera_folder, frames_around, notice_single_views, order_frames, score_frames)
 from .predict import (
     make_predictions, need_whole_frame_model, write_predictions)
 from .write_detector_json import write_megadetector, write_speciesnet
@@ -46,11 +48,12 @@ class SeasonError(CamtrapsError):
 # %% ../../nbs/6_inference/65_season.ipynb #5b569643
 def find_sources(
     photographs: str | Path | Iterable[str | Path], # files, folders, globs, addresses, and tables with `url` or `path`
-) -> pd.DataFrame: # each once: `path, size, modified, etag, clock, reason`
+) -> pd.DataFrame: # each once: `path, size, modified, etag, clock, reason, camera, seconds`
     """List the photographs of a season, and what tells a file from another one of the same path.
 
     `size` (bytes) and `modified` (UTC) are missing for a web address, `etag` is that of a bucket, `clock` is the time
-    of a table, and `reason` says why a file is not read. Raises `SeasonError` or `PhotographError` if a source holds
+    of a table, `camera` and `seconds` are the deployment and the time that a table has, and `reason` says why a file is
+    not read. Raises `SeasonError` or `PhotographError` if a source holds
     no photograph, and `TableError` if a table names none."""
     tables = []
     for source in [photographs] if isinstance(photographs, str | Path) else photographs:
@@ -73,7 +76,7 @@ def _sources_of(source: str | Path) -> pd.DataFrame:
 #: Endings of tables that list photographs.
 LISTS = ('.csv', '.tsv', '.xlsx', '.parquet', '.gz')
 _SOURCE_TYPES = {'path': object, 'size': 'Int64', 'modified': 'datetime64[us, UTC]', 'etag': object,
-                 'clock': 'datetime64[us]', 'reason': object}
+                 'clock': 'datetime64[us]', 'reason': object, 'camera': object, 'seconds': 'float64'}
 
 
 def _sources(rows: list[dict] | pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +99,19 @@ def _listed_in(path: Path) -> pd.DataFrame:
     table, named = table[named.notna()], named.dropna().astype(str)
     rows = pd.DataFrame([_listed(o, path.parent) for o in named])
     clock = table['timestamp'].map(_clock_of).tolist() if 'timestamp' in table else None
-    return _sources(rows.assign(clock=pd.Series(clock, rows.index, dtype='datetime64[us]')))
+    rows['clock'] = pd.Series(clock, rows.index, dtype='datetime64[us]')
+    return _sources(rows.assign(camera=_cells(table, 'deployment_id', rows.index), seconds=_seconds(table, rows.index)))
+
+
+def _cells(table: pd.DataFrame, name: str, index: pd.Index) -> pd.Series:
+    "Return a column under another index; empty if the table lacks it."
+    return pd.Series(table[name].to_numpy(object) if name in table else None, index, dtype=object)
+
+
+def _seconds(table: pd.DataFrame, index: pd.Index) -> pd.Series:
+    "Return the times of a table in seconds, to bring photographs in order."
+    times = pd.to_datetime(_cells(table, 'timestamp', index), utc=True, errors='coerce', format='mixed')
+    return (times - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
 
 # %% ../../nbs/6_inference/65_season.ipynb #cf9a2317
 def _listed(name: str, folder: Path) -> dict:
@@ -159,6 +174,7 @@ class Job:
     trim: tuple[float, float] | None = None # fractions of the height to cut off; by default the bundle's
     max_side: int = STORED_SIDE # longest side in pixels to which photographs are decoded
     precision: str = 'float32' # of the model
+    frames: pd.DataFrame | None = field(default=None, repr=False, compare=False) # of `order_frames`, for motion crops
 
     def __repr__(self) -> str:
         trim = "the bundle's trim" if self.trim is None else f'trim {self.trim[0]:.3f} and {self.trim[1]:.3f}'
@@ -184,6 +200,8 @@ class ScoredPhotograph(NamedTuple):
     retry: bool = False # whether the next run should try again, because the host failed
     clock: datetime | None = None # when it was taken, by the camera's clock
     drawn: bool | None = None # whether it carries the mark of a drawing; None: not read
+    views: int = 1 # how often it was looked at
+    view_reason: str | None = None # why a bundle with the motion crop looked only once
 
     def __repr__(self) -> str:
         name, found = self.source.rsplit('/', 1)[-1], self.reason or f'{len(self.scores)} scores'
@@ -201,10 +219,15 @@ def on_threads(
     downloads: int = 8, # photographs that are fetched at once
     bundle: Bundle | None = None, # the job's, if it has been read already
 ) -> Iterator[ScoredPhotograph]: # in the order of the sources
-    "Predict on this machine."
+    "Predict on this machine; with the motion crop camera by camera, in order of time."
     bundle, workers = bundle or job.read(), workers or os.cpu_count() or 1
+    frames = _frames(sources, job, bundle) if bundle.description.motion else None
     with web_session(downloads) as session:
-        fetched = in_order(partial(_fetch, session=session, hosts=Hosts()), sources, downloads, 2*downloads)
+        needed = sources if frames is None else frames.path
+        fetched = in_order(partial(_fetch, session=session, hosts=Hosts()), needed, downloads, 2*downloads)
+        if frames is not None:
+            with closing(fetched): yield from _in_motion(frames, fetched, bundle, job, workers)
+            return
         batches = iter(lambda: list(islice(fetched, _IN_A_ROW)), [])
         score = partial(_score, bundle=bundle, job=job)
         with closing(fetched): yield from chain.from_iterable(in_order(score, batches, workers, workers + 1))
@@ -256,6 +279,31 @@ def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | N
     try: return result, open_photograph(content, job.max_side, source)
     except PhotographError as error: return result._replace(reason=error.reason), None
 
+# %% ../../nbs/6_inference/65_season.ipynb #c7cdc920
+def _frames(sources: list[str], job: Job, bundle: Bundle) -> pd.DataFrame:
+    "List the frames that are needed to score some sources."
+    frames = order_frames(pd.DataFrame({'path': sources})) if job.frames is None else job.frames
+    return frames_around(frames, sources, bundle.description.background.neighbours)
+
+
+def _in_motion(
+    frames: pd.DataFrame, fetched: Iterator[tuple], bundle: Bundle, job: Job, workers: int,
+) -> Iterator[ScoredPhotograph]:
+    "Score frames as a whole and where something moved."
+    line = (Frame(data, o.camera, o.seconds, o.is_wanted) for o, data in zip(frames.itertuples(), fetched))
+    decode = partial(_decoded_frame, job=job)
+    for scored in score_frames(line, decode, bundle, job.trim, workers):
+        if scored.scores is None: yield scored.note
+        else:
+            views = 1 if scored.reason else 2
+            yield scored.note._replace(scores=scored.scores, views=views, view_reason=scored.reason)
+
+
+def _decoded_frame(fetched: tuple, job: Job) -> Decoded:
+    "Decode what was fetched."
+    result, photograph = _decode(fetched, job)
+    return Decoded(result, photograph, result.clock)
+
 # %% ../../nbs/6_inference/65_season.ipynb #469d9d8f
 _PULLED = 'is gone with its folder'
 #: What the system says if a device fails.
@@ -305,7 +353,7 @@ def predict_season(
         _begin(parts, job)
         with tqdm(total=len(sources), initial=int((~is_new).sum()), desc='photographs', disable=not progress,
                   unit='') as bar:
-            results = _results(sources[is_new], engine, job)
+            results = _results(sources, is_new, engine, job, bundle)
             _write_parts(_counted(results, bar, bundle), bundle, parts, sources)
         files = _files_of(job, path, parts)
         rows = _rows_of(files, sources, _roots(photographs))
@@ -316,18 +364,32 @@ def predict_season(
     parts.rmdir()
     _tell_clocks(path, times_from)
     _tell_twice(path, sources)
+    if bundle.description.motion: _tell_views(path)
     return path
 
 # %% ../../nbs/6_inference/65_season.ipynb #d24d055e
-def _results(sources: pd.DataFrame, engine: Callable, job: Job) -> Iterator[ScoredPhotograph]:
-    "Yield the results of the photographs, and then what is not read, with its reason."
-    skipped = sources[sources.reason.notna()]
-    yield from _watched(engine(sources.path[sources.reason.isna()].tolist(), job))
+def _results(
+    sources: pd.DataFrame, is_new: np.ndarray, engine: Callable, job: Job, bundle: Bundle,
+) -> Iterator[ScoredPhotograph]:
+    "Yield the results of the new photographs, and then what is not read, with its reason."
+    skipped, readable = sources[is_new & sources.reason.notna()], sources[sources.reason.isna()]
+    paths = sources.path[is_new & sources.reason.isna()]
+    if bundle.description.motion and len(paths):
+        frames = _frames_of_cameras(readable, paths)
+        paths, job = frames.path[frames.path.isin(paths)], replace(job, frames=frames)
+    yield from _watched(engine(paths.tolist(), job))
     yield from (ScoredPhotograph(o.path, None, o.reason, retry=True) for o in skipped.itertuples())
+
+# %% ../../nbs/6_inference/65_season.ipynb #2e247e16
+def _frames_of_cameras(sources: pd.DataFrame, paths: pd.Series) -> pd.DataFrame:
+    "Bring the photographs of the cameras that took some of them in order."
+    cameras = sources.camera.where(sources.camera.notna(), sources.path.map(camera_folder))
+    return order_frames(sources[cameras.isin(cameras[sources.path.isin(paths)])])
 
 # %% ../../nbs/6_inference/65_season.ipynb #8cfe5cd1
 #: Columns of a season's table beside those of predictions.
 _OWN_COLUMNS = ('reason', 'retry', 'clock', 'clock_from', 'size', 'modified', 'etag', 'drawn')
+_VIEW_COLUMNS = ('views', 'view_reason')
 
 
 def read_season(
@@ -337,7 +399,8 @@ def read_season(
     table = read_predictions(path, ('path', 'prediction', 'reason'))
     failed = table.reason.notna()
     skipped = pd.DataFrame({'id': table.path[failed], 'reason': table.reason[failed]}).reset_index(drop=True)
-    predicted = table[~failed].drop(columns=[o for o in table if o in _OWN_COLUMNS]).reset_index(drop=True)
+    left_out = _OWN_COLUMNS if table.attrs.get('motion') else (*_OWN_COLUMNS, *_VIEW_COLUMNS)
+    predicted = table[~failed].drop(columns=[o for o in table if o in left_out]).reset_index(drop=True)
     return Predictions(predicted, table.classes, skipped)
 
 # %% ../../nbs/6_inference/65_season.ipynb #ccd25903
@@ -355,7 +418,9 @@ def _part_table(results: list[ScoredPhotograph], bundle: Bundle, sources: pd.Dat
     clock_from = pd.Series('exif', clock.index).where(clock.notna(), about.clock.notna().map({True: 'table'}))
     table = pd.DataFrame({'path': names, 'reason': [o.reason for o in results], 'retry': [o.retry for o in results],
                           'clock': clock.fillna(about.clock), 'clock_from': clock_from,
-                          'drawn': pd.Series([o.drawn for o in results], dtype='boolean')})
+                          'drawn': pd.Series([o.drawn for o in results], dtype='boolean'),
+                          'views': pd.Series([o.views if o.reason is None else None for o in results], dtype='Int8'),
+                          'view_reason': pd.Series([o.view_reason for o in results], dtype=object)})
     return table.join(about[['size', 'modified', 'etag']]).join(predictions.drop(columns='path'))
 
 # %% ../../nbs/6_inference/65_season.ipynb #c9546b43
@@ -366,7 +431,8 @@ def _schema() -> object:
         ('path', pa.string()), ('prediction', pa.string()), ('score', pa.float32()), ('scores', pa.list_(pa.float32())),
         ('decision', pa.string()), ('clock', pa.timestamp('us')), ('reason', pa.string()), ('retry', pa.bool_()),
         ('clock_from', pa.string()), ('size', pa.int64()), ('modified', pa.timestamp('us', 'UTC')),
-        ('etag', pa.string()), ('drawn', pa.bool_())])
+        ('etag', pa.string()), ('drawn', pa.bool_()),
+        ('views', pa.int8()), ('view_reason', pa.string())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
 def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame) -> None:
@@ -558,7 +624,8 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
     "Write the rows of all files that are kept as one table."
     import pyarrow as pa, pyarrow.parquet as pq
     settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint,
-                'model': {'origin': bundle.origin, 'warning': bundle.description.warning}}
+                'model': {'origin': bundle.origin, 'warning': bundle.description.warning},
+                'motion': bundle.description.motion}
     schema, start = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()}), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for rows in _batches(files):
@@ -599,6 +666,12 @@ def _tell_twice(path: Path, sources: pd.DataFrame) -> None:
     if before.empty: return
     notice(f'{len(before):,} photographs are in the table under two paths: {before.path.iloc[0]} seems to be '
            f'{here.path.iloc[0]}', path, 'Name the card as before, or remove the file and predict all cards anew')
+
+# %% ../../nbs/6_inference/65_season.ipynb #56c988b5
+def _tell_views(path: Path) -> None:
+    "Notice how many photographs were looked at as a whole only."
+    table = pd.read_parquet(path, columns=['view_reason', 'reason'])
+    notice_single_views(table.view_reason[table.reason.isna()], path)
 
 # %% ../../nbs/6_inference/65_season.ipynb #4df9ef35
 #: The formats of `write_season`, and what writes them.

@@ -58,17 +58,19 @@ def learner_predictions(
     photographs: pd.DataFrame, # with `path`
     final: bool = False, # open the test set
     cache: str | Path | None = None, # a folder of features, used if the body is as it was loaded
-) -> Predictions: # the same rows with `prediction, score, scores`, and the classes
-    "Predict photographs with a Learner. Raise `HoldoutError` if some are of the test set and `final` is not set."
+) -> Predictions: # the same rows with `prediction, score, scores`, and the classes; `whole_scores` with `motion`
+    """Predict photographs with a Learner. Raise `HoldoutError` if some are of the test set and `final` is not set.
+
+    With `motion` the mean of the log scores of both views counts; `whole_scores` are those of the whole frame alone."""
     refuse_test_photographs(photographs, final=final)
     classes, views = list(learner.dls.vocab), frame_views(photographs, learner.recipe)
     if cache and learner.frozen and len(photographs):
         logits = [_cached_log_scores(learner, photographs, view, cache) for view in range(len(views))]
     else: logits = [_log_scores(learner, view) for view in views]
-    logits = sum(logits)/len(logits)
-    scores = (logits/learner.temperature).softmax(1).numpy()
+    whole, scores = ((o/learner.temperature).softmax(1).numpy() for o in (logits[0], sum(logits)/len(logits)))
     answers = [classes[o] for o in scores.argmax(1)]
     table = photographs.assign(prediction=answers, score=scores.max(1, initial=0), scores=list(scores))
+    if learner.recipe.motion: table = table.assign(whole_scores=list(whole))
     return Predictions(table, classes)
 
 # %% ../../nbs/4_training/44_probe.ipynb #611575c2

@@ -17,9 +17,9 @@ from .training import load_trained, predict_split
 from ...foundations.core import atomic_path
 
 # %% auto #0
-__all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'crop_comparison', 'ensemble', 'comparison',
-           'finetune', 'reports', 'learning_curve', 'pages', 'privacy', 'probe', 'splits', 'tables', 'evaluate',
-           'compare']
+__all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
+           'ensemble', 'comparison', 'finetune', 'reports', 'learning_curve', 'pages', 'privacy', 'probe', 'splits',
+           'tables', 'evaluate', 'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -28,6 +28,7 @@ audits = LazyModule('urbanrivers_camtraps.evaluation.audit', extra='train')
 blank_filter = LazyModule('urbanrivers_camtraps.evaluation.blank_filter')
 calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
 cleaning = LazyModule('urbanrivers_camtraps.votes.cleaning')
+view_comparison = LazyModule('urbanrivers_camtraps.evaluation.view_comparison')
 crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 ensemble = LazyModule('urbanrivers_camtraps.evaluation.ensemble')
 comparison = LazyModule('urbanrivers_camtraps.evaluation.comparison')
@@ -68,7 +69,7 @@ def evaluate(
     found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
                                  sections)
     with atomic_path(data/'metrics.json') as path:
-        path.write_text(json.dumps({**found, 'evaluated_on': evaluated_on}, indent=1))
+        path.write_text(json.dumps({**found, **_conditions(judged, evaluated_on)}, indent=1))
     typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
                f"{found['majority_error']:.1%}")
     typer.echo(f'report: {report}')
@@ -111,6 +112,7 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
     typer.echo(str(audit))
     on_valid = f'{len(valid)} validation photographs, which the model that ships was not trained on'
     sections = [audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
+                *_view_sections(judged, evaluated_on),
                 calibration.calibration_section(judged, evaluated_on), blank_filter.filter_section(valid, on_valid),
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
@@ -124,6 +126,21 @@ def _crop_sections(judged: pd.DataFrame, data: Path, evaluated_on: str) -> list:
     path = data/'out_of_fold_whole.parquet'
     return [crop_comparison.crop_section(tables.read_table(path), judged, evaluated_on,
                                          _group(judged))] if path.exists() else []
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #c6bb20d5
+def _conditions(judged: pd.DataFrame, evaluated_on: str) -> dict:
+    "Return what was evaluated; with the motion crop also the metrics of the whole frame only, and their conditions."
+    if 'whole_scores' not in judged: return {'evaluated_on': evaluated_on}
+    both = view_comparison.view_metrics(judged, evaluated_on)
+    alone = {name: o['value'] for name, o in both.items() if name.startswith(view_comparison.ALONE)}
+    return {**alone, 'evaluated_on': both['error']['conditions'],
+            f'{view_comparison.ALONE}evaluated_on': both[next(iter(alone))]['conditions']}
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #160a9ef4
+def _view_sections(judged: pd.DataFrame, evaluated_on: str) -> list:
+    "Compare both ways of looking, if the model looks at the motion crop."
+    if 'whole_scores' not in judged: return []
+    return [view_comparison.view_section(judged, evaluated_on, _group(judged))]
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #a4c7f9f5
 def _group(judged: pd.DataFrame) -> str:

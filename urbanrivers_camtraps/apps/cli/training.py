@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json, os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +20,8 @@ from ...foundations.core import CamtrapsError, atomic_path
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration', 'crop_comparison',
-           'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy', 'tables', 'train',
+__all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration', 'view_comparison',
+           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy', 'tables', 'train',
            'predictions_by_frame', 'trained_on', 'export', 'load_trained', 'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
@@ -32,6 +32,7 @@ bundles = LazyModule('urbanrivers_camtraps.training.export', extra='train')
 bundle_files = LazyModule('urbanrivers_camtraps.training.bundle_format')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
+view_comparison = LazyModule('urbanrivers_camtraps.evaluation.view_comparison')
 crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
@@ -149,15 +150,16 @@ def export(
 ) -> None:
     "Write the bundle that predict, the app and the web page use. It needs no torch and holds no pickle."
     learner, photographs, seen = load_trained(data)
-    two_looks, learner.recipe = learner.recipe.motion, replace(learner.recipe, motion=False)  # a bundle has one
     valid = predict_split(learner, seen, photographs, 'valid', data)
-    metrics = _metrics_of_one_look(valid) if two_looks else _metrics(data/'metrics.json')
+    metrics = _metrics(data/'metrics.json')
+    if learner.recipe.motion: metrics = {**_metrics_of_both(data, photographs.attrs.get('by', 'image')), **metrics}
     folder = bundles.write_bundle(
         learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'), _thresholds(valid),
         provenance=origins.provenance(photographs[photographs.split == 'train']), trained=_trained_on_day(data),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
         crops=seen is not photographs)
     typer.echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
+    if learner.recipe.motion: _print_both(metrics)
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
     if pickle:
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
@@ -193,19 +195,21 @@ def _metrics(path: Path) -> dict[str, dict]:
     "Read the metrics that `camtraps evaluate` wrote, each with its conditions; none if it was not run."
     values = json.loads(path.read_text()) if path.exists() else {}
     conditions = values.pop('evaluated_on', '')
-    return {name: {'value': value, 'conditions': conditions} for name, value in values.items()}
+    alone = values.pop('whole_frame_evaluated_on', conditions)
+    return {name: {'value': value, 'conditions': alone if name.startswith('whole_frame_') else conditions}
+            for name, value in values.items()}
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #35bcf58f
+def _print_both(metrics: dict[str, dict]) -> None:
+    "Print how good the bundle is with the motion crop, and with the whole frame only."
+    for name in ('error', 'whole_frame_error'):
+        typer.echo(f"{name.replace('_', ' ')} {metrics[name]['value']:.1%}: {metrics[name]['conditions']}")
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a4c012ed
-def _metrics_of_one_look(valid: pd.DataFrame) -> dict[str, dict]:
-    "Measure what a bundle can do that sees the whole frame only, if the report is about two looks."
-    conditions = (f'{len(valid)} validation photographs, by their whole frame alone: the report of `camtraps evaluate` '
-                  'is about two looks at each, and this bundle has one')
-    typer.echo(f"the report's metrics are of two looks, the bundle has one: its metrics are those on {len(valid)} "
-               'validation photographs', err=True)
-    right = valid.prediction == valid.label
-    values = {'error': 1 - right.mean(), 'macro_recall': right.groupby(valid.label).mean().mean(),
-              'photographs': len(valid)}
-    return {name: {'value': float(value), 'conditions': conditions} for name, value in values.items()}
+def _metrics_of_both(data: Path, by: str) -> dict[str, dict]:
+    "Measure a model with the motion crop on photographs it did not learn from: both views, and the whole frame only."
+    judged = read_own_table(data/'out_of_fold.parquet', ('label', 'prediction', 'whole_scores'))
+    return view_comparison.view_metrics(judged, f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides")
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a9312e56
 def _trained_on_day(data: Path) -> str | None:
