@@ -1,4 +1,5 @@
 """Camera health: the cards on which something went wrong, and their kinds in other places, years and clocks."""
+import os
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,13 @@ def test_a_survey_names_cameras_in_doubt_and_takes_their_outages_out_only_if_tol
     days = [pd.read_csv(tmp_path/f'{o}_rates.csv').query("label == 'wildlife'").camera_days.sum() for o in ('all', 'less')]
     assert days == pytest.approx([60, 440/24])
     assert (tmp_path/'all.html').read_text(encoding='utf-8').split('<h2>')[1].startswith('Camera health')
+
+
+def test_a_name_in_latin_1_stops_nothing(tmp_path):
+    folder = tmp_path/'card'/'cam1'
+    folder.mkdir(parents=True)
+    for day in (1, 2, 3):
+        Image.new('RGB', (64, 48), (90, 90, 90)).save(folder/f'{day}.JPG')
+    (folder/'1.JPG').rename(Path(os.fsdecode(os.fsencode(folder) + b'/caf\xe9.JPG')))
+    camera, = check_card(tmp_path/'card', progress=False).cameras
+    assert len(camera.photographs) == 3

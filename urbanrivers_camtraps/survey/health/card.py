@@ -81,6 +81,7 @@ def check_fetched(
 def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Timestamp | None,
                notes: Iterable[str] = ()) -> CameraHealth:
     "Place photographs by their folders, check the cameras, and add what could not be placed to the notes."
+    table = table.assign(path=[os.fsencode(o).decode(errors='replace') for o in table.path])  # Latin-1 on old cards
     if deployments is None:
         deployments, table = _deployments_of_folders(table)
         notes = (*notes, 'Dates and the sun were not compared, because there is no table of deployments')
