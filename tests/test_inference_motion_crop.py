@@ -1,5 +1,8 @@
 """A bundle with the motion crop is used as it was measured: on a folder, a season that was killed, and a single photograph."""
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +193,47 @@ def test_frames_of_other_hours_are_no_neighbours(bundle, tmp_path):
     with collect_notices() as notices: found = predict(bundle, tmp_path, progress=False)
     assert found.views.tolist() == [1]*6
     assert '6 because fewer than 2 others of its camera are within 60 minutes' in notices[0]
+
+
+def camtraps(*arguments: object) -> subprocess.CompletedProcess:
+    "Run the command line."
+    return subprocess.run([sys.executable, '-m', 'urbanrivers_camtraps.apps.main', *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_the_command_line_gives_the_scores_that_were_measured(bundle, photographs, expected, tmp_path):
+    done = camtraps('predict', card_of(photographs), '--bundle', bundle.folder, '--out', tmp_path/'card.csv')
+    assert done.returncode == 0 and '1 of 41 photographs were looked at as a whole only' in done.stderr, done.stderr
+    found = pd.read_csv(tmp_path/'card.csv').set_index('path').loc[photographs.path]
+    np.testing.assert_allclose(found[list(expected.classes)], np.stack(expected.scores), atol=1e-3)
+    assert found.views.tolist() == [2]*40 + [1]
+    done = camtraps('predict', photographs.path[7], '--bundle', bundle.folder)
+    assert '1 of 1 photographs were looked at as a whole only: 1 because it came alone' in done.stderr
+    assert f'{expected.whole_scores[7].max():.2f}' in done.stdout
+    photographs[['path', 'deployment_id', 'timestamp']].head(5).to_csv(tmp_path/'list.csv', index=False)
+    done = camtraps('predict', tmp_path/'list.csv', '--bundle', bundle.folder)
+    assert done.returncode == 0 and 'as a whole only' not in done.stderr, done.stderr
+
+
+def test_a_zip_in_the_app_is_looked_at_twice_and_a_photograph_says_it_came_alone(bundle, photographs, expected, tmp_path):
+    app = pytest.importorskip('urbanrivers_camtraps.apps.app')
+    order = np.random.default_rng(0).permutation(41)  # a ZIP that was packed in no order
+    with zipfile.ZipFile(tmp_path/'card.zip', 'w') as archive:
+        for number in order: archive.write(photographs.path[number], '/'.join(Path(photographs.path[number]).parts[-2:]))
+    (tmp_path/'served').mkdir()
+    shown, table, _ = app._many([{'path': str(tmp_path/'card.zip')}], '', bundle, str(tmp_path/'served'), lambda *_, **__: None)
+    assert '1 of 41 photographs were looked at as a whole only: 1 because it came alone' in shown
+    found = pd.read_csv(table['value']).set_index('path').loc[['/'.join(Path(o).parts[-2:]) for o in photographs.path]]
+    np.testing.assert_allclose(found[list(expected.classes)], np.stack(expected.scores), atol=1e-3)
+    shown, found, _ = app._show({'path': photographs.path[7]}, '', bundle)
+    assert 'One frame only' in shown and 'One frame only' in found['model']['one_frame']
+    assert found['prediction']['probability'] == pytest.approx(expected.whole_scores[7].max(), abs=1e-3)
+    assert 'One frame only' in app.answer(bundle, expected.whole_scores[7])[0]
+
+
+def test_the_web_page_says_that_it_looks_at_single_frames(learner, bundle, tmp_path):
+    from urbanrivers_camtraps.apps.web import _page
+    metrics = {'whole_frame_error': {'value': .149, 'conditions': '1,460 photographs out of fold'}}
+    measured = read_bundle(write_bundle(learner, tmp_path/'bundle', metrics))
+    page = _page(measured, None, False)
+    assert 'looks at each photograph by itself' in page and 'error 14.9% on 1,460 photographs out of fold' in page
+    assert 'its error was not measured' in _page(bundle, None, False)

@@ -31,9 +31,11 @@ from ..foundations.core import CamtrapsError, SettingError
 from ..foundations.names import folder_name
 from ..foundations.outputs import markdown_text
 from ..foundations.predictions import Predictions, top
-from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
+from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
 from ..inference.bundle import Bundle, find_bundle, read_bundle
-from ..inference.predict import make_predictions, write_predictions
+from ..inference.motion_crop import (
+    Decoded, Frame, camera_folder, score_frames, single_views_in_words)
+from ..inference.predict import make_predictions, with_views, write_predictions
 
 # %% ../../nbs/9_apps/94_app.ipynb #13130465
 def answer(
@@ -45,11 +47,13 @@ def answer(
     label, name, score = best[0]
     lines = [f'| {markdown_text(name)} | {score:.1%} |' for _, name, score in best]
     about = bundle.description
-    text = '\n'.join([f'## {markdown_text(name)}', '', *([f'**{about.warning}**', ''] if about.warning else []),
-                      '| | probability |', '|:--|--:|', *lines])
+    notes = [f'**{about.warning}**', ''] if about.warning else []
+    if about.one_frame: notes += [markdown_text(about.one_frame), '']
+    text = '\n'.join([f'## {markdown_text(name)}', '', *notes, '| | probability |', '|:--|--:|', *lines])
     return text, {'prediction': {'class': label, 'common_name': name, 'probability': score},
                   'top3': [f'{name}: {score:.4f}' for _, name, score in best],
-                  'model': {'origin': about.origin, 'warning': about.warning}}
+                  'model': {'origin': about.origin, 'warning': about.warning,
+                            **({'one_frame': about.one_frame} if about.motion else {})}}
 
 # %% ../../nbs/9_apps/94_app.ipynb #7311d8a4
 def make_app(
@@ -158,7 +162,8 @@ def _show(
     except PhotographError as error: return note_html(f'This photograph {_one_line(error)}', 'wrong'), None, hidden
     trim = _trim(bundle, place)
     scores = bundle(opened, trim)
-    shown = answer_html(bundle, scores, opened, trim)
+    note = bundle.description.one_frame
+    shown = answer_html(bundle, scores, opened, trim) + (note_html(note) if note else '')
     return shown, answer(bundle, scores)[1], gr.update(visible=True, open=False)
 
 # %% ../../nbs/9_apps/94_app.ipynb #6911b1ce
@@ -190,14 +195,46 @@ def _score_all(
     bundle: Bundle, # that predicts
     files: list[dict], # as Gradio describes them
     trim: tuple[float, float], # fractions of the height to cut off
-) -> Iterator[tuple[str, np.ndarray | str, Image.Image | None]]: # name, scores or reason, thumbnail
-    "Score photographs one after the other. Raises `UploadError` if the upload as a whole is too much."
-    for name, data in photographs_in(o['path'] for o in files if o.get('path')):
-        try:
-            if isinstance(data, UploadError): raise data
-            photograph = open_photograph(data, max_side=STORED_SIDE)
-            yield name, bundle(photograph, trim), thumbnail(photograph)
-        except (PhotographError, UploadError) as error: yield name, _one_line(error), None
+) -> Iterator[tuple[str, np.ndarray | str, Image.Image | None, str | None]]:
+    """Score photographs one after the other.
+
+    Yield name, scores or reason, thumbnail, and why only the whole frame was looked at. Raises `UploadError` if the
+    upload as a whole is too much."""
+    sent = _sent(files, bundle.description.motion)
+    if not bundle.description.motion:
+        for name, data, _ in sent:
+            (_, reason, small), photograph, _ = _decoded((name, data))
+            yield name, reason or bundle(photograph, trim), small, None
+        return
+    frames = (Frame((name, data), camera) for name, data, camera in sent)
+    for found in score_frames(frames, _decoded, bundle, trim, workers=1):
+        name, reason, small = found.note
+        yield name, reason or found.scores, small, found.reason
+
+
+def _decoded(sent: tuple[str, bytes | UploadError]) -> Decoded:
+    "Open what was sent, and make its thumbnail; or note why it cannot be used."
+    name, data = sent
+    try:
+        if isinstance(data, UploadError): raise data
+        photograph = open_photograph(data, max_side=STORED_SIDE)
+    except (PhotographError, UploadError) as error: return Decoded((name, _one_line(error), None), None)
+    return Decoded((name, None, thumbnail(photograph)), photograph, read_clock(data))
+
+# %% ../../nbs/9_apps/94_app.ipynb #8b2a8f3b
+def _sent(files: list[dict], by_name: bool) -> Iterator[tuple[str, bytes | UploadError, str]]:
+    "Yield name, content and camera of each photograph that was sent."
+    paths, current = [o['path'] for o in files if o.get('path')], []
+    if by_name: paths = sorted(paths, key=lambda o: (o.lower().endswith('.zip'), Path(o).name))
+
+    def noted() -> Iterator[str]:
+        "Pass the files on, and note which one is being read."
+        for path in paths:
+            current[:] = [path]
+            yield path
+    for name, data in photographs_in(noted(), by_name=by_name):
+        is_alone = Path(name).name == Path(current[0]).name
+        yield name, data, '' if is_alone else f'{current[0]}/{camera_folder(name)}'
 
 # %% ../../nbs/9_apps/94_app.ipynb #cd613e30
 def _written(
@@ -222,17 +259,21 @@ def _many(
     "Predict many photographs for the page."
     hidden = gr.update(visible=False)
     if not files: return note_html('Choose photographs or a ZIP of them first.', 'wrong'), hidden, hidden
-    scored, skipped, thumbnails = [], [], []
+    scored, skipped, thumbnails, reasons = [], [], [], []
     try:
-        for name, result, small in _score_all(bundle, files, _trim(bundle, place)):
+        for name, result, small, reason in _score_all(bundle, files, _trim(bundle, place)):
             if small is None: skipped.append((name, result))
-            else: scored.append((name, result))
+            else:
+                scored.append((name, result))
+                reasons.append(reason)
             if small is not None and len(thumbnails) < _ON_SHEET: thumbnails.append(small)
             progress((len(scored) + len(skipped), None), desc='Looking', unit='photographs')
     except UploadError as error: return note_html(str(error), 'wrong'), hidden, hidden
     predictions = make_predictions(bundle, scored, skipped)
+    if bundle.description.motion: predictions = with_views(predictions, reasons)
     table, sheet = _written(predictions, thumbnails, folder)
-    shown = summary_html(bundle, predictions)
+    note = single_views_in_words(reasons) if bundle.description.motion else ''
+    shown = (note_html(f'{note}.') if note else '') + summary_html(bundle, predictions)
     return shown, gr.update(value=table, visible=True), gr.update(value=sheet, visible=bool(scored))
 
 # %% ../../nbs/9_apps/94_app.ipynb #b54b382d

@@ -37,9 +37,10 @@ class UploadError(CamtrapsError):
 def photographs_in(
     paths: Iterable[str | Path], # files as the server stored them: photographs, and ZIPs of photographs
     limits: Limits = Limits(), # how much is accepted
+    by_name: bool = False, # take the photographs of a ZIP in the order of their names, as a camera counts
 ) -> Iterator[tuple[str, bytes | UploadError]]: # the name to show, and the file's bytes or why it was refused
     "Yield what was sent, one photograph at a time. Raises `UploadError` if the upload as a whole is too much."
-    spent = _Spent(limits)
+    spent = _Spent(limits, by_name)
     for path in map(Path, paths):
         name = _shown(path.name)
         try:
@@ -111,7 +112,8 @@ def _too_large(limits: Limits) -> str:
 # %% ../../nbs/9_apps/90_uploads.ipynb #547e0611
 class _Spent:
     "The files and bytes of one upload so far."
-    def __init__(self, limits: Limits): self.limits, self.files, self.bytes = limits, 0, 0
+    def __init__(self, limits: Limits, by_name: bool = False):
+        self.limits, self.by_name, self.files, self.bytes = limits, by_name, 0, 0
 
     def check(self, files: int, size: int, where: str) -> None:
         "Raise `UploadError` if this many more files or bytes would be too much."
@@ -153,6 +155,7 @@ def _entries(archive: zipfile.ZipFile, size: int, spent: _Spent, name: str) -> l
     if sum(o.compress_size for o in entries) > size:
         raise UploadError('its files overlap: it is damaged or a bomb', name)
     entries = [o for o in entries if not _is_hidden(o)]
+    if spent.by_name: entries = sorted(entries, key=_entry_name)
     spent.check(len(entries), sum(o.file_size for o in entries if not _fault(o, spent.limits)), name)
     return entries
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONE_FRAME', 'order_frames', 'camera_folder', 'Frame', 'Decoded', 'Scored', 'score_frames', 'mean_scores',
-           'frames_around', 'notice_single_views', 'single_view_counts']
+           'frames_around', 'notice_single_views', 'single_views_in_words']
 
 # %% ../../nbs/6_inference/60_motion/601_motion_crop.ipynb #669c6755
 import os
@@ -121,19 +121,18 @@ def notice_single_views(
     where: object = None, # file concerned
 ) -> None:
     "Notice how many photographs were looked at as a whole only, and why."
-    counts, total = single_view_counts(reasons)
-    if not counts: return
-    parts = '; '.join(f'{number:,} because {reason}' for reason, number in counts.items())
     todo = "The model's page states how good it is with the whole frame only"
-    notice(f'{sum(counts.values()):,} of {total:,} photographs were looked at as a whole only: {parts}', where, todo)
+    if text := single_views_in_words(reasons): notice(text, where, todo)
 
 
-def single_view_counts(
+def single_views_in_words(
     reasons: Iterable[str | None], # of all photographs that were scored
-) -> tuple[dict[str, int], int]: # reason → photographs; how many photographs there are
-    "Count the reasons why only the whole frame was looked at."
+) -> str: # empty if all were looked at twice
+    "Return how many photographs were looked at as a whole only, and why."
     reasons = pd.Series(list(reasons), dtype=object)
-    return reasons.dropna().value_counts().to_dict(), len(reasons)
+    counts = reasons.dropna().value_counts()
+    parts = '; '.join(f'{number:,} because {reason}' for reason, number in counts.items())
+    return f'{counts.sum():,} of {len(reasons):,} photographs were looked at as a whole only: {parts}' if parts else ''
 
 # %% ../../nbs/6_inference/60_motion/601_motion_crop.ipynb #d44e51ef
 @dataclass(frozen=True)

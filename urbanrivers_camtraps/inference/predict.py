@@ -44,6 +44,7 @@ def predict(
     max_side: int = STORED_SIDE, # longest side in pixels to which they are decoded; 512 is faster, and less exact
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
+    cameras: pd.DataFrame | None = None, # `path, camera, seconds` for the motion crop; by default folders and EXIF say
 ) -> Predictions: # `path, prediction, score, scores, decision`, in the order of the paths
     """Predict photographs; those that cannot be read are in `.skipped`, with `id` (the path) and `reason`.
 
@@ -53,7 +54,9 @@ def predict(
     if deployment is not None: trim = _trim_of(bundle, deployment, trim)
     found = find_photographs(photographs)
     paths, results = found.photographs.path.tolist(), {}
-    begun = _results(bundle, paths, trim, max_side, workers or os.cpu_count() or 1)
+    frames = pd.DataFrame({'path': paths})
+    if cameras is not None: frames = frames.merge(cameras.drop_duplicates('path'), how='left', on='path')
+    begun = _results(bundle, frames, trim, max_side, workers or os.cpu_count() or 1)
     for path, *result in tqdm(begun, total=len(paths), desc='photographs', disable=not progress): results[path] = result
     scored, skipped, reasons = [], list(found.skipped.itertuples(index=False, name=None)), []
     for path in paths:
@@ -142,15 +145,15 @@ def _score_or_reason(source: str | Path | bytes, bundle: Bundle, trim: tuple[flo
 
 # %% ../../nbs/6_inference/61_predict.ipynb #b4bbd250
 def _results(
-    bundle: Bundle, paths: list[str], trim: tuple[float, float] | None, max_side: int, workers: int,
+    bundle: Bundle, frames: pd.DataFrame, trim: tuple[float, float] | None, max_side: int, workers: int,
 ) -> Iterator[tuple[str, np.ndarray | str, str | None]]:
     "Yield path, scores or the reason why there are none, and why only the whole frame was looked at; in any order."
     if not bundle.description.motion:
         score = partial(_score_or_reason, bundle=bundle, trim=trim, max_side=max_side)
-        for path, result in zip(paths, in_order(score, paths, workers)): yield path, result, None
+        for path, result in zip(frames.path, in_order(score, frames.path, workers)): yield path, result, None
         return
-    frames = (Frame(*o) for o in order_frames(pd.DataFrame({'path': paths})).itertuples(index=False))
-    for scored in score_frames(frames, partial(_decode, max_side=max_side), bundle, trim, workers):
+    ordered = (Frame(*o) for o in order_frames(frames).itertuples(index=False))
+    for scored in score_frames(ordered, partial(_decode, max_side=max_side), bundle, trim, workers):
         path, reason = scored.note
         yield path, reason or scored.scores, scored.reason
 

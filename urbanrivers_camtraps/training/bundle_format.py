@@ -129,6 +129,16 @@ class Description(_Strict):
         "Return one sentence for the top of a page; empty if it was trained on real photographs."
         return _WARNINGS.get(self.provenance.kind if self.provenance else 'not known', '')
 
+    @property
+    def one_frame(self) -> str:
+        "Return what to tell of a photograph that comes alone; empty if the bundle looks at whole frames anyway."
+        if not self.motion: return ''
+        error = self.metrics.get('whole_frame_error')
+        is_number = error is not None and isinstance(error.value, float)
+        measured = f'error {error.value:.1%} on {error.conditions}' if is_number else 'its error was not measured'
+        return ('One frame only: it was looked at as a whole, since what moved shows only beside other frames of its '
+                f'camera ({measured}).')
+
     def _repr_html_(self) -> str:
         "Show origin, classes, network, what is cut, thresholds and metrics as a table."
         size, (top, bottom) = self.transforms.size, self.transforms.trim

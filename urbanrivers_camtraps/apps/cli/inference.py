@@ -79,12 +79,16 @@ def predict_photographs(
     if out and not boxes:
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
         return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to)
-    photographs = [path for source in photographs for path in _of_list(source)]
+    lists = [o for o in photographs if _is_list(o)]
+    listed = seasons.find_sources(lists) if lists else None
+    photographs = [o for o in photographs if o not in lists] + ([] if listed is None else listed.path.tolist())
     loaded, trim = bundles.read_bundle(folder, precision=precision.value), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
         predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim, max_side=max_side)
-    else: predictions = predicting.predict(loaded, photographs, trim, max_side=max_side)
+    else:
+        cameras = None if listed is None else listed[['path', 'camera', 'seconds']]
+        predictions = predicting.predict(loaded, photographs, trim, max_side=max_side, cameras=cameras)
     relative = {'relative_to': relative_to} if relative_to else {}
     if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
     else: _print_predictions(predictions, loaded.common_names)
@@ -112,7 +116,9 @@ def name_bundle(
     "Find the bundle and print which one it is, what it was trained on and when; and that nobody chose it, if so."
     folder = bundles.find_bundle(bundle)
     about = bundle_files.read_description(folder)
-    typer.echo(f'bundle: {printable(folder)}, {about.backbone}, {len(about.classes)} classes, {about.origin}', err=True)
+    views = ', with the motion crop' if about.motion else ''
+    text = f'bundle: {printable(folder)}, {about.backbone}{views}, {len(about.classes)} classes, {about.origin}'
+    typer.echo(text, err=True)
     if not bundles.is_chosen(bundle):
         notice('was found here and is used, but nobody chose it', folder,
                'Choose one with --bundle or the setting CAMTRAPS_BUNDLE')
@@ -137,10 +143,9 @@ def _local_paths(source: str) -> list[str]:
     except CamtrapsError: return []  # the prediction itself tells what is wrong
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #4b9150c3
-def _of_list(source: str) -> list[str]:
-    "Return the photographs that a table lists, or the source itself if it is no table."
-    if Path(source).suffix.lower() not in seasons.LISTS or not Path(source).is_file(): return [source]
-    return seasons.find_sources(source).path.tolist()
+def _is_list(source: str) -> bool:
+    "Return whether a source is a table that lists photographs."
+    return Path(source).suffix.lower() in seasons.LISTS and Path(source).is_file()
 
 
 def _check_relative(relative_to: Path | None, kind: Format, photographs: list[str]) -> None:
