@@ -239,7 +239,9 @@ def _cached_features(table: pd.DataFrame, body: nn.Module, recipe: Recipe, file:
     cut = table[['banner_top', 'banner_bottom', *BOX]].round(6).astype(str).agg(' '.join, axis=1)
     keys = table.sha256 + ' ' + cut
     try: kept = read_table(file, ('key', 'features'))
-    except TableError: kept = pd.DataFrame({'key': [], 'features': []})  # none yet, or not readable: it is made anew
+    except TableError:  # there is none yet, or it cannot be read: it is made anew
+        kept = pd.DataFrame({'key': [], 'features': []})
+        file.unlink(missing_ok=True)
     new = ~keys.isin(kept.key) & ~keys.duplicated()
     if new.any():
         taken = pd.DataFrame({'key': keys[new], 'features': list(_take_features(table[new], body, recipe))})
