@@ -288,7 +288,7 @@ def test_as_the_public_page_calls_it(client, photograph, expected, tmp_path):
     named_png = Path(shutil.copy(photograph, tmp_path/'example.png'))  # its example: JPEG bytes under a PNG's name
     text, found = call(client, named_png)
     assert found == expected and expected['prediction']['common_name'] in text
-    assert set(found) == {'prediction', 'top3'} and set(found['prediction']) == {'class', 'common_name', 'probability'}
+    assert set(found) == {'prediction', 'top3', 'model'} and set(found['prediction']) == {'class', 'common_name', 'probability'}
     assert isinstance(found['prediction']['probability'], float) and len(found['top3']) == 3
     assert found['top3'][0] == f"{found['prediction']['common_name']}: {found['prediction']['probability']:.4f}"
 

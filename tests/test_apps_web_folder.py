@@ -86,4 +86,4 @@ def test_only_an_earlier_page_or_an_empty_folder_is_replaced(vendor, bundle_fold
     assert (page/'site.json').read_text() == before
     assert sorted(o.name for o in tmp_path.iterdir()) == ['empty', 'file', 'packages']  # nothing is left over
     shutil.copytree(bundle_folder, page/'bundle')
-    with pytest.raises(WebError, match='holds the bundle'): write_web_page(page/'bundle', page, vendor=vendor)
+    with pytest.raises(WebError, match='holds bundle/README.md'): write_web_page(page/'bundle', page, vendor=vendor)

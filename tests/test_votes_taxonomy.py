@@ -186,7 +186,7 @@ def test_the_list_of_chicago_and_other_lists(animals, chicago, tmp_path):
     own.write_text('species\nMallard\n')
     assert_fail(lambda: read_region(own), contains='lacks name, source')
     own.write_bytes(b'name,source\n\xff\xfe,x')
-    assert_fail(lambda: read_region(own), contains='Save it as CSV (UTF-8)')
+    assert_fail(lambda: read_region(own), contains='is not a species')
     assert_fail(lambda: read_region('nowhere.csv'), contains='there is no such table')
 
 
