@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path):
     code = ('import os, sys; from urbanrivers_camtraps.images.discover import find_photographs\n'
             'os.getuid() == 0 and os.setuid(65534); print(find_photographs(sys.argv[1]).skipped.to_csv())')
     tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]: folder.chmod(0o755)
+    for folder in tmp_path.parents[:3]: folder.chmod(folder.stat().st_mode | 0o055)  # those of pytest, for another user
     (tmp_path/'cam2').chmod(0)
     try: run = subprocess.run([sys.executable, '-c', code, tmp_path], capture_output=True, text=True, check=False)
     finally: (tmp_path/'cam2').chmod(0o755)

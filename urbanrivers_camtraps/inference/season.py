@@ -659,7 +659,8 @@ def _tell_twice(path: Path, sources: pd.DataFrame) -> None:
     "Notice which photographs of this run are in the table under another path as well, such as of a card mounted anew."
     table = pd.read_parquet(path, columns=['path', 'size', 'modified', 'reason'])
     table = table[table.reason.isna() & table['size'].notna() & table.modified.notna()]
-    table = table.assign(name=table.path.str.rpartition('/')[2], is_here=table.path.isin(_printable(sources)))
+    names = table.path.str.replace(r'.*[/\\]', '', regex=True)
+    table = table.assign(name=names, is_here=table.path.isin(_printable(sources)))
     same = table.groupby(['name', 'size', 'modified'])
     is_other = same.is_here.transform('any') & ~same.is_here.transform('all')
     here, before = table[is_other & table.is_here], table[is_other & ~table.is_here]

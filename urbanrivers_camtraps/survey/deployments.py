@@ -426,15 +426,15 @@ def _folders(deployments: pd.DataFrame) -> pd.Series:
 # %% ../../nbs/8_survey/80_deployments.ipynb #60d6c766
 def _found(paths: pd.Series, deployments: pd.DataFrame) -> pd.DataFrame: # `folder, rest`, in the order of the paths
     "Find in which deployments' folder each photograph lies, and where in it."
-    split = paths.map(_plain).str.rpartition('/')
-    parents, folders = split[0].unique().tolist(), _folders(deployments)
+    parts = [o.rpartition('/') for o in paths.map(_plain)]
+    parents, folders = list(dict.fromkeys(o[0] for o in parts)), _folders(deployments)
     known = {o: _match(o, folders.unique()) for o in parents}
     named = 'folder' in deployments and deployments.folder.notna().any()
     if len(deployments) == 1 and not named and not any(folder for folder, _ in known.values()):  # all there is
         top = os.path.commonprefix([f'{o}/' for o in parents]).rpartition('/')[0]
         known = {o: (folders.iloc[0], o[len(top):].strip('/')) for o in parents}
-    rest = [f'{known[parent][1]}/{name}'.strip('/') for parent, name in zip(split[0], split[2])]
-    return pd.DataFrame({'folder': [known[o][0] for o in split[0]], 'rest': rest}, index=paths.index)
+    rest = [f'{known[parent][1]}/{name}'.strip('/') for parent, _, name in parts]
+    return pd.DataFrame({'folder': [known[o[0]][0] for o in parts], 'rest': rest}, index=paths.index)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #00fcd2e9
 def deployments_of_paths(
@@ -480,7 +480,7 @@ def _reasons(season: pd.DataFrame, candidates: pd.DataFrame, chosen: pd.DataFram
     "Return why a photograph cannot be placed; empty if nothing is wrong."
     alone = candidates.row.map(candidates.row.value_counts()) == 1
     only = candidates[alone].set_index('row').reindex(season.index)
-    parent = season.path.str.replace('\\', '/').str.rpartition('/')[0]
+    parent = season.path.str.replace(r'[/\\][^/\\]*$', '', regex=True)
     why = {'has no time in its EXIF': season.clock.isna(),
            'has a clock that was never set': (season.clock < _SET) & ~season.index.isin(chosen.index),
            'was taken before its deployment': only.early.fillna(False).astype(bool),
