@@ -351,7 +351,7 @@ def test_a_class_of_one_photograph_is_named(tmp_path, photograph):
     (['predict', 'nothing'], 'camtraps export'),
     (['fetch'], 'CAMTRAPS_SITE'),
     (['fetch', '--server', 'no address'], 'did not answer'),
-    (['dataset', '--folder', 'nothing'], 'holds no class folders'),
+    (['dataset', '--folder', 'nothing'], 'holds no photographs'),
     (['demo', '--images', 'nothing', '--manifest', 'nowhere.csv'], 'nowhere.csv'),
     (['sandbox', '--faults', 'flood=1'], '--faults'),
 ])
