@@ -54,6 +54,11 @@ class Hub(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
         "Say nothing: a client that was killed is no fault of the Hub."
 
+    def publish(self, name: str, files: dict[str, bytes]) -> None:
+        "Hold a public repo."
+        self.private[name] = False
+        self.commit(name, files)
+
     def commit(self, name: str, files: dict) -> str:
         "Add a commit."
         oid = hashlib.sha1(f'{name} {len(self.repos.get(name, ()))} {sorted(files)}'.encode()).hexdigest()
@@ -71,6 +76,7 @@ class Request(BaseHTTPRequestHandler):
         "Send JSON."
         data = json.dumps(content).encode()
         self.send_response(status)
+        if self.command == 'HEAD': data = b''
         for name, value in {'Content-Type': 'application/json', 'Content-Length': str(len(data)), **headers}.items():
             self.send_header(name.replace('_', '-'), value)
         self.end_headers()
@@ -81,9 +87,11 @@ class Request(BaseHTTPRequestHandler):
         self.path, hub = urlsplit(self.path).path, self.server
         hub.requests.append((self.command, self.path))
         try:
+            if '/resolve/' in self.path: return self.resolve()
             if self.path.startswith('/objects/'): return self.put_large()
             self.data = self.rfile.read(int(self.headers.get('Content-Length', 0)))
             token = (self.headers.get('Authorization') or '').removeprefix('Bearer ')
+            if self.command == 'GET' and self.is_public(): return self.answer(self.found())
             if token not in TOKENS: raise Refused(401, 'Invalid credentials in Authorization header')
             if self.command == 'POST' and not self.path.endswith('validate-yaml') and not TOKENS[token]:
                 raise Refused(403, f'This token {token} may only read')
@@ -97,7 +105,27 @@ class Request(BaseHTTPRequestHandler):
             code = {'X_Error_Code': 'RepoNotFound'} if status == 404 else {}
             self.answer({'error': message}, status, X_Error_Message=message, **code)
 
-    do_GET = do_POST = do_PUT = serve
+    do_GET = do_HEAD = do_POST = do_PUT = serve
+
+    def is_public(self) -> bool:
+        "Return whether anybody may read what is asked for."
+        match = re.fullmatch(r'/api/models/([^/]+/[^/]+)', self.path)
+        return bool(match) and self.server.private.get(match[1]) is False
+
+    def resolve(self) -> None:
+        "Send a file of a public repo, or its headers."
+        name, path = re.fullmatch(r'/([^/]+/[^/]+)/resolve/[^/]+/(.+)', self.path).groups()
+        hub = self.server
+        if hub.private.get(name, True):
+            return self.answer({'error': 'Repository not found'}, 404, X_Error_Code='RepoNotFound')
+        data = hub.files(name).get(path)
+        if data is None: return self.answer({'error': 'Entry not found'}, 404, X_Error_Code='EntryNotFound')
+        self.send_response(200)
+        for header, value in {'Content-Length': str(len(data)), 'ETag': f'"{hashlib.sha1(data).hexdigest()}"',
+                              'X-Repo-Commit': hub.repos[name][-1][0]}.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if self.command == 'GET': self.wfile.write(data)
 
     def found(self):
         "Give the JSON for a request."

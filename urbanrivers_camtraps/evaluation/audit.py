@@ -27,7 +27,7 @@ from ..dataset.splits import add_folds
 from .metrics import intervals, macro_recall
 from .statistics import group_codes, bootstrap_interval
 from ..images.photograph import STORED_SIDE, open_photograph
-from ..training.backbones import make_body
+from ..training.backbones import make_body, training_device
 from ..training.preprocess import Recipe, add_trims, load_pixels
 from ..training.probe import features, fit_head, head_scores, pixel_features
 
@@ -43,8 +43,8 @@ def audit(
 
     Raises `AuditError` if labels are missing or there are fewer than two classes."""
     rows = _audited(photographs)
-    body, statistics = make_body(recipe.backbone, recipe.pretrained)
-    recipe = replace(recipe, motion=False, **statistics)
+    body, statistics = make_body(recipe.backbone, recipe.pretrained, recipe.size)
+    body, recipe = body.to(training_device()), replace(recipe, motion=False, **statistics)
     side, cut = _squares_side(body, recipe), add_trims(rows, recipe)[['banner_top', 'banner_bottom']]
     table = _frame_rows(features(rows, recipe, body, cache), rows, recipe, folds, seed)
     banner = pixel_features(body, banner_strips(rows, recipe, side), recipe) if (cut > 0).any(axis=None) else None

@@ -16,7 +16,8 @@ from PIL import Image
 from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
 from ..foundations.privacy import names_people
-from ..training.bundle_format import BundleError, Description, check_trim, open_bundle, score_pixels
+from ..training.bundle_format import (
+    BundleError, Description, check_trim, open_bundle, score_pixels, session_device)
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
 @dataclass(frozen=True, repr=False)
@@ -83,6 +84,11 @@ class Bundle:
         "Network, classes, and what it was trained on, in words."
         about = self.description
         return f'{about.backbone}, {len(self.classes)} classes, {about.origin}'
+
+    @property
+    def device(self) -> str:
+        "What runs the network, in words: a GPU if onnxruntime can use one, or the CPU."
+        return session_device(self.session)
 
     def __repr__(self) -> str:
         "Show the network and the number of classes."

@@ -90,7 +90,7 @@ def normalise(
     device: torch.device | str = 'cpu', # where the network is
 ) -> torch.Tensor: # rows × 3 × side × side, float32
     "Turn squares into what the network takes: divide by 255, subtract `mean`, divide by `std`."
-    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float()/255
+    batch = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float()/255
     mean, std = (torch.tensor(o, device=device).view(1, 3, 1, 1) for o in (mean, std))
     return ((batch - mean)/std).contiguous(memory_format=torch.channels_last)
 

@@ -20,11 +20,12 @@ from ...foundations.core import CamtrapsError, atomic_path
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration', 'view_comparison',
-           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy', 'tables', 'train',
-           'predictions_by_frame', 'trained_on', 'export', 'load_trained', 'predict_split']
+__all__ = ['backbone_names', 'backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration',
+           'view_comparison', 'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy',
+           'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained', 'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
+backbone_names = LazyModule('urbanrivers_camtraps.training.backbone_names', extra='train')
 backbones = LazyModule('urbanrivers_camtraps.training.backbones', extra='train')
 banners = LazyModule('urbanrivers_camtraps.images.banners')
 blank_filter = LazyModule('urbanrivers_camtraps.evaluation.blank_filter')
@@ -49,7 +50,7 @@ def train(
         help='probe: fit a linear head on a frozen backbone, in seconds. finetune: start from the probe and train all '
              'layers.')] = Fit.probe,
     backbone: Annotated[str, typer.Option(
-        help='A torchvision or timm name, or speciesnet. The default needs no download.')] = 'tf_efficientnet_lite0',
+        help='A torchvision or timm name, hf-hub:owner/name, or speciesnet. The default needs no download.')] = 'tf_efficientnet_lite0',
     size: Annotated[int, typer.Option(
         min=32, help="Side of the square that the network sees, in pixels. By default the backbone's own, usually "
                      "224.")] = None,
@@ -69,12 +70,15 @@ def train(
     """Train a classifier on dataset.parquet.
 
     Writes model/ and out_of_fold.parquet. If it is interrupted, the same command continues."""
+    backbone_names.check_backbone(backbone)  # before anything that takes time
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     processes = int(os.environ.get('WORLD_SIZE', 1))
     if processes > 1 and (method is Fit.probe or folds or crops):
         raise CamtrapsError('work with --method finetune only, without --folds and --crops', 'several processes')
     seen = read_own_table(data/'crops.parquet', (*DATASET_COLUMNS, 'frame_id')) if crops else photographs
-    size = size or backbones.find_backbone(backbone).size
+    size = size or backbones.default_size(backbone)
+    if not int(os.environ.get('RANK', 0)):
+        typer.echo(f'device: {backbones.describe_device(backbones.training_device())}', err=True)
     recipe = probe.Recipe(backbone, size, epochs=epochs, motion=motion, seed=seed)
     learner, fit, settings = _trained(method, seen, recipe, data)
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
