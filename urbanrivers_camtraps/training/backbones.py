@@ -91,7 +91,7 @@ def _check_patches(body: nn.Module, size: int, name: str) -> None:
     side = max(patch) if isinstance(patch, tuple) else patch or 1
     if size % side == 0: return
     todo = f'Choose a multiple of {side}, such as {size//side*side or side} or {(size//side + 1)*side}'
-    raise BackboneError(f'cuts its square into patches of {side} pixels, and {size} is not a multiple of it', name, todo)
+    raise BackboneError(f'cuts its square into patches of {side} pixels, and {size} pixels do not fit', name, todo)
 
 # %% ../../nbs/4_training/43_backbones.ipynb #35ab7cd2
 #: How features are pooled over the frame: average and maximum, as timm calls it.

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'BUNDLE_FILES', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'check_trim', 'Transforms',
            'Background', 'Metric', 'Description', 'golden_photographs', 'pixel_hash', 'golden_files', 'open_bundle',
-           'score_pixels', 'golden_record', 'read_description', 'first_fault', 'file_sha256', 'load_session']
+           'score_pixels', 'golden_record', 'read_description', 'first_fault', 'file_sha256', 'load_session',
+           'session_device']
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
@@ -313,10 +314,28 @@ def load_session(
     model: bytes | str, # ONNX, or the file that holds it
     threads: int = 1, # cores that one call uses
 ) -> ort.InferenceSession:
-    "Load a model for the CPU."
+    "Load a model for the graphics card if onnxruntime can use one, and for the CPU otherwise."
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level, options.enable_cpu_mem_arena = threads, 3, False
-    return ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+    return ort.InferenceSession(model, options, providers=_providers())
+
+
+def _providers() -> list[str | tuple[str, dict]]:
+    "List what may run a graph, the quickest first. CUDA's shortened floats (TF32) would change the scores."
+    cuda = [(_CUDA, {'use_tf32': '0'})] if _CUDA in ort.get_available_providers() else []
+    return [*cuda, 'CPUExecutionProvider']
+
+# %% ../../nbs/4_training/47_bundle_format.ipynb #10300a7f
+#: Graphics cards, as onnxruntime calls them. Its package onnxruntime-gpu has them, onnxruntime has not.
+_CUDA = 'CUDAExecutionProvider'
+
+
+def session_device(
+    session: ort.InferenceSession, # of `load_session`
+) -> str:
+    "Return in words what runs a graph, and whether a graphics card could not be used."
+    if _CUDA in session.get_providers(): return 'GPU (CUDA)'
+    return 'CPU, because onnxruntime finds no GPU that works' if _CUDA in ort.get_available_providers() else 'CPU'
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #90ae35f1
 def _open_session(path: Path, threads: int, n_classes: int) -> ort.InferenceSession:

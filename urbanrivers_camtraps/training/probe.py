@@ -27,7 +27,7 @@ from ..foundations.holdout import refuse_test_photographs, split_hash, without_t
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.background import BOX
-from .backbones import POOL, device_of, make_body
+from .backbones import POOL, device_of, make_body, training_device
 from .learner import make_learner, set_temperature
 from .preprocess import Recipe, TrainError, frame_views, normalise, pixel_batches
 
@@ -181,8 +181,8 @@ def features(
 ) -> np.ndarray: # rows × features, float32
     "Take the features of photographs, without augmentation, in the order of the rows."
     if body is None:
-        body, preprocessing = make_body(recipe.backbone, recipe.pretrained)
-        recipe = replace(recipe, **preprocessing)
+        body, preprocessing = make_body(recipe.backbone, recipe.pretrained, recipe.size)
+        body, recipe = body.to(training_device()), replace(recipe, **preprocessing)
     table = frame_views(photographs, recipe)[view]
     if cache is None or table.empty: return _take_features(table, body, recipe)
     return _cached_features(table, body, recipe, _feature_file(cache, body, recipe))

@@ -77,12 +77,13 @@ def predict_photographs(
     folder = name_bundle(bundle)
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
+        if engine is Engine.threads: _read_bundle(folder, precision)
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
         return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to)
     lists = [o for o in photographs if _is_list(o)]
     listed = seasons.find_sources(lists) if lists else None
     photographs = [o for o in photographs if o not in lists] + ([] if listed is None else listed.path.tolist())
-    loaded, trim = bundles.read_bundle(folder, precision=precision.value), _trim(folder, deployment)
+    loaded, trim = _read_bundle(folder, precision), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
         predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim, max_side=max_side)
@@ -105,6 +106,13 @@ def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) 
     typer.echo(shown[['path', 'common_name', 'score']].to_string(index=False))
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #e1988ad9
+def _read_bundle(folder: Path, precision: Precision) -> Any:
+    "Read a bundle, and print what runs it."
+    bundle = bundles.read_bundle(folder, precision=precision.value)
+    typer.echo(f'device: {bundle.device}', err=True)
+    return bundle
+
+
 def _trim(bundle: Path, deployment: str | None) -> tuple[float, float] | None:
     "Return what is cut at a deployment; None if the bundle's usual trim is meant."
     return bundles.read_bundle(bundle).trim_of(deployment) if deployment else None

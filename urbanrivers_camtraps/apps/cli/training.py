@@ -50,7 +50,8 @@ def train(
         help='probe: fit a linear head on a frozen backbone, in seconds. finetune: start from the probe and train all '
              'layers.')] = Fit.probe,
     backbone: Annotated[str, typer.Option(
-        help='A torchvision or timm name, hf-hub:owner/name, or speciesnet. The default needs no download.')] = 'tf_efficientnet_lite0',
+        help='A torchvision or timm name, hf-hub:owner/name, or speciesnet. The default needs no download.',
+    )] = 'tf_efficientnet_lite0',
     size: Annotated[int, typer.Option(
         min=32, help="Side of the square that the network sees, in pixels. By default the backbone's own, usually "
                      "224.")] = None,
