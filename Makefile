@@ -45,8 +45,8 @@ tests: $(call installed,dev)  ## run the tests of tests/
 bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results or season
 	@python -W ignore tools/bench.py $(ONLY)
 
-study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder
-	@python -W ignore tools/study.py $(FRAMES)
+study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder; or one BACKBONE=name (SIZE=pixels)
+	@python -W ignore tools/$(if $(BACKBONE),study_backbone,study).py $(FRAMES) $(BACKBONE) $(SIZE)
 
 docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 	@python -W ignore tools/docs.py

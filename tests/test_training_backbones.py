@@ -306,3 +306,22 @@ def test_pixels_that_cannot_be_written_to_raise_no_warning(recwarn):
     pixels.flags.writeable = False  # as the newest Pillow returns them
     preprocess.normalise(pixels, (.5,)*3, (.5,)*3)
     assert not [o for o in recwarn if 'writable' in str(o.message)]
+
+
+# ---------------------------------------------------------------- the study
+def test_figures_of_one_backbone_replace_earlier_ones_of_the_same(tmp_path, monkeypatch):
+    import pandas as pd
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]/'tools'))
+    from study_backbone import keep_figures
+    row = lambda name, size, accuracy: pd.DataFrame({'backbone': [name]*2, 'size': [size]*2, 'seed': [0, 1], 'accuracy': [accuracy]*2})
+    for o in (row('a', 224, .8), row('b', 224, .7), row('a', 320, .9), row('a', 224, .85)): keep_figures(o, tmp_path/'new'/'backbones.csv')
+    kept = pd.read_csv(tmp_path/'new'/'backbones.csv').groupby(['backbone', 'size']).accuracy.agg(['size', 'mean'])
+    assert kept.to_dict('index') == {('a', 224): {'size': 2, 'mean': .85}, ('a', 320): {'size': 2, 'mean': .9}, ('b', 224): {'size': 2, 'mean': .7}}
+
+
+@pytest.mark.parametrize('arguments, hint', [(['resnet19'], 'resnet18'), ([], 'BACKBONE=name')])
+def test_the_study_refuses_in_time(tmp_path, arguments, hint):
+    (tmp_path/'manifest.csv').touch()
+    began, tool = time.perf_counter(), Path(__file__).parents[1]/'tools'/'study_backbone.py'
+    done = subprocess.run([sys.executable, tool, tmp_path, *arguments], text=True, capture_output=True)
+    assert done.returncode == 1 and hint in done.stderr and time.perf_counter() - began < 5

@@ -12,7 +12,8 @@ from urbanrivers_camtraps.evaluation.blank_filter import removed_at
 from urbanrivers_camtraps.evaluation.calibration import calibration_error, cross_temperature
 from urbanrivers_camtraps.evaluation.metrics import macro_recall, prediction_error
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
-from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.foundations.predictions import read_predictions
+from urbanrivers_camtraps.foundations.tables import write_table
 from urbanrivers_camtraps.images.motion import add_motion
 from urbanrivers_camtraps.images.photograph import describe_photograph
 from urbanrivers_camtraps.training.finetune import finetune
@@ -76,12 +77,12 @@ ARMS = (
 def judge(arm: Arm, table: pd.DataFrame, seed: int) -> pd.DataFrame:
     "Predict all frames out of fold with one seed, or read what an earlier run predicted."
     path = WORK/f'{arm.name} {seed}.parquet'
-    if path.exists(): return read_table(path)
+    if path.exists(): return read_predictions(path)
     began, recipe = time.perf_counter(), Recipe(**{**vars(arm.recipe), 'seed': seed})
     folded = add_folds(table.assign(**arm.columns), 'burst', seed=seed)
     judged = out_of_fold(folded, recipe, arm.fit, WORK/'folds', cache=WORK/'features')
     write_table(judged.drop(columns='path'), path, **judged.attrs, seconds=time.perf_counter() - began)
-    return read_table(path)
+    return read_predictions(path)
 
 
 def figures(arm: Arm, judged: pd.DataFrame, seed: int) -> dict:

@@ -68,13 +68,14 @@ def _stand_in(extra: str, error: ModuleNotFoundError, *names: str) -> None:
 try:
     from urbanrivers_camtraps.evaluation.audit import audit, plot_audit
     from urbanrivers_camtraps.training.attention import plot_activation
+    from urbanrivers_camtraps.training.backbones import default_size
     from urbanrivers_camtraps.training.export import write_bundle
     from urbanrivers_camtraps.training.finetune import finetune, plot_augmented
     from urbanrivers_camtraps.training.preprocess import Recipe
     from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run
 except ModuleNotFoundError as error:
-    _stand_in('train', error, 'audit', 'plot_audit', 'plot_activation', 'write_bundle', 'finetune', 'plot_augmented',
-              'Recipe', 'learner_predictions', 'load_run', 'out_of_fold', 'probe', 'save_run')
+    _stand_in('train', error, 'audit', 'plot_audit', 'plot_activation', 'default_size', 'write_bundle', 'finetune',
+              'plot_augmented', 'Recipe', 'learner_predictions', 'load_run', 'out_of_fold', 'probe', 'save_run')
 
 # %% ../nbs/9_apps/99_all.ipynb #932e31f9
 try:
