@@ -28,8 +28,9 @@ from .metrics import intervals, macro_recall
 from .statistics import group_codes, bootstrap_interval
 from ..images.photograph import STORED_SIDE, open_photograph
 from ..training.backbones import make_body, training_device
+from ..training.features import pixel_features
 from ..training.preprocess import Recipe, add_trims, load_pixels
-from ..training.probe import features, fit_head, head_scores, pixel_features
+from ..training.probe import features, fit_head, head_scores
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #0c853514
 def audit(

@@ -7,7 +7,7 @@ __all__ = ['finetune', 'plot_augmented', 'augmentations', 'Night', 'QuickPrecisi
            'Checkpoint']
 
 # %% ../../nbs/4_training/45_finetune.ipynb #796d4f95
-import importlib.util, random
+import ctypes, importlib.util, platform, random
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -36,9 +36,10 @@ from ..foundations.names import common_name
 from ..foundations.plotting import plot_style
 from ..foundations.privacy import shows_people
 from ..foundations.tables import need_columns
+from .features import quick_precision
 from .learner import CalibratedLoss, make_dataloaders, make_learner
 from .preprocess import Recipe, TrainError
-from .probe import probe, quick_precision
+from .probe import probe
 
 # %% ../../nbs/4_training/45_finetune.ipynb #0a57af35
 def finetune(
@@ -55,6 +56,7 @@ def finetune(
 
     Raise `TrainError` if a checkpoint cannot be read, or if several processes train and accelerate is not installed."""
     _join_processes()
+    _keep_freed_memory()
     learner = _prepare(photographs, recipe, body, cache, workers)
     key = f'{split_hash(photographs)} {asdict(learner.recipe)}'
     checkpoint = Checkpoint(folder, key if folder else '', recipe.seed)
@@ -326,6 +328,13 @@ def _prepare(
     weights = _class_weights(photographs.label[photographs.split == 'train'], list(learner.dls.vocab))
     learner.loss_func = CalibratedLoss(weight=weights.to(learner.dls.device), label_smoothing=.1)
     return learner
+
+# %% ../../nbs/4_training/45_finetune.ipynb #ceec3b3c
+def _keep_freed_memory() -> None:
+    "Let glibc, if it is the C library, keep the memory of large tensors for the next step."
+    if platform.libc_ver()[0] != 'glibc': return
+    settings = {-3: 2**30, -1: 2**31 - 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h, in bytes
+    for name, size in settings.items(): ctypes.CDLL(None).mallopt(name, size)
 
 # %% ../../nbs/4_training/45_finetune.ipynb #10b8fe22
 #: How long the other processes wait while the first one takes the features of all photographs.

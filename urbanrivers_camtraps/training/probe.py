@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['probe', 'learner_predictions', 'out_of_fold', 'learning_points', 'unknown_classes', 'search_recipes', 'save_run',
-           'load_run', 'features', 'pixel_features', 'quick_precision', 'fit_head', 'head_scores']
+           'load_run', 'features', 'fit_head', 'head_scores']
 
 # %% ../../nbs/4_training/44_probe.ipynb #693af655
 import hashlib, json, time
@@ -28,6 +28,7 @@ from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.background import BOX
 from .backbones import POOL, device_of, make_body, training_device
+from .features import feature_engine, feature_precision, weights_hash
 from .learner import make_learner, set_temperature
 from .preprocess import Recipe, TrainError, frame_views, normalise, pixel_batches
 
@@ -190,46 +191,15 @@ def features(
 # %% ../../nbs/4_training/44_probe.ipynb #56cef8ec
 def _take_features(table: pd.DataFrame, body: nn.Module, recipe: Recipe) -> np.ndarray:
     "Take the features of a table of `frame_views`."
-    taken = [pixel_features(body, batch, recipe) for batch in pixel_batches(table, recipe.size, recipe.antialias)]
+    engine = feature_engine(body, recipe)
+    taken = [engine.take(batch) for batch in pixel_batches(table, recipe.size, recipe.antialias)]
     return np.concatenate(taken) if taken else np.empty((0, 0), 'float32')
-
-# %% ../../nbs/4_training/44_probe.ipynb #c85f0d46
-@torch.no_grad()
-def pixel_features(
-    body: nn.Module, # B×3×H×W → B×features
-    pixels: np.ndarray, # rows × side × side × 3, uint8
-    recipe: Recipe, # its `mean` and `std` are those of the body
-) -> np.ndarray: # rows × features, float32
-    "Take the features of squares that are in memory."
-    body, taken, device = body.eval().to(memory_format=torch.channels_last), [], device_of(body)
-    with quick_precision(device):
-        for start in range(0, len(pixels), 32):
-            batch = normalise(pixels[start:start + 32], recipe.mean, recipe.std, device)
-            taken.append(body(batch).float().cpu().numpy())
-    return np.concatenate(taken) if taken else np.empty((0, 0), 'float32')
-
-# %% ../../nbs/4_training/44_probe.ipynb #b8b242cc
-def quick_precision(
-    device: torch.device | str = 'cpu', # where the network is
-) -> torch.autocast: # a context
-    "Compute in bfloat16 inside this block if the machine gains by it."
-    kind = torch.device(device).type
-    gains = torch.cpu._is_amx_tile_supported() if kind == 'cpu' else kind == 'cuda' and torch.cuda.is_bf16_supported()
-    return torch.autocast(kind if kind in ('cpu', 'cuda') else 'cpu', torch.bfloat16, enabled=gains)
-
-# %% ../../nbs/4_training/44_probe.ipynb #2298bdb1
-def _weights_hash(body: nn.Module) -> str:
-    "Name a body by its weights."
-    digest = hashlib.sha256()
-    for name, tensor in body.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 # %% ../../nbs/4_training/44_probe.ipynb #eca1c6b3
 def _feature_file(cache: str | Path, body: nn.Module, recipe: Recipe) -> Path:
     "Name the file for the features of a body at a size."
     shrink = '' if recipe.antialias else ' no antialias'
-    settings = f'{_weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}{shrink}'
+    settings = f'{weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}{shrink} {feature_precision(body)}'
     return Path(cache)/f'features-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.parquet'
 
 # %% ../../nbs/4_training/44_probe.ipynb #6de2b33b
