@@ -14,12 +14,12 @@ import typer
 from .options import (
     EVALUATION, Data, LazyModule, SpeciesNetFile, app, next_step, read_own_table, results_for)
 from .training import load_trained, predict_split
-from ...foundations.core import atomic_path
+from ...foundations.core import CamtrapsError, atomic_path, notice
 
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
-           'ensemble', 'comparison', 'finetune', 'reports', 'learning_curve', 'pages', 'privacy', 'probe', 'splits',
-           'tables', 'evaluate', 'compare']
+           'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages', 'privacy', 'probe',
+           'splits', 'tables', 'times', 'evaluate', 'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -33,6 +33,7 @@ crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 ensemble = LazyModule('urbanrivers_camtraps.evaluation.ensemble')
 comparison = LazyModule('urbanrivers_camtraps.evaluation.comparison')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
+forwards = LazyModule('urbanrivers_camtraps.evaluation.forward', extra='train')
 reports = LazyModule('urbanrivers_camtraps.evaluation.report')
 learning_curve = LazyModule('urbanrivers_camtraps.review.learning_curve')
 pages = LazyModule('urbanrivers_camtraps.foundations.pages')
@@ -40,6 +41,7 @@ privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
+times = LazyModule('urbanrivers_camtraps.foundations.times')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #51431193
 @app.command(rich_help_panel=EVALUATION)
@@ -48,6 +50,10 @@ def evaluate(
         '--final', help='Open the held-out test set. Do this once, when nothing is left to choose.')] = False,
     report: Annotated[Path, typer.Option(help='File of the report. By default report.html in the data folder.')] = None,
     speciesnet: SpeciesNetFile = None,
+    until: Annotated[str, typer.Option(help='Last day of training in the forward audit, such as 2025-05-31. By default '
+                                            'a day after which four weeks and thirty bursts come.')] = None,
+    time_zone: Annotated[str, typer.Option(help='Where its days begin, such as America/Chicago. By default by the '
+                                                'coordinates of the cameras.')] = None,
     data: Data = Path('data'),
 ) -> None:
     """Judge the trained model out of fold, or with --final on the held-out test set.
@@ -59,7 +65,7 @@ def evaluate(
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
-    sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data)
+    sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
     sections += _data_sections(photographs, learner.recipe, data)
     if final:
         tables.write_table(test, data/'predictions.parquet', **test.attrs, split='test')
@@ -104,14 +110,14 @@ def _vote_sections(data: Path) -> list:
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #1a2b8f1f
 def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame, judged: pd.DataFrame,
-                    evaluated_on: str,
-                    data: Path) -> list:
+                    evaluated_on: str, data: Path, days: tuple[str | None, str | None] = (None, None)) -> list:
     "Make the sections on how far the metrics can be trusted; none of them looks at the test set."
     cache = data/'features'
     audit = audits.audit(photographs, learner.recipe, cache=cache)
     typer.echo(str(audit))
     on_valid = f'{len(valid)} validation photographs, which the model that ships was not trained on'
-    sections = [audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
+    sections = [*_forward_sections(audit, photographs, learner.recipe, days, cache),
+                audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
                 *_view_sections(judged, evaluated_on),
                 calibration.calibration_section(judged, evaluated_on), blank_filter.filter_section(valid, on_valid),
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
@@ -119,6 +125,31 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
     if photographs.label.nunique() < 3: return sections
     unknown = probe.unknown_classes(photographs, learner.recipe, cache)
     return [*sections, reports.unknown_class_section(unknown, ())]
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #e8e6cda5
+def _forward_sections(audit: Any, photographs: pd.DataFrame, recipe: Any, days: tuple[str | None, str | None],
+                      cache: Path) -> list:
+    "Judge the weeks after a day, and put that beside the audit; `days` are the options --until and --time-zone."
+    until, zone = days
+    forward, reason = None, ''
+    try: forward = forwards.forward_audit(photographs, _zone(photographs, zone), recipe, until, cache=cache)
+    except audits.AuditError as error:
+        if until: raise
+        reason = error.what
+    typer.echo(f'{forward}' if forward else f'no forward audit: {reason}')
+    return [forwards.side_by_side_section(audit, forward, reason), forwards.forward_section(forward, reason)]
+
+
+def _zone(photographs: pd.DataFrame, time_zone: str | None) -> str:
+    "Return the time zone: the one named, that of the cameras' coordinates, or UTC, which a notice tells."
+    if time_zone: return time_zone
+    places = photographs.reindex(columns=['latitude', 'longitude']).dropna().drop_duplicates()
+    try: zones = {times.time_zone_at(*o) for o in places.itertuples(index=False)} - {None}
+    except CamtrapsError: zones = set()  # tzfpy is not installed
+    if len(zones) == 1: return zones.pop()
+    if 'timestamp' in photographs:
+        notice('it is not known where the cameras are, so days begin in UTC', 'forward audit', 'Add --time-zone')
+    return 'UTC'
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #f1fd42a2
 def _crop_sections(judged: pd.DataFrame, data: Path, evaluated_on: str) -> list:
