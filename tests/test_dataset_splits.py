@@ -57,7 +57,7 @@ def test_by_date(made):
     assert dated.groupby(hours.date).split.nunique().max() == 1
 
 
-@pytest.mark.parametrize('shares', [(0, .2), (.2, 0), (.6, .2), (.2, .5)])
+@pytest.mark.parametrize('shares', [(-.1, .2), (.2, 0), (.6, .2), (.2, .5)])
 def test_shares_that_make_no_sense(made, shares):
     with pytest.raises(CamtrapsError, match='cannot set'): split_photographs(made, 'image', *shares)
 

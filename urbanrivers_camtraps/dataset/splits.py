@@ -7,7 +7,7 @@ __all__ = ['FOLDER_COLUMNS', 'split_photographs', 'split_counts', 'split_by_date
            'read_folder', 'class_level', 'content_hash']
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #4aa68ba6
-import hashlib, warnings
+import hashlib, math, warnings
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 
 from .bursts import DatasetError, SplitBy, group_ids
 from .dates import is_after, read_day
-from ..foundations.core import notice, printable_path
+from ..foundations.core import BLANK, notice, printable_path
 from ..foundations.names import class_name, common_name, read_name
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import PHOTOGRAPH_ALIASES, need_columns, read_any_table
@@ -29,7 +29,7 @@ from ..images.photograph import PhotographError, describe_photograph, open_photo
 def split_photographs(
     photographs: pd.DataFrame, # with `label` and the column that `by` needs
     by: SplitBy = 'burst', # what must stay together
-    test: float = .2, # share held out for the final evaluation, at most a half
+    test: float = .2, # share held out for the final evaluation, at most a half; 0: none is held out
     valid: float = .2, # share to look at while training, at most half of the rest
     seed: int = 42, # another seed, another split
     before: pd.DataFrame | None = None, # an earlier split of some of them, whose test set stays what it was
@@ -38,20 +38,21 @@ def split_photographs(
 ) -> pd.DataFrame: # the same rows with `split`: train, valid, test, or `none` if the group is not known
     "Split photographs so that no group is on two sides. Raises `DatasetError` naming a class that cannot be split."
     if until is not None: return split_by_date(photographs, until, time_zone, valid, seed, by)
-    if not (0 < test <= .5 and 0 < valid <= (1 - test)/2):
-        todo = 'Choose shares above 0: test up to 0.5, valid up to half of the rest'
+    if not (0 <= test <= .5 and 0 < valid <= (1 - test)/2):
+        todo = 'Choose a test of 0 to 0.5, and a valid above 0, up to half of the rest'
         raise DatasetError(f'cannot set {test:g} and {valid:g} apart', 'split', todo)
     photographs = need_columns(photographs, ('label',), 'photographs').reset_index(drop=True)
     group = group_ids(photographs, by)
     placed = photographs[group.notna()]
-    _check_groups(placed.label, group[placed.index], by)
-    held_out = _keep_sides(_falls_into_test(group[placed.index], test, seed), photographs, group, before)
+    sides = ('train', 'valid', 'test') if test else ('train', 'valid')
+    _check_groups(placed.label, group[placed.index], by, len(sides))
+    held_out = _keep_sides(_falls_into_test(placed, group[placed.index], by, test, seed), photographs, group, before)
     rest = placed[held_out.eq(False).fillna(False)]
     split = pd.Series('none', photographs.index)
     split[rest.index], split[held_out.index[held_out.fillna(False)]] = 'train', 'test'
     if group[rest.index].nunique() > 1:
         split[next(_folds(rest, group[rest.index], max(2, round((1 - test)/valid)), seed))] = 'valid'
-    _check_sides(photographs.label, split, by)
+    _check_sides(photographs.label, split, by, sides)
     return photographs.assign(split=split)
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #6589042b
@@ -248,13 +249,39 @@ def content_hash(
     lines = sorted(f'{sha256} {label}' for sha256, label in zip(photographs.sha256, photographs.label))
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]
 
-# %% ../../nbs/3_dataset/31_splits.ipynb #032b7328
-def _falls_into_test(group: pd.Series, share: float, seed: int) -> pd.Series:
-    "Return which photographs' groups belong to the test set by their hash."
-    names = group.astype(str)
-    digests = {o: hashlib.sha256(f'{seed} {o}'.encode()).digest()[:8] for o in names.unique()}
-    place = names.map({o: int.from_bytes(digest)/2**64 for o, digest in digests.items()})
-    return place <= max(share, place.min())
+# %% ../../nbs/3_dataset/31_splits.ipynb #e3594502
+def _falls_into_test(photographs: pd.DataFrame, group: pd.Series, by: str, share: float, seed: int) -> pd.Series:
+    "Return which photographs' groups are held out: one of every `1/share` of a stratum, drawn by a hash."
+    if not share: return pd.Series(False, photographs.index)
+    strata = _strata(photographs.label, group) if by in ('image', 'burst') else pd.Series('', group.unique())
+    ordered = strata.loc[_in_order(photographs, group)]
+    rank = ordered.groupby(ordered).cumcount()
+    chosen = [_is_drawn(stratum, place, share, seed) for stratum, place in zip(ordered, rank)]
+    return group.map(pd.Series(chosen, ordered.index))
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #401e3821
+def _is_drawn(stratum: str, place: int, share: float, seed: int) -> bool:
+    "Return whether the group at a place of a stratum is the one that is drawn from its block."
+    block = math.floor(place*share + 1e-9)
+    first, end = (math.ceil(o/share - 1e-9) for o in (block, block + 1))
+    if block == 0: first, end = 1, min(3, end)
+    digest = hashlib.sha256(f'{seed} {stratum} {block}'.encode()).digest()[:8]
+    return place == first + math.floor(int.from_bytes(digest)/2**64*(end - first))
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #98b2aa10
+def _strata(label: pd.Series, group: pd.Series) -> pd.Series:
+    "Return the class of each group: the most frequent label of its photographs that is not blank, if there is one."
+    counts = pd.crosstab(group, label)
+    if BLANK in counts: counts[BLANK] = (counts[BLANK] > 0)*.5  # it loses against any other
+    return counts.idxmax(axis=1)
+
+# %% ../../nbs/3_dataset/31_splits.ipynb #82c7a1fe
+def _in_order(photographs: pd.DataFrame, group: pd.Series) -> pd.Index:
+    "List the groups in order of time, and of names if the time is not known."
+    time = pd.to_datetime(photographs.timestamp, utc=True) if 'timestamp' in photographs else pd.Series(pd.NaT, group.index)
+    names = group.astype(str) if 'media_id' not in photographs else photographs.media_id.astype(str)
+    table = pd.DataFrame({'time': time, 'name': names}).groupby(group).min()
+    return table.sort_values(['time', 'name']).index
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #183d7c20
 def _keep_sides(in_test: pd.Series, photographs: pd.DataFrame, group: pd.Series,
@@ -263,6 +290,9 @@ def _keep_sides(in_test: pd.Series, photographs: pd.DataFrame, group: pd.Series,
     in_test = in_test.astype('boolean')
     if before is None: return in_test
     before = need_columns(before, ('media_id', 'split'), 'earlier split')
+    held_before = (before.split == 'test').sum()
+    if held_before and not in_test.any(): notice(f'{held_before:,} photographs that were held out are so no longer')
+    if not held_before or not in_test.any(): return in_test
     before = before[before.split != 'none'].drop_duplicates('media_id')
     was_test = (before.split == 'test').set_axis(before.media_id)
     known = photographs.media_id[in_test.index].map(was_test).astype('boolean')
@@ -279,20 +309,20 @@ def _folds(photographs: pd.DataFrame, group: pd.Series, folds: int, seed: int) -
         for _, held in dealer.split(photographs, photographs.label, group): yield photographs.index[held]
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #9d19ee45
-def _check_groups(labels: pd.Series, group: pd.Series, by: str) -> None:
+def _check_groups(labels: pd.Series, group: pd.Series, by: str, sides: int) -> None:
     "Raise `DatasetError` naming the classes that have too few groups to be split."
-    need = 3 if by in ('image', 'burst') else 1
+    need = sides if by in ('image', 'burst') else 1
     per_class = group.groupby(labels).nunique()
-    if (per_class >= need).all() and group.nunique() >= 3: return
+    if (per_class >= need).all() and group.nunique() >= sides: return
     few = ', '.join(f'{o} ({n} {by})' for o, n in per_class[per_class < need].items())
     few = few or f'all ({group.nunique()} {by})'
     raise DatasetError(f'too few to be trained on, validated and tested: {few}', f'split by {by}',
                        'Add photographs, leave the class out (min_photographs), or split by something smaller')
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #03b96d91
-def _check_sides(labels: pd.Series, split: pd.Series, by: str) -> None:
+def _check_sides(labels: pd.Series, split: pd.Series, by: str, sides: tuple[str, ...]) -> None:
     "Raise `DatasetError` if a side is empty, or a class has nothing to be trained on."
-    empty = [o for o in ('train', 'valid', 'test') if not (split == o).any()]
+    empty = [o for o in sides if not (split == o).any()]
     lost = sorted(set(labels[split != 'none']) - set(labels[split == 'train']))
     if not empty and not lost: return
     what = f"nothing to train on: {', '.join(lost)}" if lost else f"no {by} in {', '.join(empty)}"

@@ -32,7 +32,8 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 def dataset(
     by: Annotated[By, typer.Option(
         help='What must stay on one side of the split. By default burst, and image if --folder is used.')] = None,
-    test: Annotated[float, typer.Option(help='Share of the photographs in the held-out test set.')] = .2,
+    test: Annotated[float, typer.Option(help='Share of the photographs in the held-out test set; 0 holds none '
+                                             'out.')] = .2,
     valid: Annotated[float, typer.Option(help='Share of the photographs for validation while training.')] = .2,
     seed: Annotated[int, typer.Option(help='Seed of the split. The same seed gives the same split.')] = 42,
     folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, or from a '
@@ -66,6 +67,10 @@ def _print_split(split: pd.DataFrame, by: str) -> None:
     typer.echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
     for row in splits.hard_to_split(split, by).itertuples():
         typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
+    if not (split.split == 'test').any(): typer.echo('no held-out set: only figures out of fold will be there')
+    else:
+        missing = sorted(set(split.label) - set(split.label[split.split == 'test']))
+        if missing: typer.echo(f"not in the held-out set, because their {by}s are too few: {', '.join(missing)}")
     outside = (split.split == 'none').sum()
     if outside: typer.echo(f'{outside:,} photographs are in no split, because their {by} is not known')
 

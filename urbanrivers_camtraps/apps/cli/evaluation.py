@@ -63,6 +63,8 @@ def evaluate(
     by = photographs.attrs.get('by', 'image')
     judged = read_own_table(data/'out_of_fold.parquet')
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
+    if final and not (photographs.split == 'test').any():
+        raise CamtrapsError('there is no held-out set', data/'dataset.parquet', 'Run `camtraps evaluate` without --final')
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
     sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
