@@ -92,6 +92,32 @@ def test_the_test_set_stays_for_any_addition(made):
         assert (late.split.head(count) == 'test').tolist() == (early.split == 'test').tolist()
 
 
+@pytest.mark.parametrize('seed', range(20))
+def test_no_class_is_missing_in_the_test_set(made, seed):
+    "Ten bursts of skunks, eight of them long: a hash of each burst alone holds out none of them in one of nine seeds."
+    skunks = pd.DataFrame({'burst_id': [f'c{o//9}' for o in range(90)], 'media_id': [f's{o:02}' for o in range(90)]})
+    table = pd.concat([made, skunks.assign(label='Mephitis mephitis', deployment_id='d1')], ignore_index=True)
+    split = split_photographs(table, seed=seed)
+    held = split[split.split == 'test'].groupby('label').burst_id.nunique()
+    assert held['Mephitis mephitis'] == 2 and held.sum() == pytest.approx(.2*110, abs=3)
+
+
+def test_older_photographs_move_nothing_either(made):
+    late = made[made.index//4 % 3 > 0]
+    before = split_photographs(late).set_index('media_id').split
+    after = split_photographs(made, before=split_photographs(late)).set_index('media_id').split
+    assert (after[before.index] == 'test').tolist() == (before == 'test').tolist() and (after == 'test').sum() > (before == 'test').sum()
+
+
+def test_nothing_has_to_be_held_out(made):
+    few = made[made.burst_id.isin(made.drop_duplicates('burst_id').groupby('label').head(2).burst_id)]
+    assert set(split_photographs(few, test=0).split) == {'train', 'valid'}
+    before = split_photographs(made)
+    with collect_notices() as notices: opened = split_photographs(made, test=0, before=before)
+    assert (opened.split != 'test').all() and notices == [f"{(before.split == 'test').sum()} photographs that were held out are so no longer"]
+    assert split_photographs(made, before=opened).split.tolist() == before.split.tolist()
+
+
 def test_folds_are_in_proportion_and_as_many_as_can_be(made):
     assert add_folds(made, 'deployment', 20).fold.nunique() == 8  # there are no more deployments
     with pytest.raises(CamtrapsError, match='1 deployment'): add_folds(made[made.deployment_id == 'd1'], 'deployment')

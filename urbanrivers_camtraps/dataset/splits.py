@@ -278,9 +278,9 @@ def _strata(label: pd.Series, group: pd.Series) -> pd.Series:
 # %% ../../nbs/3_dataset/31_splits.ipynb #82c7a1fe
 def _in_order(photographs: pd.DataFrame, group: pd.Series) -> pd.Index:
     "List the groups in order of time, and of names if the time is not known."
-    time = pd.to_datetime(photographs.timestamp, utc=True) if 'timestamp' in photographs else pd.Series(pd.NaT, group.index)
+    time = photographs.timestamp if 'timestamp' in photographs else pd.Series(pd.NaT, group.index)
     names = group.astype(str) if 'media_id' not in photographs else photographs.media_id.astype(str)
-    table = pd.DataFrame({'time': time, 'name': names}).groupby(group).min()
+    table = pd.DataFrame({'time': pd.to_datetime(time, utc=True), 'name': names}).groupby(group).min()
     return table.sort_values(['time', 'name']).index
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #183d7c20
