@@ -44,7 +44,7 @@ Manifest = Annotated[Path, typer.Option(
 @app.command(rich_help_panel=DEMO)
 def sandbox(
     size: Annotated[Size, typer.Option(help='small: hundreds of photographs. june-2025: as many as the real server '
-                                            'had.')] = Size.small,
+                                            'had. year-2025: a year with seasons.')] = Size.small,
     images: Images = None,
     manifest: Manifest = None,
     port: Annotated[int, typer.Option(help='Port of the server; 0 for any free one.')] = 8765,

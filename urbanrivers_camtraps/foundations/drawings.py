@@ -27,7 +27,9 @@ import pandas as pd
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from .core import HUMAN, NOT_ANIMALS, VEHICLE, near_setting
+from . import seasons
 from .provenance import mark_drawn
+from .seasons import draw_season
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #b8ec5947
 def draw_photograph(
@@ -90,6 +92,7 @@ def draw_view(
     seed: int, # number of this deployment's view
     width: int, # in pixels
     height: int, # in pixels
+    half_month: int | None = None, # whose season is drawn, see [seasons](07_seasons/071_seasons.ipynb); None: none
 ) -> tuple[Image.Image, float]: # the view by day, and its horizon as a share of the height
     """Draw what the camera of a deployment sees if no animal is there.
 
@@ -101,6 +104,7 @@ def draw_view(
     _SCENES[scene](rng, canvas, int(horizon*height))
     _draw_litter(rng, canvas, int(horizon*height))
     _draw_branches(rng, canvas)
+    if half_month is not None: draw_season(canvas, int(horizon*height), half_month, seed)
     return canvas.filter(ImageFilter.GaussianBlur(width/1400)), horizon
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #8a73f4b3
@@ -582,7 +586,7 @@ _Random = np.random.Generator
 def _draw_scene(row: SimpleNamespace, width: int, height: int,
                 scale: float) -> tuple[Image.Image, _Boxes, _Random, _Random]:
     "Draw a view with its animals in plain light; return the label and box of each, and both streams."
-    view, horizon = draw_view(row.scene, row.view_seed, width, height)
+    view, horizon = draw_view(row.scene, row.view_seed, width, height, getattr(row, 'half_month', None))
     rng, step = (np.random.default_rng([row.burst_seed, *o]) for o in ((1,), (2, row.frame)))
     left, top = (int(o) for o in step.integers(0, 2*_SWAY+1, 2))
     photograph, boxes = view.crop((left, top, left+width, top+height)), []
@@ -599,7 +603,8 @@ def _draw_jpeg(row: SimpleNamespace, width: int, height: int, quality: int, scal
     "Draw a photograph, whether or not it is stored."
     photograph, _, rng, step = _draw_scene(row, width, height, scale)
     photograph = _grained(_lit(photograph, row.light, rng), row.light, step)
-    draw_banner(photograph, row.make, row.timestamp, row.deployment, row.frame, row.celsius, row.light == 'night')
+    shown = getattr(row, 'clock', row.timestamp)
+    draw_banner(photograph, row.make, shown, row.deployment, row.frame, row.celsius, row.light == 'night')
     buffer = io.BytesIO()
     photograph.save(buffer, 'JPEG', quality=quality)
     return buffer.getvalue()
@@ -638,13 +643,15 @@ def _draw_icons(draw: ImageDraw.ImageDraw, at: tuple[float, float], tall: float,
 #: What a photograph shows is decided by these fields of its row.
 _FIELDS = ('scene', 'view_seed', 'burst_seed', 'frame', 'label', 'count', 'second_label', 'light', 'make', 'timestamp',
            'deployment', 'celsius')
+#: These too, if the row has them.
+_MORE_FIELDS = ('half_month', 'clock')
 
 
 @functools.cache
 def _version() -> str | None:
-    "Return a hash of this module's code with the versions of Pillow and numpy, or None in a notebook."
+    "Return a hash of this module's code and that of the seasons with the versions of Pillow and numpy, or None in a notebook."
     if '__file__' not in globals(): return None
-    code = Path(__file__).read_bytes()
+    code = Path(__file__).read_bytes() + Path(seasons.__file__).read_bytes()
     libraries = ' '.join(metadata.version(o) for o in ('pillow', 'numpy'))
     return hashlib.sha256(code + libraries.encode()).hexdigest()
 
@@ -655,7 +662,8 @@ def _stored_path(row: SimpleNamespace, options: tuple) -> Path | None:
         version, folder = _version(), _cache_folder()
         if not version or not folder: return None
     except (OSError, RuntimeError): return None  # no home folder, or one that cannot be read
-    key = repr([version, *options, *(str(getattr(row, field)) for field in _FIELDS)])
+    fields = [str(getattr(row, o)) for o in _FIELDS] + [str(getattr(row, o, None)) for o in _MORE_FIELDS]
+    key = repr([version, *options, *fields])
     return folder/f'{hashlib.sha256(key.encode()).hexdigest()}.jpg'
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #000f5cf6

@@ -138,7 +138,7 @@ def _choices(name: str, *values: str) -> type[Enum]:
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #1d88d56b
 ApiVersion = Enum('ApiVersion', {f'v{o.replace("-", "_")}': o for o in ('2025-06', '2026-03')}, type=str)
 By = _choices('By', 'image', 'burst', 'deployment', 'location', 'date')
-Size = _choices('Size', 'small', 'june-2025')
+Size = _choices('Size', 'small', 'june-2025', 'year-2025')
 Consensus = _choices('Consensus', 'agreement', 'pooled', 'majority', 'dawid-skene', 'one-coin', 'glad', 'mace')
 Precision = _choices('Precision', 'float32', 'float16', 'int8')
 HubKind = _choices('HubKind', 'model', 'space')
