@@ -67,7 +67,8 @@ def train(folder: Path, name: str, pause: bool = False) -> None:
     watch = Watch(folder if pause else None)
     recipe = replace(RECIPE, batch_size=28) if name == 'large' else RECIPE
     own = folder/(f'{name}-elsewhere' if int(os.environ['RANK']) else name)  # the second process is on another machine
-    learner = finetune(pd.read_parquet(folder/'photographs.parquet'), recipe, body(), own, folder/'features', progress=False, callbacks=(watch,))
+    learner = finetune(pd.read_parquet(folder/'photographs.parquet'), recipe, body(), own, folder/'features', progress=False, callbacks=(watch,),
+                       keep_better=False)
     torch.save({'weights': learner.model.state_dict(), 'seeds': watch.seeds, 'lower': watch.lower, 'orders': orders},
                folder/f"{name}-{os.environ['RANK']}.pt")
 
@@ -129,10 +130,10 @@ def test_two_processes_train_one_network_and_a_killed_run_goes_on(folder):
     # what two processes began, one goes on with; and the other way round
     shutil.copytree(folder/'killed', folder/'one')
     watch = Watch()
-    finetune(photographs, RECIPE, body(), folder/'one', progress=False, callbacks=(watch,))
+    finetune(photographs, RECIPE, body(), folder/'one', progress=False, callbacks=(watch,), keep_better=False)
     assert len(watch.seeds) == 1 and history(folder, 'one').head(1).equals(whole.head(1))
     assert history(folder, 'one').valid_loss[1] < whole.valid_loss[0] - .03
-    with pytest.raises(InterruptedError): finetune(photographs, RECIPE, body(), folder/'begun', progress=False, callbacks=(PowerCut(),))
+    with pytest.raises(InterruptedError): finetune(photographs, RECIPE, body(), folder/'begun', progress=False, callbacks=(PowerCut(),), keep_better=False)
     begun = history(folder, 'begun')
 
     with launched(folder, 'killed', 'begun', 'large') as running: output = running.communicate(timeout=120)[0]

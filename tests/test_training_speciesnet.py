@@ -215,7 +215,7 @@ def test_the_packages_own_script_runs_and_goes_on(model, frames, with_package, t
 def test_probe_and_finetune_learn_and_the_bundle_agrees(ours, drawn, tmp_path):
     valid = drawn[drawn.split == 'valid']
     probed = probe(drawn, small(), cache=tmp_path/'features')
-    tuned = finetune(drawn, small(), cache=tmp_path/'features', folder=tmp_path/'run', progress=False)
+    tuned = finetune(drawn, small(), cache=tmp_path/'features', folder=tmp_path/'run', progress=False, keep_better=False)
     for learner in (probed, tuned):
         said = learner_predictions(learner, valid)
         assert (said.prediction == said.label).mean() >= .9
@@ -239,7 +239,7 @@ def test_the_body_is_frozen_first_and_then_learns_down_to_the_first_convolution(
             seen.append([convolutions[0].weight.detach().clone(), convolutions[-1].weight.detach().clone()])
 
     start = [o.weight.detach().clone() for o in load_speciesnet()[0].modules() if isinstance(o, nn.Conv2d)]
-    tuned = finetune(drawn, replace(small(), epochs=2), progress=False, callbacks=(Watch(),))
+    tuned = finetune(drawn, replace(small(), epochs=2), progress=False, callbacks=(Watch(),), keep_better=False)
     (first, last), (first_then, _) = seen
     assert torch.equal(first, start[0]) and not torch.equal(last, start[-1])  # the lower half waits
     assert not torch.equal(first_then, start[0])
@@ -313,7 +313,7 @@ def test_gradients_reach_the_first_layer_and_the_halves_hold_all_parameters(ours
     norm = next(o for o in body.modules() if isinstance(o, nn.BatchNorm2d))
     body.train()(torch.rand(4, 3, 64, 64)).square().sum().backward()
     assert first.weight.grad.abs().sum() > 0 and (norm.running_mean != 0).any()  # in training, without SteadyNorm, they change
-    learner = finetune(drawn, replace(small(), epochs=2), progress=False)  # the lower half is frozen in the first epoch
+    learner = finetune(drawn, replace(small(), epochs=2), progress=False, keep_better=False)  # the lower half is frozen in the first epoch
     lower, upper, ahead = ({id(o) for o in part} for part in _halves(learner.model))
     stem, *_, top = [o for o in learner.model[0].modules() if isinstance(o, nn.Conv2d)]
     assert id(stem.weight) in lower and id(top.weight) in upper and not lower & upper

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .metrics import BLANK_SHARES, blank_share_weights
+from .statistics import group_codes
 from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.pages import Section, figure_html, table_html
 from ..foundations.plotting import COLORS, plot_style
@@ -63,23 +64,24 @@ def chance_calibration_error(
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #bca0f697
 def fit_temperature(
-    predictions: Predictions, # photographs that the model was not trained on: `label, scores`
+    predictions: Predictions, # photographs that the model was not trained on: `label, scores`, best with `burst_id`
 ) -> float: # between 0.01 and 100
     """Return the temperature that makes the labels most likely. Labels that the model does not know are left out.
 
-    It is 1 if every label has the highest score, since nothing speaks against the scores then.
+    Each burst counts once, however many photographs it has, since these are right or wrong together. It is 1 if every label has the highest score, since nothing speaks against the scores then.
     Raises `CalibrationError` if the model knows no label."""
     need_columns(predictions, ('label',), 'predictions')
     scores, classes = score_matrix(predictions)
     code = pd.Index(classes).get_indexer(predictions.label)
     if not (code >= 0).any(): raise CalibrationError('no photograph has a label that the model knows', 'predictions')
+    weights = _burst_weights(predictions[code >= 0])
     logs, code = _log_scores(scores[code >= 0]), code[code >= 0]
     label_logs = logs[np.arange(len(logs)), code]
     if (label_logs == logs.max(1)).all(): return 1.
     low, high = np.log((.01, 100.))  # beyond, scores are certain, or all alike
     for _ in range(50):
         middle = (low + high)/2
-        low, high = (low, middle) if _slope(logs, label_logs, np.exp(middle)) < 0 else (middle, high)
+        low, high = (low, middle) if _slope(logs, label_logs, weights, np.exp(middle)) < 0 else (middle, high)
     return float(np.exp((low + high)/2))
 
 
@@ -219,6 +221,13 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers/powers.sum(1, keepdims=True)
 
 # %% ../../nbs/5_evaluation/53_calibration.ipynb #a621d231
-def _slope(logs: np.ndarray, label_logs: np.ndarray, temperature: float) -> float:
+def _slope(logs: np.ndarray, label_logs: np.ndarray, weights: np.ndarray, temperature: float) -> float:
     "Return the slope of the mean loss as a function of 1/temperature; below 0 if surer scores would be better."
-    return float(((_softmax(logs/temperature)*logs).sum(1) - label_logs).mean())
+    return float(np.average((_softmax(logs/temperature)*logs).sum(1) - label_logs, weights=weights))
+
+
+def _burst_weights(predictions: pd.DataFrame) -> np.ndarray:
+    "Weigh photographs so that each burst counts once; a photograph without a burst is one of its own."
+    if 'burst_id' not in predictions: return np.ones(len(predictions))
+    codes = group_codes(predictions, 'burst')
+    return 1/np.bincount(codes)[codes]

@@ -26,7 +26,7 @@ from torch import nn
 from .backbone_names import (
     PACKAGES, BackboneError, check_backbone, find_source, split_hub_name)
 from .open_clip import open_clip_body
-from .preprocess import IMAGENET, Recipe
+from .preprocess import DEFAULT_BACKBONE, DEFAULT_SIZE, IMAGENET, Recipe
 from .speciesnet_network import SIZE, load_speciesnet
 
 # %% ../../nbs/4_training/43_backbones.ipynb #a2dc6704
@@ -184,7 +184,7 @@ class Loader:
 # %% ../../nbs/4_training/43_backbones.ipynb #abacc232
 #: Source of backbones → how they are loaded.
 LOADERS = {
-    'package': Loader(_load_packaged, lambda name: Recipe.size),
+    'package': Loader(_load_packaged, lambda name: DEFAULT_SIZE if name == DEFAULT_BACKBONE else Recipe.size),
     'speciesnet': Loader(lambda name, pretrained, size: load_speciesnet(), lambda name: SIZE),
     'hub': Loader(_load_hub, _hub_size),
     'torchvision': Loader(_load_torchvision, _torchvision_size),

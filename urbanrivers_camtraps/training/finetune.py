@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms.functional import gaussian_blur
 
-from ..foundations.core import atomic_path
+from ..foundations.core import atomic_path, notice
 from ..foundations.holdout import split_hash
 from ..foundations.names import common_name
 from ..foundations.plotting import plot_style
@@ -39,7 +39,7 @@ from ..foundations.tables import need_columns
 from .features import quick_precision
 from .learner import CalibratedLoss, make_dataloaders, make_learner
 from .preprocess import Recipe, TrainError
-from .probe import probe
+from .probe import learner_predictions, probe
 
 # %% ../../nbs/4_training/45_finetune.ipynb #0a57af35
 def finetune(
@@ -51,13 +51,15 @@ def finetune(
     workers: int = 0, # processes that decode photographs
     progress: bool = True, # show a bar and the losses
     callbacks: tuple[Callback, ...] = (), # fastai callbacks, in addition to ours
-) -> Learner: # with `recipe`, and the classes in `dls.vocab`
+    keep_better: bool = True, # return the probe, with a notice, unless fine-tuning is better on validation photographs
+) -> Learner: # with `recipe`, and the classes in `dls.vocab`; `frozen` if the probe was kept
     """Fit a head by `probe`, then train all of the network from there, with augmentation and one cycle.
 
     Raise `TrainError` if a checkpoint cannot be read, or if several processes train and accelerate is not installed."""
     _join_processes()
     _keep_freed_memory()
     learner = _prepare(photographs, recipe, body, cache, workers)
+    before = _from_first({} if rank_distrib() else _weights(learner))
     key = f'{split_hash(photographs)} {asdict(learner.recipe)}'
     checkpoint = Checkpoint(folder, key if folder else '', recipe.seed)
     start, rate = checkpoint.read(), recipe.learning_rate
@@ -67,6 +69,7 @@ def finetune(
         rates = np.array([rate/4, rate, rate/_HEAD])
         callbacks = [*_callbacks(recipe, checkpoint), *callbacks]
         learner.fit_one_cycle(recipe.epochs, lr_max=rates, wd=.02, start_epoch=start, cbs=callbacks)
+    if keep_better: _keep_better(learner, before, photographs)
     return learner
 
 # %% ../../nbs/4_training/45_finetune.ipynb #d6730839
@@ -335,6 +338,24 @@ def _keep_freed_memory() -> None:
     if platform.libc_ver()[0] != 'glibc': return
     settings = {-3: 2**30, -1: 2**31 - 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h, in bytes
     for name, size in settings.items(): ctypes.CDLL(None).mallopt(name, size)
+
+# %% ../../nbs/4_training/45_finetune.ipynb #493af729
+def _weights(learner: Learner) -> dict[str, torch.Tensor]:
+    "Copy the weights of a Learner."
+    return {name: tensor.detach().cpu().clone() for name, tensor in learner.model.state_dict().items()}
+
+
+def _keep_better(learner: Learner, before: dict[str, torch.Tensor], photographs: pd.DataFrame) -> None:
+    "Put the weights `before` back, and say so, unless those of now are better on the validation photographs."
+    valid, after, errors = photographs[photographs.split == 'valid'], _weights(learner), []
+    for weights in (before, after):
+        learner.model.load_state_dict(weights)
+        errors.append((learner_predictions(learner, valid).prediction != valid.label).mean())
+    if errors[1] < errors[0]: return
+    learner.model.load_state_dict(before)
+    learner.frozen = True
+    notice(f'is not better than the probe it began with ({errors[1]:.1%} wrong on {len(valid)} validation photographs, '
+           f'and {errors[0]:.1%}), so the probe is kept', 'fine-tuning', 'Train with more photographs')
 
 # %% ../../nbs/4_training/45_finetune.ipynb #10b8fe22
 #: How long the other processes wait while the first one takes the features of all photographs.

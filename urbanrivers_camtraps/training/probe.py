@@ -7,7 +7,7 @@ __all__ = ['probe', 'learner_predictions', 'out_of_fold', 'learning_points', 'un
            'load_run', 'features', 'fit_head', 'head_scores']
 
 # %% ../../nbs/4_training/44_probe.ipynb #693af655
-import hashlib, json, time
+import hashlib, inspect, json, time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -82,8 +82,11 @@ def out_of_fold(
     folder: str | Path | None = None, # keeps each fold's predictions, so that a killed run goes on
     **settings, # for `fit`, such as `cache` or `body`
 ) -> Predictions: # the rows that have a fold, as `learner_predictions` returns them
-    "Predict each photograph with a model that was trained without its fold. The test set takes no part."
+    """Predict each photograph with a model that was trained without its fold. The test set takes no part.
+
+    A fold that is judged chooses nothing, so `finetune` is judged as it is, and keeps no probe that was better."""
     rows = _open_rows(photographs, ('fold',))
+    if 'keep_better' in inspect.signature(fit).parameters: settings = {'keep_better': False} | settings
     rows = rows[rows.fold.notna()]
     tables = [_fold_predictions(rows, fold, recipe, fit, folder, settings) for fold in sorted(rows.fold.unique())]
     together = pd.concat([o.set_axis(rows.index[rows.fold == o.fold.iloc[0]]) for o in tables]).loc[rows.index]
@@ -100,7 +103,8 @@ def learning_points(
 ) -> pd.DataFrame: # one row per class and share: `share, label, train_photographs, error`
     "Fit heads on shares of the bursts, and judge each class out of fold."
     rows = _open_rows(photographs, ('fold',)).dropna(subset='fold').reset_index(drop=True)
-    taken, place = features(rows, recipe, cache=cache), _burst_places(rows, recipe.seed)
+    taken = [features(rows, recipe, cache=cache, view=view) for view in range(1 + recipe.motion)]
+    place = _burst_places(rows, recipe.seed)
     points = [_share_points(rows, taken, place < share, recipe).assign(share=share) for share in shares]
     table = pd.concat(points, ignore_index=True).dropna()
     return table[table.train_photographs >= 1][['share', 'label', 'train_photographs', 'error']]
@@ -116,7 +120,7 @@ def unknown_classes(
     Raise `TrainError` if there are fewer than three classes."""
     rows = _open_rows(photographs, ())
     if rows.label.nunique() < 3: raise TrainError('needs at least three classes to leave one out', 'photographs')
-    taken, label = features(rows, recipe, cache=cache), rows.label.to_numpy(str)
+    taken, label = [features(rows, recipe, cache=cache)], rows.label.to_numpy(str)
     return pd.concat([_head_predictions(taken, rows, label != o, label == o, recipe) for o in np.unique(label)])
 
 # %% ../../nbs/4_training/44_probe.ipynb #ec215761
@@ -309,7 +313,7 @@ def _burst_places(rows: pd.DataFrame, seed: int) -> np.ndarray:
     return burst.map(dict(zip(burst.unique(), order))).to_numpy()
 
 # %% ../../nbs/4_training/44_probe.ipynb #2b2a9e0e
-def _share_points(rows: pd.DataFrame, taken: np.ndarray, drawn: np.ndarray, recipe: Recipe) -> pd.DataFrame:
+def _share_points(rows: pd.DataFrame, taken: list[np.ndarray], drawn: np.ndarray, recipe: Recipe) -> pd.DataFrame:
     "Judge each class out of fold with heads that are fitted on the drawn rows: `label, train_photographs, error`."
     used, parts = [], []
     for fold in sorted(rows.fold.unique()):
@@ -325,12 +329,20 @@ def _share_points(rows: pd.DataFrame, taken: np.ndarray, drawn: np.ndarray, reci
 
 # %% ../../nbs/4_training/44_probe.ipynb #eea3d685
 def _head_predictions(
-    taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, held: np.ndarray, recipe: Recipe,
+    taken: list[np.ndarray], rows: pd.DataFrame, train: np.ndarray, held: np.ndarray, recipe: Recipe,
 ) -> pd.DataFrame:
-    "Fit a head on the rows `train` and predict the rows `held` (both boolean): `prediction, score`."
+    "Fit a head on all views of the rows `train` and predict the rows `held` (both boolean): `prediction, score`."
     classes, targets = np.unique(rows.label.to_numpy(str)[train], return_inverse=True)
-    scores = head_scores(taken[held], *fit_head(taken[train], targets, len(classes), recipe.C))
+    head = fit_head(np.concatenate([view[train] for view in taken]), np.tile(targets, len(taken)), len(classes),
+                    recipe.C)
+    scores = _average_views([head_scores(view[held], *head) for view in taken])
     return rows[held].assign(prediction=classes[scores.argmax(1)], score=scores.max(1))
+
+# %% ../../nbs/4_training/44_probe.ipynb #8fdd6a9a
+def _average_views(scores: list[np.ndarray]) -> np.ndarray:
+    "Average the log scores of views: rows × classes; rows add up to 1."
+    mean = np.exp(sum(np.log(np.maximum(o, 1e-30)) for o in scores)/len(scores))
+    return mean/mean.sum(1, keepdims=True)
 
 # %% ../../nbs/4_training/44_probe.ipynb #7c0418dd
 def _read_run(folder: Path) -> tuple[dict, Recipe, dict[str, torch.Tensor]]:

@@ -15,14 +15,15 @@ import typer
 
 from .options import (
     DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, next_step, read_own_table)
-from ...foundations.core import CamtrapsError, atomic_path
+from ...foundations.core import CamtrapsError, atomic_path, notice
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
 __all__ = ['backbone_names', 'backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration',
-           'view_comparison', 'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'probe', 'quantise', 'privacy',
-           'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained', 'predict_split']
+           'view_comparison', 'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'probe',
+           'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained',
+           'predict_split']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
 backbone_names = LazyModule('urbanrivers_camtraps.training.backbone_names', extra='train')
@@ -38,6 +39,7 @@ crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
 learners = LazyModule('urbanrivers_camtraps.training.learner', extra='train')
+preprocess = LazyModule('urbanrivers_camtraps.training.preprocess', extra='train')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
@@ -47,18 +49,19 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 @app.command(rich_help_panel=TRAINING)
 def train(
     method: Annotated[Fit, typer.Option(
-        help='probe: fit a linear head on a frozen backbone, in seconds. finetune: start from the probe and train all '
-             'layers.')] = Fit.probe,
+        help='probe: fit a linear head on a frozen backbone, in minutes. finetune: start from the probe and train all '
+             'layers; if that is not better, the probe is kept.')] = Fit.probe,
     backbone: Annotated[str, typer.Option(
-        help='A torchvision or timm name, hf-hub:owner/name, or speciesnet. The default needs no download.',
-    )] = 'tf_efficientnet_lite0',
+        help='A torchvision or timm name, hf-hub:owner/name, or speciesnet. The default needs no download; '
+             'tf_efficientnet_lite0 needs none either, is three times as quick, and less accurate.',
+    )] = 'tf_efficientnet_lite2',
     size: Annotated[int, typer.Option(
-        min=32, help="Side of the square that the network sees, in pixels. By default the backbone's own, usually "
-                     "224.")] = None,
+        min=32, help="Side of the square that the network sees, in pixels. By default the backbone's own: 320 for the "
+                     "default, usually 224.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help='Passes over the photographs (finetune only).')] = 6,
     motion: Annotated[bool, typer.Option(
-        '--motion', help='Also use a crop of the place where something moved. Needs `camtraps dataset --motion`.',
-    )] = False,
+        '--motion/--no-motion', help='Also look at a crop of the place where something moved. By default if `camtraps '
+                                     'dataset` found such places.')] = None,
     crops: Annotated[bool, typer.Option(
         '--crops', help="Train on crops of a detector's boxes. Needs `camtraps dataset --boxes`.")] = False,
     folds: Annotated[bool, typer.Option(
@@ -80,10 +83,13 @@ def train(
     size = size or backbones.default_size(backbone)
     if not int(os.environ.get('RANK', 0)):
         typer.echo(f'device: {backbones.describe_device(backbones.training_device())}', err=True)
-    recipe = probe.Recipe(backbone, size, epochs=epochs, motion=motion, seed=seed)
-    learner, fit, settings = _trained(method, seen, recipe, data)
+    settings = {} if motion is None else {'motion': motion}
+    recipe = preprocess.default_recipe(seen, backbone=backbone, size=size, epochs=epochs, seed=seed, **settings)
+    folds = method is Fit.probe if folds is None else folds
+    learner, fit, settings = _trained(method, seen, recipe, data, folds)
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
-    judged, split = _judged(learner, seen, fit, settings, data, method is Fit.probe if folds is None else folds)
+    learner, judged, split = _judged(learner, seen, fit, settings, data, folds)
+    if learner.frozen: method = Fit.probe  # fine-tuning was not better
     learners.set_temperature(learner, calibration.fit_temperature(judged))
     about = {**photographs.attrs, 'provenance': asdict(origins.provenance(photographs[photographs.split == 'train']))}
     probe.save_run(learner, data/'model', trained_on(seen), method=method.value, crops=crops,
@@ -94,25 +100,39 @@ def train(
     tables.write_table(judged, data/'out_of_fold.parquet', **judged.attrs, evaluated_on=split)
     (data/'metrics.json').unlink(missing_ok=True)  # it describes another model
     error = (judged.prediction != judged.label).mean()
-    typer.echo(f'{method.value} of {backbone}: error {error:.1%} on {len(judged)} {split}')
+    views = ', with the motion crop' if recipe.motion else ''
+    typer.echo(f'{method.value} of {backbone} at {size} pixels{views}: error {error:.1%} on {len(judged)} {split}')
     next_step('evaluate', 'write the report')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #884d4848
-def _trained(method: Fit, seen: pd.DataFrame, recipe: Any, data: Path) -> tuple[Any, Any, dict]:
+def _trained(method: Fit, seen: pd.DataFrame, recipe: Any, data: Path, folds: bool) -> tuple[Any, Any, dict]:
     "Train; return the learner, the function that trains, and its settings."
     fit = probe.probe if method is Fit.probe else finetune.finetune
     if 'frame_id' in seen: fit = crop_boxes.crop_fit(fit)
     settings = {'cache': data/'features'}
-    more = {} if method is Fit.probe else {'folder': data/'model'/'run', 'progress': True}
+    more = {} if method is Fit.probe else {'folder': data/'model'/'run', 'progress': True, 'keep_better': not folds}
     return fit(seen, recipe, **settings, **more), fit, settings
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7e63f374
 def _judged(learner: Any, seen: pd.DataFrame, fit: Any, settings: dict, data: Path,
-            folds: bool) -> tuple[pd.DataFrame, str]:
-    "Predict photographs that the model was not trained on, and say in words which they are."
-    if folds:
-        return probe.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings), 'photographs out of fold'
-    return probe.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
+            folds: bool) -> tuple[Any, pd.DataFrame, str]:
+    "Predict photographs that the model was not trained on; return the model to keep, and in words which they are."
+    if not folds:
+        return learner, probe.learner_predictions(learner, seen[seen.split == 'valid']), 'validation photographs'
+    judged = probe.out_of_fold(seen, learner.recipe, fit, data/'model'/'folds', **settings)
+    if not learner.frozen: learner, judged = _better(learner, judged, seen, settings)
+    return learner, judged, 'photographs out of fold'
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #787ebd1a
+def _better(learner: Any, judged: pd.DataFrame, seen: pd.DataFrame, settings: dict) -> tuple[Any, pd.DataFrame]:
+    "Return the fine-tuned model, or the probe if that is as good out of fold, and what the kept one predicted."
+    fit = crop_boxes.crop_fit(probe.probe) if 'frame_id' in seen else probe.probe
+    plain = probe.out_of_fold(seen, learner.recipe, fit, **settings)
+    tuned_error, error = ((o.prediction != o.label).mean() for o in (judged, plain))
+    if tuned_error < error: return learner, judged
+    notice(f'is not better than the probe it began with ({tuned_error:.1%} wrong out of fold, and {error:.1%}), so the '
+           'probe is kept', 'fine-tuning', 'Train with more photographs')
+    return fit(seen, learner.recipe, **settings), plain
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7204e52d
 def predictions_by_frame(
