@@ -82,18 +82,28 @@ def demo(
 ) -> None:
     """Run the whole path on a practice server: votes, photographs, training, report, bundle.
 
-    The practice server hides the address of a few photographs. They are listed as skipped, and the demo goes on."""
+    The practice server hides the address of a few photographs. They are listed as skipped, and the demo goes on. Drawn
+    photographs are learned with a quick recipe; with --images, `camtraps train` does what it does by default."""
     training_modules.Recipe  # noqa: B018 -- before anything else: is the extra installed?
+    drawn = images is None
     with practice.serve_sandbox(_make_sandbox(Size.small, images, manifest, seed)) as server:
         _votes_to_photographs(server, out)
-    steps = {'dataset': lambda: dataset(seed=seed, data=out), 'card': lambda: card(data=out),
-             'train': lambda: train(seed=seed, data=out),
+    steps = {'dataset': lambda: dataset(seed=seed, motion=False if drawn else None, data=out),
+             'card': lambda: card(data=out), 'train': lambda: _train_demo(drawn, seed, out),
              'evaluate': lambda: evaluate(final=True, data=out), 'export': lambda: export(data=out)}
     _run_steps(steps)
     typer.echo('\n— predict')
     test = read_own_table(out/'predictions.parquet')
     predict_photographs(test.path[~privacy.shows_people(test)].head(5).tolist(), out/'bundle')
     typer.echo(f'\nLook at {out/"report.html"}. Try it: `camtraps app --bundle {out/"bundle"}`')
+
+# %% ../../nbs/9_apps/98_main.ipynb #cec7006a
+def _train_demo(drawn: bool, seed: int, out: Path) -> None:
+    "Train, on drawn photographs with a quick recipe, and say so."
+    if not drawn: return train(seed=seed, data=out)
+    typer.echo('quick recipe for drawn photographs: EfficientNet-Lite0 at 224 pixels, without the motion crop. '
+               '`camtraps train` by default: EfficientNet-Lite2 at 320 pixels, with the motion crop')
+    train(backbone='tf_efficientnet_lite0', motion=False, seed=seed, data=out)
 
 # %% ../../nbs/9_apps/98_main.ipynb #3b1a11df
 def _votes_to_photographs(server: str, out: Path) -> None:

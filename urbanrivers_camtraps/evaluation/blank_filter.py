@@ -106,7 +106,8 @@ def burst_filter(
 
     A burst is judged by the score of `blank` that `pool_bursts` returns. Raises as `blank_filter` does."""
     refuse_training_photographs(refuse_test_photographs(predictions, 'predictions'))
-    chosen = blank_filter(pool_bursts(need_columns(predictions, ('label',), 'predictions'), rule=rule), recall, confidence)
+    bursts = pool_bursts(need_columns(predictions, ('label',), 'predictions'), rule=rule)
+    chosen = blank_filter(bursts, recall, confidence)
     return BurstFilter(**{o.name: getattr(chosen, o.name) for o in fields(chosen)})
 
 
@@ -114,8 +115,9 @@ class BurstFilter(BlankFilter):
     "A threshold for whole bursts and its promise."
     def __str__(self) -> str:
         "Describe the promise, and what it rests on."
-        text = (f'With {_percent(self.confidence)} confidence, at most {_percent(1 - self.recall)} of new bursts with an '
-                f'animal are taken for blank, if those with a blank score of {_written(self.threshold)} or above are')
+        text = (f'With {_percent(self.confidence)} confidence, at most {_percent(1 - self.recall)} of new bursts with '
+                f'an animal are taken for blank, if those with a blank score of {_written(self.threshold)} or above '
+                'are')
         if self.threshold > 1: text += ', which are none'
         elif not np.isnan(self.blanks_removed):
             text += f': {_percent(round(self.blanks_removed, 3))} of the blank bursts judged here'

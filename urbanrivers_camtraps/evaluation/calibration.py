@@ -68,7 +68,8 @@ def fit_temperature(
 ) -> float: # between 0.01 and 100
     """Return the temperature that makes the labels most likely. Labels that the model does not know are left out.
 
-    Each burst counts once, however many photographs it has, since these are right or wrong together. It is 1 if every label has the highest score, since nothing speaks against the scores then.
+    Each burst counts once, however many photographs it has, since these are right or wrong together. It is 1 if every
+    label has the highest score, since nothing speaks against the scores then.
     Raises `CalibrationError` if the model knows no label."""
     need_columns(predictions, ('label',), 'predictions')
     scores, classes = score_matrix(predictions)

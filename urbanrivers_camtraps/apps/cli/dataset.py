@@ -38,8 +38,9 @@ def dataset(
     seed: Annotated[int, typer.Option(help='Seed of the split. The same seed gives the same split.')] = 42,
     folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, or from a '
                                               'table with path and label, not from the tables of fetch.')] = None,
-    motion: Annotated[bool, typer.Option('--motion', help='Find where something moved, for `train --motion` (fixed '
-                                                          'cameras).')] = False,
+    motion: Annotated[bool, typer.Option(
+        '--motion/--no-motion', help='Find where something moved, so that `train` looks there, too. By default if '
+                                     'cameras and times are known.')] = None,
     boxes: Boxes = None,
     data: Data = Path('data'),
 ) -> int | None:
@@ -49,7 +50,8 @@ def dataset(
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = splits.read_folder(folder) if folder else (_with_bursts(data), pd.DataFrame())
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
-    if motion: photographs = motion_boxes.add_motion(photographs)
+    if motion or (motion is None and _know_camera_and_time(photographs)):
+        photographs = motion_boxes.add_motion(photographs)
     split = splits.split_photographs(photographs, by, test, valid, seed, _earlier_split(data, by, seed))
     split = splits.add_folds(split, by, seed=seed)
     _keep_previous(split, data)
@@ -59,6 +61,12 @@ def dataset(
     status = list_skipped(unreadable, data/'unreadable.csv')
     next_step('card', 'see what is in the data set, then `camtraps train`')
     return status
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c019d65d
+def _know_camera_and_time(photographs: pd.DataFrame) -> bool:
+    "Return whether any photograph has a deployment and a time, so that others of its camera are its neighbours."
+    columns = ['deployment_id', 'timestamp']
+    return set(columns) <= set(photographs.columns) and bool(photographs[columns].notna().all(axis=1).any())
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c1e89a9e
 def _print_split(split: pd.DataFrame, by: str) -> None:
