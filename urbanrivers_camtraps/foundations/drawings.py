@@ -649,7 +649,7 @@ _MORE_FIELDS = ('half_month', 'clock')
 
 @functools.cache
 def _version() -> str | None:
-    "Return a hash of this module's code and that of the seasons with the versions of Pillow and numpy, or None in a notebook."
+    "Return a hash of this code and that of the seasons, with versions of Pillow and numpy, or None in a notebook."
     if '__file__' not in globals(): return None
     code = Path(__file__).read_bytes() + Path(seasons.__file__).read_bytes()
     libraries = ' '.join(metadata.version(o) for o in ('pillow', 'numpy'))
