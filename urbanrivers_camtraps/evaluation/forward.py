@@ -7,7 +7,7 @@ __all__ = ['RETRAIN', 'HURTS', 'UNSURE', 'FEWEST_DAYS', 'FEWEST_WEEKS', 'FEWEST_
            'forward_verdict', 'ForwardAudit', 'plot_forward', 'side_by_side', 'side_by_side_section', 'forward_section',
            'default_until', 'forward_promises']
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7b2b9b8e
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #b8b188cc
 import html
 from dataclasses import dataclass
 from datetime import date
@@ -36,7 +36,7 @@ from ..foundations.tables import need_columns
 from ..training.preprocess import Recipe
 from ..training.probe import features, fit_head, head_scores
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #e479f391
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #583d61f0
 def forward_audit(
     photographs: pd.DataFrame, # `media_id, path, label, timestamp`, best with `burst_id`
     time_zone: str, # of the place, such as `America/Chicago`; days and weeks begin at its midnight
@@ -54,7 +54,7 @@ def forward_audit(
     until = default_until(rows, time_zone) if until is None else read_day(until)
     return judge_forward(features(rows, recipe, cache=cache), rows, time_zone, until, by, recipe.C, seed)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #60a3717d
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #5af16ef8
 def judge_forward(
     taken: np.ndarray, # features, one row a photograph
     photographs: pd.DataFrame, # `media_id, label, timestamp`, best with `burst_id`
@@ -74,12 +74,12 @@ def judge_forward(
     judged = _predicted(taken, rows, (week < 0).to_numpy(), (week >= 0).to_numpy(), C)
     again = [_predicted(taken, rows, (week < o).to_numpy(), (week == o).to_numpy(), C)
              for o in sorted(week[week >= 0].unique())]
-    retrained = pd.concat([o[['prediction']] for o in again]).prediction
+    retrained = pd.concat([o.prediction for o in again])
     judged = judged.assign(retrained=retrained, week=until + pd.Timedelta('1D') + pd.to_timedelta(7*week, 'D'))
     pair = judged.drop(columns='prediction').rename(columns={'retrained': 'prediction'})
     return ForwardAudit(judged, before, compare_runs(judged, pair, by), f'{until:%Y-%m-%d}', time_zone, by)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #91a1eb31
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #4931395f
 #: The three verdicts.
 RETRAIN, HURTS, UNSURE = 'retrain now', 'retraining would hurt', 'not enough to say'
 
@@ -95,7 +95,7 @@ def forward_verdict(
     if comparison.low > 0: return RETRAIN
     return HURTS if comparison.high < 0 else UNSURE
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #8f7767ea
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #83e5c88d
 @dataclass(frozen=True)
 class ForwardAudit:
     "The result of a forward audit. As text, what happened after the day and what to do."
@@ -143,7 +143,7 @@ class ForwardAudit:
         "Show the verdict in a notebook."
         return f'<p><b>{html.escape(self.verdict.capitalize())}.</b> {html.escape(str(self))}</p>'
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #029f3cf4
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #04ae4797
 def plot_forward(
     forward: ForwardAudit, # from `forward_audit`
 ) -> plt.Figure:
@@ -168,7 +168,7 @@ def plot_forward(
         figure.legend(loc='outside upper right', ncols=3, fontsize=9)
     return figure
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #b9542cdb
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #55c1bf23
 def side_by_side(
     audit: Audit, # from `audit`
     forward: ForwardAudit | None, # from `forward_audit`; None if there is none
@@ -185,7 +185,7 @@ def side_by_side(
     return pd.DataFrame(rows, columns=['judged_on', 'answers', 'error', 'low', 'high', 'recall', 'recall_low',
                                        'recall_high', 'photographs', 'groups', 'reason'])
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #67095e0a
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #ee51dde0
 def side_by_side_section(
     audit: Audit, # from `audit`
     forward: ForwardAudit | None, # from `forward_audit`
@@ -195,8 +195,8 @@ def side_by_side_section(
     table = side_by_side(audit, forward, reason)
     shown = pd.DataFrame({'judged on': table.judged_on, 'error': _shown(table, 'error', 'low', 'high'),
                           'recall, mean over classes': _shown(table, 'recall', 'recall_low', 'recall_high'),
-                          'photographs': table.photographs.astype('Int64').astype(str).replace('<NA>', '–'),
-                          'groups': table.groups.astype('Int64').astype(str).replace('<NA>', '–')})
+                          **{o: [f'{n:,.0f}' if pd.notna(n) else '–' for n in table[o]]
+                             for o in ('photographs', 'groups')}})
     lines = ''.join(f'<li><b>{html.escape(o.judged_on)}</b>: {html.escape(o.answers)}</li>' for o in table.itertuples())
     text = ('The same kind of model, judged in different ways; each answers another question. In brackets: 95 % '
             'intervals over groups. The held-out test set takes no part.')
@@ -217,7 +217,7 @@ def forward_section(
                           'retrained each week': _shown(table, 'retrained', 'retrained_low', 'retrained_high')})
     return heading, f'{forward.verdict.capitalize()}. {forward}', figure + table_html(table)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #d23d21c3
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #3193081c
 #: Days that the photographs must span, weeks and groups to be judged.
 FEWEST_DAYS, FEWEST_WEEKS, FEWEST_GROUPS = 60, 4, 30
 
@@ -246,7 +246,7 @@ def _day_before(days: pd.Series, span: int) -> pd.Timestamp:
         if (days > until).sum() >= FEWEST_GROUPS: break
     return chosen
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #a2d9e754
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #d6bde281
 def _known_rows(photographs: pd.DataFrame, time_zone: str) -> pd.DataFrame:
     "Leave out the held-out test set and photographs without a time; raise `AuditError` if nothing is left."
     columns = need_columns(photographs, ('media_id', 'path', 'label'), 'photographs')
@@ -266,7 +266,7 @@ def _check_sides(before: pd.Series, after: pd.Series, until: pd.Timestamp) -> No
         raise AuditError(f'there are not two classes before the end of {day}', 'forward audit', 'Choose a later day')
     if after.empty: raise AuditError(f'there are no photographs after {day}', 'forward audit', 'Choose an earlier day')
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #050f278a
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #167de991
 def _predicted(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, held: np.ndarray, C: float,
                classes: list[str] | None = None) -> Predictions:
     "Fit a head on the rows `train` and predict the rows `held`, with a score for each of `classes`."
@@ -288,7 +288,7 @@ def _before(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, by: str, C
                         (fold == o).fillna(False).to_numpy(bool), C, classes) for o in sorted(folded.fold.unique())]
     return Predictions(pd.concat(parts), classes)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #97773f6f
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7e925101
 def _week_row(week: pd.Timestamp, judged: pd.DataFrame, by: str) -> dict:
     "Return the metrics of a week."
     row = {'week': week, 'photographs': len(judged), 'groups': judged[group_column(by)].nunique()}
@@ -302,7 +302,7 @@ def _groups_word(by: str) -> str:
     "Return the plural of what intervals are taken over."
     return {'image': 'photographs', 'burst_id': 'bursts'}.get(by, f'{by}s')
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #3df9f26c
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #522bccd8
 def forward_promises(
     forward: ForwardAudit, # from `forward_audit`
     recall: float = .95, # share of animal photographs that the blank threshold is to keep
@@ -332,7 +332,7 @@ def _kept_rows(forward: ForwardAudit, threshold: float, recall: float, blanks_re
         rows.append((name, promised, value, *widen_to_exact(value, ends, exact_bound(np.array(len(sums))))))
     return rows
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #5c6b0caf
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #50be5671
 def _points(share: float) -> str:
     "Write a difference of shares in percentage points."
     return f'{100*share:+.0f}'.replace('+0', '0').replace('-0', '0').replace('-', '−')
@@ -379,7 +379,7 @@ def _promise_words(forward: ForwardAudit) -> str:
     share = _share(pd.Series({'value': kept.after, 'low': kept.low, 'high': kept.high}))
     return f'{text} The blank threshold that was to keep {kept.before:.0%} of the animal photographs kept {share}.'
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #a2fc9deb
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #b505cfc5
 #: What each way to judge answers.
 _ANSWERS = {
     'image': 'what a random split promises. Siblings of a burst are on both sides, so this is too good.',
@@ -408,7 +408,7 @@ def _with_reason(answers: str, reason: str) -> str:
     "Add why a row has no metrics."
     return f'{answers} Not available: {reason}.' if reason else answers
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #70a4d1b3
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #683215cd
 def _forward_row(forward: ForwardAudit, part: str) -> dict:
     "Return a row of the table for the time after the day."
     metrics = forward.metrics(part)
