@@ -14,6 +14,7 @@ from urbanrivers_camtraps.dataset.splits import (
     content_hash,
     hard_to_split,
     read_folder,
+    split_by_date,
     split_counts,
     split_photographs,
 )
@@ -188,3 +189,23 @@ def test_a_list_with_labels_is_relative_to_itself(tmp_path, monkeypatch):
 @pytest.mark.parametrize(('folders', 'level'), [([('kind a', 'Goose Island'), ('kind b', 'Weir'), ('kind c', 'Park')], 0),
                                                 ([('a', 'b')], 0), ([], 0), ([()], 0), ([('2025', 'raccoon', 'night'), ('2024', 'blank', 'day')], 1)])
 def test_the_level_of_class_folders(folders, level): assert class_level(folders) == level
+
+
+def test_by_day_nothing_later_is_trained_on_and_no_burst_is_divided(made):
+    "Each burst of four takes three seconds, and begins two seconds before Chicago's midnight, 05:00 UTC in summer."
+    begins = pd.Timestamp('2024-05-02 04:59:58', tz='UTC') + pd.to_timedelta(made.index//4, 'D')
+    dated = made.assign(timestamp=begins + pd.to_timedelta(made.index % 4, 's'))
+    split = split_by_date(dated, '2024-06-15', 'America/Chicago')
+    assert split.groupby('burst_id').split.nunique().max() == 1
+    assert dated.timestamp[split.split != 'test'].max() < pd.Timestamp('2024-06-16', tz='America/Chicago')
+    assert (split.split == 'test').sum() == 55*4  # of 100 bursts, the 45th ends on 15 June, 44 days after the first
+    unknown = split_by_date(dated.assign(timestamp=dated.timestamp.where(dated.index >= 4)), '2024-06-15', 'America/Chicago')
+    assert unknown.split[:4].eq('none').all() and unknown.split[4:].ne('none').all()
+
+
+def test_a_day_that_cannot_be_used_is_refused(made):
+    dated = made.assign(timestamp=pd.Timestamp('2024-05-01', tz='UTC') + pd.to_timedelta(made.index//4, 'D'))
+    with pytest.raises(DatasetError, match='Write it like'): split_by_date(dated, '5/6/2024', 'UTC')
+    with pytest.raises(DatasetError, match='nothing in test'): split_by_date(dated, '2025-01-01', 'UTC')
+    with pytest.raises(DatasetError, match='Name the time zone'): split_photographs(dated, until='2024-06-01')
+    with pytest.raises(CamtrapsError, match='not known'): split_by_date(dated, '2024-06-01', 'Mars/Olympus')

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip('torch')
 
+from urbanrivers_camtraps.apps.cli import evaluation as commands  # noqa: E402
 from urbanrivers_camtraps.evaluation.audit import Audit, AuditError  # noqa: E402
 from urbanrivers_camtraps.evaluation.comparison import compare_runs  # noqa: E402
 from urbanrivers_camtraps.evaluation.forward import (  # noqa: E402
@@ -20,6 +21,8 @@ from urbanrivers_camtraps.evaluation.forward import (  # noqa: E402
     side_by_side,
     side_by_side_section,
 )
+from urbanrivers_camtraps.foundations.core import collect_notices  # noqa: E402
+from urbanrivers_camtraps.training.preprocess import Recipe  # noqa: E402
 
 ZONE = 'America/Chicago'
 
@@ -151,3 +154,24 @@ def test_photographs_without_bursts_stand_for_themselves():
     found = judge_forward(taken, rows.drop(columns='burst_id'), ZONE, '2025-04-27', by='burst')
     assert found.by == 'image' and found.weeks.groups.equals(found.weeks.photographs)
     assert len(plot_forward(found).axes[0].get_xticks()) == len(found.weeks)
+
+
+def test_the_command_names_its_time_zone_or_says_that_it_took_utc():
+    "By the coordinates if there are any; otherwise UTC, and never in silence."
+    pytest.importorskip('tzfpy')
+    rows = pd.DataFrame({'latitude': [41.9, np.nan], 'longitude': [-87.6, np.nan], 'timestamp': pd.Timestamp('2025-01-01')})
+    assert commands._zone(rows, None) == ZONE and commands._zone(rows, 'Europe/Berlin') == 'Europe/Berlin'
+    with collect_notices() as notices:
+        assert commands._zone(rows.drop(columns='latitude'), None) == 'UTC'
+    assert 'days begin in UTC' in notices[0]
+
+
+def test_the_command_says_in_one_line_why_there_is_no_forward_audit(capsys, tmp_path):
+    photographs = pd.DataFrame({'media_id': list('abcd'), 'path': 'x.jpg', 'label': ['blank', 'human']*2})
+    empty = Audit(pd.DataFrame(columns=['what', 'by', 'reason']))
+    month = photographs.assign(timestamp=pd.date_range('2025-06-01', periods=4, freq='10D', tz='UTC'))
+    for table, reason in ((photographs, 'it is not known when'), (month, 'photographs of 31 days are too few')):
+        sections = commands._forward_sections(empty, table, Recipe(), (None, 'UTC'), tmp_path)
+        assert f'no forward audit: {reason}' in capsys.readouterr().out and reason in sections[1][1]
+    with pytest.raises(AuditError, match='no photographs after'):
+        commands._forward_sections(empty, month.assign(sha256=list('abcd')), Recipe(), ('2025-12-31', 'UTC'), tmp_path)

@@ -21,6 +21,7 @@ from urbanrivers_camtraps.foundations.sandbox import (
     API_PATH,
     SANDBOX_CLASSES,
     SANDBOX_SPECIES,
+    YEAR_CHANGES,
     Faults,
     Sandbox,
     make_sandbox,
@@ -281,3 +282,50 @@ def test_skilled_volunteers_are_more_often_right(small):
     by_volunteer = right.groupby(votes.volunteer).mean()
     expected = small.volunteers.skill*(1 - small.volunteers.zones_out)
     assert np.corrcoef(by_volunteer, expected[by_volunteer.index])[0, 1] > .5
+
+
+# ── the year with seasons ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope='module')
+def year() -> Sandbox: return make_sandbox('year-2025', width=240, height=180)
+
+
+def test_the_light_of_a_year_is_that_of_the_local_sun(year):
+    "By the formulas of astral: by day the sun is up, at night it is down; ten minutes are 2.5 degrees at most."
+    sun = pytest.importorskip('urbanrivers_camtraps.survey.health.sun')
+    for _, media in year.media.groupby('deployment'):
+        height = sun.sun_elevation(pd.DatetimeIndex(media.timestamp), media.latitude.iloc[0], media.longitude.iloc[0])
+        assert height[media.light == 'day'].min() > 2.5 and height[media.light == 'night'].max() < -2.5
+        assert np.abs(height[media.light == 'dusk']).max() < 9.5
+
+
+def test_each_species_of_a_year_comes_in_its_season(year):
+    month = year.media.timestamp.dt.tz_convert('America/Chicago').dt.month.groupby(year.media.label)
+    assert month.get_group('Larus delawarensis').min() >= 9 and month.get_group('Trachemys scripta elegans').between(4, 11).all()
+    assert month.get_group(BLANK).nunique() == 12
+
+
+def test_two_cameras_change_on_their_day_and_no_other(year):
+    day = year.media.timestamp.dt.tz_convert('America/Chicago').dt.strftime('%Y-%m-%d')
+    for deployment, media in year.media.groupby('deployment'):
+        changes = [o for o in YEAR_CHANGES if o[0] == deployment]
+        later = day[media.index] >= (changes[0][1] if changes else '2026')
+        assert media.view_seed.nunique() == media.view_seed[~later].nunique() + bool(changes)
+        assert media.make[~later].nunique() == media.view_seed[~later].nunique() == 1
+        replaced = bool(changes) and changes[0][2] == 'replaced'
+        assert (media.make.nunique() == 2) == (media.camera_id.nunique() == 2) == replaced
+
+
+def test_the_banner_of_a_year_shows_the_local_clock_and_the_view_its_half_month(year):
+    row = next(year.media[year.media.light == 'day'].itertuples())
+    assert row.clock == row.timestamp.tz_convert('America/Chicago').tz_localize(None)
+    changed = {**row._asdict(), 'half_month': (row.half_month + 12) % 24}
+    pictures = [np.asarray(Image.open(io.BytesIO(draw_photograph(o, 240, 180))), float) for o in (row._asdict(), changed)]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 3
+
+
+def test_the_same_seed_gives_the_same_year(year):
+    again = make_sandbox('year-2025', width=240, height=180)
+    pd.testing.assert_frame_equal(again.media, year.media)
+    assert again.photograph(5) == year.photograph(5)

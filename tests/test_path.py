@@ -100,6 +100,7 @@ def test_nothing_but_the_final_word_opens_a_test_photograph(demo, tmp_path):
 def test_the_report_shows_what_stands_behind_the_figures(demo):
     page = (demo[0]/'report.html').read_text(encoding='utf-8')
     headings = set(re.findall('<h2>(.*?)</h2>', page))
+    assert {'Random, burst, next weeks, unseen location', 'Is it right next month?'} <= headings
     assert {'Can the figures be believed?', 'Are the scores true?', 'Which photographs need no volunteer?', 'Where the model looked',
             'How many more photographs?', 'What it never learned', 'If most photographs are blank'} <= headings
     random, deployment = re.search(r'A random split promises (\d+)% error.* by deployment (\d+)%', demo[1]).groups()

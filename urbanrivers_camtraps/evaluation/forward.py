@@ -7,7 +7,7 @@ __all__ = ['RETRAIN', 'HURTS', 'UNSURE', 'FEWEST_DAYS', 'FEWEST_WEEKS', 'FEWEST_
            'forward_verdict', 'ForwardAudit', 'plot_forward', 'side_by_side', 'side_by_side_section', 'forward_section',
            'default_until', 'forward_promises']
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #b8b188cc
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7b653480
 import html
 from dataclasses import dataclass
 from datetime import date
@@ -36,7 +36,7 @@ from ..foundations.tables import need_columns
 from ..training.preprocess import Recipe
 from ..training.probe import features, fit_head, head_scores
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #583d61f0
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #9908103b
 def forward_audit(
     photographs: pd.DataFrame, # `media_id, path, label, timestamp`, best with `burst_id`
     time_zone: str, # of the place, such as `America/Chicago`; days and weeks begin at its midnight
@@ -52,9 +52,10 @@ def forward_audit(
     `AuditError` if there are too few photographs or days, or if a label is missing."""
     rows = _known_rows(photographs, time_zone)
     until = default_until(rows, time_zone) if until is None else read_day(until)
+    _weeks_after(rows, time_zone, until)  # before anything that takes time
     return judge_forward(features(rows, recipe, cache=cache), rows, time_zone, until, by, recipe.C, seed)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #5af16ef8
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #aca87e97
 def judge_forward(
     taken: np.ndarray, # features, one row a photograph
     photographs: pd.DataFrame, # `media_id, label, timestamp`, best with `burst_id`
@@ -66,10 +67,8 @@ def judge_forward(
 ) -> 'ForwardAudit':
     "Audit features that are in memory. Raises `AuditError` if there is nothing to train on or to judge."
     until, rows = read_day(until), photographs.reset_index(drop=True)
-    day = last_days(rows, time_zone)
-    week = (day - until - pd.Timedelta('1D')).dt.days//7
+    week = _weeks_after(rows, time_zone, until)
     if by == 'burst' and 'burst_id' not in rows: by = 'image'
-    _check_sides(rows.label[week < 0], rows.label[week >= 0], until)
     before = _before(taken, rows, (week < 0).to_numpy(), by, C, seed)
     judged = _predicted(taken, rows, (week < 0).to_numpy(), (week >= 0).to_numpy(), C)
     again = [_predicted(taken, rows, (week < o).to_numpy(), (week == o).to_numpy(), C)
@@ -79,7 +78,7 @@ def judge_forward(
     pair = judged.drop(columns='prediction').rename(columns={'retrained': 'prediction'})
     return ForwardAudit(judged, before, compare_runs(judged, pair, by), f'{until:%Y-%m-%d}', time_zone, by)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #4931395f
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #e25aaeba
 #: The three verdicts.
 RETRAIN, HURTS, UNSURE = 'retrain now', 'retraining would hurt', 'not enough to say'
 
@@ -95,7 +94,7 @@ def forward_verdict(
     if comparison.low > 0: return RETRAIN
     return HURTS if comparison.high < 0 else UNSURE
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #83e5c88d
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #40d74394
 @dataclass(frozen=True)
 class ForwardAudit:
     "The result of a forward audit. As text, what happened after the day and what to do."
@@ -143,7 +142,7 @@ class ForwardAudit:
         "Show the verdict in a notebook."
         return f'<p><b>{html.escape(self.verdict.capitalize())}.</b> {html.escape(str(self))}</p>'
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #04ae4797
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #85cc9e83
 def plot_forward(
     forward: ForwardAudit, # from `forward_audit`
 ) -> plt.Figure:
@@ -168,7 +167,7 @@ def plot_forward(
         figure.legend(loc='outside upper right', ncols=3, fontsize=9)
     return figure
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #55c1bf23
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #786d98d2
 def side_by_side(
     audit: Audit, # from `audit`
     forward: ForwardAudit | None, # from `forward_audit`; None if there is none
@@ -185,7 +184,7 @@ def side_by_side(
     return pd.DataFrame(rows, columns=['judged_on', 'answers', 'error', 'low', 'high', 'recall', 'recall_low',
                                        'recall_high', 'photographs', 'groups', 'reason'])
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #ee51dde0
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7ed61e8a
 def side_by_side_section(
     audit: Audit, # from `audit`
     forward: ForwardAudit | None, # from `forward_audit`
@@ -217,7 +216,7 @@ def forward_section(
                           'retrained each week': _shown(table, 'retrained', 'retrained_low', 'retrained_high')})
     return heading, f'{forward.verdict.capitalize()}. {forward}', figure + table_html(table)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #3193081c
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #91d78690
 #: Days that the photographs must span, weeks and groups to be judged.
 FEWEST_DAYS, FEWEST_WEEKS, FEWEST_GROUPS = 60, 4, 30
 
@@ -246,7 +245,7 @@ def _day_before(days: pd.Series, span: int) -> pd.Timestamp:
         if (days > until).sum() >= FEWEST_GROUPS: break
     return chosen
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #d6bde281
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #70a39950
 def _known_rows(photographs: pd.DataFrame, time_zone: str) -> pd.DataFrame:
     "Leave out the held-out test set and photographs without a time; raise `AuditError` if nothing is left."
     columns = need_columns(photographs, ('media_id', 'path', 'label'), 'photographs')
@@ -259,14 +258,15 @@ def _known_rows(photographs: pd.DataFrame, time_zone: str) -> pd.DataFrame:
     return rows[last_days(rows, time_zone).notna()].reset_index(drop=True)
 
 
-def _check_sides(before: pd.Series, after: pd.Series, until: pd.Timestamp) -> None:
-    "Raise `AuditError` if there is nothing to train on or to judge."
-    day = f'{until:%Y-%m-%d}'
-    if before.nunique() < 2:
+def _weeks_after(rows: pd.DataFrame, time_zone: str, until: pd.Timestamp) -> pd.Series:
+    "Number the weeks after a day, from 0; raise `AuditError` if there is nothing to train on or to judge."
+    week, day = (last_days(rows, time_zone) - until - pd.Timedelta('1D')).dt.days//7, f'{until:%Y-%m-%d}'
+    if rows.label[week < 0].nunique() < 2:
         raise AuditError(f'there are not two classes before the end of {day}', 'forward audit', 'Choose a later day')
-    if after.empty: raise AuditError(f'there are no photographs after {day}', 'forward audit', 'Choose an earlier day')
+    if (week >= 0).any(): return week
+    raise AuditError(f'there are no photographs after {day}', 'forward audit', 'Choose an earlier day')
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #167de991
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #cfa40da9
 def _predicted(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, held: np.ndarray, C: float,
                classes: list[str] | None = None) -> Predictions:
     "Fit a head on the rows `train` and predict the rows `held`, with a score for each of `classes`."
@@ -288,7 +288,7 @@ def _before(taken: np.ndarray, rows: pd.DataFrame, train: np.ndarray, by: str, C
                         (fold == o).fillna(False).to_numpy(bool), C, classes) for o in sorted(folded.fold.unique())]
     return Predictions(pd.concat(parts), classes)
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7e925101
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #a0d95a2e
 def _week_row(week: pd.Timestamp, judged: pd.DataFrame, by: str) -> dict:
     "Return the metrics of a week."
     row = {'week': week, 'photographs': len(judged), 'groups': judged[group_column(by)].nunique()}
@@ -302,7 +302,7 @@ def _groups_word(by: str) -> str:
     "Return the plural of what intervals are taken over."
     return {'image': 'photographs', 'burst_id': 'bursts'}.get(by, f'{by}s')
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #522bccd8
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #ff5c07a1
 def forward_promises(
     forward: ForwardAudit, # from `forward_audit`
     recall: float = .95, # share of animal photographs that the blank threshold is to keep
@@ -332,7 +332,7 @@ def _kept_rows(forward: ForwardAudit, threshold: float, recall: float, blanks_re
         rows.append((name, promised, value, *widen_to_exact(value, ends, exact_bound(np.array(len(sums))))))
     return rows
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #50be5671
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #af34417a
 def _points(share: float) -> str:
     "Write a difference of shares in percentage points."
     return f'{100*share:+.0f}'.replace('+0', '0').replace('-0', '0').replace('-', '−')
@@ -379,7 +379,7 @@ def _promise_words(forward: ForwardAudit) -> str:
     share = _share(pd.Series({'value': kept.after, 'low': kept.low, 'high': kept.high}))
     return f'{text} The blank threshold that was to keep {kept.before:.0%} of the animal photographs kept {share}.'
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #b505cfc5
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #c7c0b2a8
 #: What each way to judge answers.
 _ANSWERS = {
     'image': 'what a random split promises. Siblings of a burst are on both sides, so this is too good.',
@@ -408,7 +408,7 @@ def _with_reason(answers: str, reason: str) -> str:
     "Add why a row has no metrics."
     return f'{answers} Not available: {reason}.' if reason else answers
 
-# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #683215cd
+# %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #7352aae4
 def _forward_row(forward: ForwardAudit, part: str) -> dict:
     "Return a row of the table for the time after the day."
     metrics = forward.metrics(part)

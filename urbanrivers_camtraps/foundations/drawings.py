@@ -104,7 +104,7 @@ def draw_view(
     _SCENES[scene](rng, canvas, int(horizon*height))
     _draw_litter(rng, canvas, int(horizon*height))
     _draw_branches(rng, canvas)
-    if half_month is not None: draw_season(canvas, int(horizon*height), half_month, seed)
+    if half_month is not None: draw_season(canvas, int(horizon*height), half_month, seed, scene == 'dock')
     return canvas.filter(ImageFilter.GaussianBlur(width/1400)), horizon
 
 # %% ../../nbs/0_foundations/08_drawings.ipynb #8a73f4b3

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['SUN_OF_LIGHT', 'HALF_MONTHS', 'sun_height', 'times_by_light', 'Season', 'season_of', 'half_month_of', 'draw_season']
 
-# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #42e3ea6d
+# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #ea3bd826
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #694bb8b7
+# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #8ccc9f44
 def sun_height(
     times: pd.DatetimeIndex, # in UTC
     latitude: float | np.ndarray, # in degrees, positive in the north
@@ -29,7 +29,7 @@ def sun_height(
     turn, phi = np.radians(15*hour + equation/4 + longitude - 180), np.radians(latitude)
     return np.degrees(np.arcsin(np.sin(phi)*np.sin(tilt) + np.cos(phi)*np.cos(tilt)*np.cos(turn)))
 
-# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #2003cb5c
+# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #37a2c286
 #: How a photograph is lit, and from which height of the sun to which that is.
 SUN_OF_LIGHT = {'day': (6., 90.), 'dusk': (-6., 6.), 'night': (-90., -6.)}
 
@@ -52,7 +52,7 @@ def times_by_light(
     step = (chance > generator.random((len(days), 1))*chance[:, -1:]).argmax(1)
     return moments[np.arange(len(days))*144 + step] + pd.to_timedelta(generator.integers(0, 600, len(days)), 's')
 
-# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #3dc905af
+# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #e01e908a
 class Season(NamedTuple):
     "What a river looks like in half a month."
     leaves: float # from 0, bare, to 1
@@ -83,25 +83,26 @@ def half_month_of(
     "Return the half-month of each day."
     return 2*(days.month.to_numpy() - 1) + (days.day.to_numpy() > 15)
 
-# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #a5f8c435
+# %% ../../nbs/0_foundations/07_seasons/071_seasons.ipynb #499c3702
 def draw_season(
     canvas: Image.Image, # RGB: a view, changed in place
     horizon: int, # its row, in pixels
     half_month: int, # see `season_of`
     seed: int, # of the view: leaves come back at the same places
+    on_dock: bool = False, # above the water, with few trees
 ) -> None:
     "Draw snow, water and leaves over a view."
     season, generator = season_of(half_month), np.random.default_rng([seed, 11])
-    _draw_snow(canvas, horizon, season.snow, generator)
-    _draw_water(canvas, season.water, generator)
-    _draw_leaves(canvas, horizon, season, generator)
+    _draw_snow(canvas, horizon, season.snow*(.5 if on_dock else 1.), generator)
+    if not on_dock: _draw_water(canvas, season.water, generator)
+    _draw_leaves(canvas, horizon, season, 140 if on_dock else 320, generator)
 
 
 def _draw_snow(canvas: Image.Image, horizon: int, snow: float, generator: np.random.Generator) -> None:
-    "Cover patches of the ground with snow; the more, the more of it lies."
+    "Cover patches of the ground with thin snow; stones and logs show through, so that the view can be recognised."
     cells = Image.fromarray(generator.integers(0, 256, (14, 22), dtype=np.uint8))
     if not snow: return
-    patches = cells.resize(canvas.size, Image.Resampling.BICUBIC).point(lambda o: int(225*(o < 60 + 200*snow)))
+    patches = cells.resize(canvas.size, Image.Resampling.BICUBIC).point(lambda o: int(120*(o < 150*snow)))
     patches.paste(0, (0, 0, canvas.width, horizon))
     canvas.paste((226, 230, 236), mask=patches)
 
@@ -109,23 +110,24 @@ def _draw_snow(canvas: Image.Image, horizon: int, snow: float, generator: np.ran
 def _draw_water(canvas: Image.Image, water: float, generator: np.random.Generator) -> None:
     "Let the river rise at the feet of the camera; at low water there is none."
     (width, height), waves = canvas.size, generator.uniform(-.015, .015, 9)
-    shades = generator.integers(-14, 15, (60, 2))
-    top = height*(.97 - .24*max(0., water))
+    shades = generator.integers(-10, 11, (24, 2))
+    top = height*(.97 - .14*max(0., water))
     if water <= 0: return
     edge = [(number*width/8, top + wave*height) for number, wave in enumerate(waves)]
     draw = ImageDraw.Draw(canvas)
     draw.polygon([(0, height), *edge, (width, height)], fill=(92, 104, 98))
     for number, (shade, shift) in enumerate(shades):
-        y = top + (number + .5)/60*(height - top) + .02*height
-        left = (number*.37 % 1 + shift/60)*width
+        y = top + (number + .5)/24*(height - top) + .02*height
+        left = (number*.37 % 1 + shift/24)*width
         color = tuple(o + int(shade) for o in (96, 110, 104))
         draw.line([(left, y), (left + .3*width, y)], fill=color, width=2)
 
 
-def _draw_leaves(canvas: Image.Image, horizon: int, season: Season, generator: np.random.Generator) -> None:
+def _draw_leaves(canvas: Image.Image, horizon: int, season: Season, count: int,
+                 generator: np.random.Generator) -> None:
     "Draw leaves on the far bank and on branches at both sides; in autumn they turn, and in winter there are none."
     (width, height), draw = canvas.size, ImageDraw.Draw(canvas)
-    for _ in range(420):
+    for _ in range(count):
         side, x, y, size, rank, hue, shade = generator.random(7)
         place = (x, y*horizon/height) if side < .4 else (.16*x*(1 - .6*y) if side < .7 else 1 - .16*x*(1 - .6*y), .75*y)
         if rank >= season.leaves: continue
@@ -133,4 +135,4 @@ def _draw_leaves(canvas: Image.Image, horizon: int, season: Season, generator: n
         radius = (.012 + .022*size)*width
         at = place[0]*width, place[1]*height
         box = [at[0] - radius, at[1] - .6*radius, at[0] + radius, at[1] + .6*radius]
-        draw.ellipse(box, fill=tuple(int(o*(.8 + .4*shade)) for o in color))
+        draw.ellipse(box, fill=tuple(int(o*(.85 + .3*shade)) for o in color))
