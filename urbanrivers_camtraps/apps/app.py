@@ -269,7 +269,7 @@ def _many(
             if small is not None and len(thumbnails) < _ON_SHEET: thumbnails.append(small)
             progress((len(scored) + len(skipped), None), desc='Looking', unit='photographs')
     except UploadError as error: return note_html(str(error), 'wrong'), hidden, hidden
-    predictions = make_predictions(bundle, scored, skipped)
+    predictions = make_predictions(bundle, scored, skipped, reasons)
     if bundle.description.motion: predictions = with_views(predictions, reasons)
     table, sheet = _written(predictions, thumbnails, folder)
     note = single_views_in_words(reasons) if bundle.description.motion else ''

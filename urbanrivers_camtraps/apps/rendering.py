@@ -60,7 +60,7 @@ def summary_html(
 # %% ../../nbs/9_apps/91_rendering.ipynb #89d852ba
 def _decided(bundle: Bundle, predictions: Predictions) -> str:
     "Return how often each decision was made, or that nothing is promised if the bundle has no thresholds."
-    if not bundle.thresholds: return VERDICTS[None][2]
+    if not (bundle.decides or bundle.of_one_frame.decides): return VERDICTS[None][2]
     titles = {'blank': 'nobody there', 'accept': 'sure', 'review': 'for a volunteer'}
     return ', '.join(f'{titles[o]} {n:,}' for o, n in predictions.decision.value_counts().items())
 
@@ -112,8 +112,9 @@ def verdict(
     scores: np.ndarray, # one score a class
 ) -> tuple[str, str, str]: # as in `VERDICTS`
     "Return how far a prediction can be trusted, by the thresholds of the bundle."
+    bundle = bundle.of_one_frame
     decision = make_predictions(bundle, [('', scores)]).decision[0]
-    return VERDICTS[decision if decision != DECISIONS[2] or bundle.thresholds else None]
+    return VERDICTS[decision if decision != DECISIONS[2] or bundle.decides else None]
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:

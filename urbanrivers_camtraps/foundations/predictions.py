@@ -8,7 +8,7 @@ __all__ = ['DECISIONS', 'Predictions', 'read_predictions', 'with_standard_labels
 
 # %% ../../nbs/0_foundations/03_predictions.ipynb #427a50a0
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -151,11 +151,13 @@ def is_removed(
 def decide(
     predictions: Predictions, # with `prediction, score, scores`
     blank: float | None, # score of `blank` from which a photograph is removed; None: none is
-    accept: float | None, # score from which a prediction that is not blank is taken as it is; None: none is
+    accept: float | Mapping[str, float] | None, # score from which a prediction that is not blank is taken; by class:
+                                                # the others are reviewed; None: none is
 ) -> pd.Series: # of `DECISIONS`
     "Return the decision for each photograph."
     score, named = answer_scores(predictions)
     removed = np.zeros(len(score), bool) if blank is None else is_removed(blank_scores(predictions), blank)
+    if isinstance(accept, Mapping): accept = predictions.prediction.map(dict(accept)).fillna(np.inf).to_numpy(float)
     taken = np.zeros(len(score), bool) if accept is None else named & (score >= accept)
     return pd.Series(np.select([removed, taken], DECISIONS[:2], DECISIONS[2]), predictions.index, name='decision')
 

@@ -6,7 +6,7 @@
 __all__ = ['Bundle', 'read_bundle', 'find_bundle', 'is_chosen']
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #eb965fb6
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,16 @@ class Bundle:
     def thresholds(self) -> dict[str, float]:
         "Decision → the score from which it is taken, such as `accept`."
         return self.description.thresholds
+
+    @property
+    def decides(self) -> bool:
+        "Whether there is any threshold, so that decisions mean something."
+        return bool(self.thresholds or self.description.class_thresholds)
+
+    @property
+    def of_one_frame(self) -> 'Bundle':
+        "The same bundle with the thresholds of photographs that are looked at as a whole only."
+        return replace(self, description=self.description.of_one_frame)
 
     @property
     def trim(self) -> tuple[float, float]:

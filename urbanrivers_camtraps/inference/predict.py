@@ -63,7 +63,7 @@ def predict(
         result, view_reason = results[path]
         (skipped if isinstance(result, str) else scored).append((printable_path(path), result))
         if not isinstance(result, str): reasons.append(view_reason)
-    predictions = make_predictions(bundle, scored, skipped)
+    predictions = make_predictions(bundle, scored, skipped, reasons)
     if not bundle.description.motion: return predictions
     notice_single_views(reasons)
     return with_views(predictions, reasons)
@@ -107,14 +107,22 @@ def make_predictions(
     bundle: Bundle, # whose classes the scores are for
     scored: Iterable[tuple[str, np.ndarray]], # name and scores of each photograph
     skipped: Iterable[tuple[str, str]] = (), # name and reason of the others
+    reasons: Iterable[str | None] = (), # why a photograph was looked at as a whole only; by default none was
 ) -> Predictions: # `path, prediction, score, scores, decision`; the common names are in `.attrs`
     "Return scores as the table that `predict` returns, with the decision for each photograph."
     rows = [(name, *top(scores, bundle.classes, 1)[0], scores) for name, scores in scored]
     table = pd.DataFrame(rows, columns=['path', 'prediction', 'score', 'scores'])
     predictions = Predictions(table, bundle.classes, pd.DataFrame(skipped, columns=['id', 'reason'], dtype=object))
     predictions.attrs = {'common_names': dict(bundle.common_names)}
+    is_single = pd.Series(list(reasons) or [None]*len(predictions), predictions.index, dtype=object).notna()
+    parts = [_decided(predictions[~is_single], bundle), _decided(predictions[is_single], bundle.of_one_frame)]
+    return predictions.assign(decision=pd.concat([o.decision for o in parts]))
+
+# %% ../../nbs/6_inference/61_predict.ipynb #5c1e9b70
+def _decided(predictions: Predictions, bundle: Bundle) -> Predictions:
+    "Add the decision by a bundle's thresholds."
     blank = bundle.thresholds.get('blank') if BLANK in bundle.classes else None
-    return predictions.assign(decision=decide(predictions, blank, bundle.thresholds.get('accept')))
+    return predictions.assign(decision=decide(predictions, blank, bundle.description.accept))
 
 # %% ../../nbs/6_inference/61_predict.ipynb #ef3f6faf
 def with_views(

@@ -412,7 +412,8 @@ def _part_table(results: list[ScoredPhotograph], bundle: Bundle, sources: pd.Dat
     "Make the rows of results; `sources` has the printable paths as its index."
     scored = [number for number, o in enumerate(results) if o.reason is None]
     names = [printable_path(o.source) for o in results]
-    predictions = make_predictions(bundle, ((names[o], results[o].scores) for o in scored)).set_axis(scored)
+    predictions = make_predictions(bundle, ((names[o], results[o].scores) for o in scored),
+                                   reasons=[results[o].view_reason for o in scored]).set_axis(scored)
     clock = pd.Series([o.clock for o in results], dtype='datetime64[us]')
     about = sources.reindex(names).reset_index(drop=True)
     clock_from = pd.Series('exif', clock.index).where(clock.notna(), about.clock.notna().map({True: 'table'}))

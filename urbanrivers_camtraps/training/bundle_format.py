@@ -110,6 +110,10 @@ class Description(_Strict):
     transforms: Transforms
     temperature: float = Field(1.0, gt=0)  # logits are divided by it before the softmax
     thresholds: dict[str, float] = {}  # such as {'accept': 0.8}
+    class_thresholds: dict[str, float] = {}  # class → score from which it is accepted; if any, the others are reviewed
+    whole_frame_thresholds: dict[str, float] = {}  # with `motion`: `thresholds` of photographs looked at once
+    whole_frame_class_thresholds: dict[str, float] = {}  # and their `class_thresholds`
+    final: bool = False  # whether it learned from all photographs; its metrics are those of the model before
     crops: bool = False  # whether it looks at what a detector found, cut out, and not at whole photographs
     motion: bool = False  # whether it also looks at the square where something moved, if it gets several frames
     background: Background = Background()  # how that square is found
@@ -131,6 +135,18 @@ class Description(_Strict):
         return _WARNINGS.get(self.provenance.kind if self.provenance else 'not known', '')
 
     @property
+    def accept(self) -> dict[str, float] | float | None:
+        "Return from which score a prediction is accepted: by class, one for all, or None if nothing is promised."
+        return self.class_thresholds or self.thresholds.get('accept')
+
+    @property
+    def of_one_frame(self) -> 'Description':
+        "Return it with the thresholds of photographs that were looked at as a whole only."
+        if not self.motion: return self
+        return self.model_copy(update={'thresholds': self.whole_frame_thresholds,
+                                       'class_thresholds': self.whole_frame_class_thresholds})
+
+    @property
     def one_frame(self) -> str:
         "Return what to tell of a photograph that comes alone; empty if the bundle looks at whole frames anyway."
         if not self.motion: return ''
@@ -149,6 +165,9 @@ class Description(_Strict):
                  'cut off': f'{top:.1%} at the top, {bottom:.1%} at the bottom; {measured} deployments measured',
                  'looks at': 'whole frame and motion crop' if self.motion else 'whole frame',
                  'thresholds': ', '.join(f'{name} {value:g}' for name, value in self.thresholds.items()) or 'none',
+                 **{name: ', '.join(f'{label} {value:g}' for label, value in values.items()) for name, values in
+                    (('accepted by class', self.class_thresholds), ('for a whole frame', self.whole_frame_thresholds),
+                     ('for a whole frame, by class', self.whole_frame_class_thresholds)) if values},
                  **{name: f'{metric} ({metric.conditions})' for name, metric in self.metrics.items()}}
         rows = ''.join(f'<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>' for name, fact in facts.items())
         return f'<table>{rows}</table>'

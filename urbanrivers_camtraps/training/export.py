@@ -41,6 +41,8 @@ def write_bundle(
     metrics: Mapping[str, Mapping] | None = None, # such as {'error': {'value': .11, 'conditions': '…'}}
     dataset_hash: str | None = None, # of the photographs it learned from
     thresholds: Mapping[str, float] | None = None, # such as {'accept': .8}
+    more_thresholds: Mapping[str, Mapping[str, float]] | None = None, # the other thresholds of a `Description`, by name
+    final: bool = False, # whether it learned from all photographs, and the metrics are those of the model before
     examples: Mapping[str, str | Path] | None = None, # class → photograph to try in the app, none of a person
     deployments: Mapping[str, tuple[float, float]] | None = None, # name → what to cut, from `deployment_trims`
     crops: bool = False, # whether it learned from crops of what a detector found
@@ -53,7 +55,8 @@ def write_bundle(
     conditions, if an example shows a person, or if the folder holds anything but a bundle."""
     folder = Path(folder)
     description = _describe_learner(learner, deployments or {}, metrics=metrics or {}, dataset_hash=dataset_hash,
-                                    thresholds=thresholds or {}, crops=crops, provenance=provenance, trained=trained)
+                                    thresholds=thresholds or {}, crops=crops, provenance=provenance, trained=trained,
+                                    final=final, **(more_thresholds or {}))
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
         _write_contents(new, network, description, folder)
@@ -247,7 +250,7 @@ It tells {count} classes apart on photographs of motion-triggered cameras. Made 
 
 ## Metrics
 
-{metrics}
+{final}{metrics}
 
 ## Intended use
 
@@ -275,6 +278,10 @@ It looks at a photograph twice, if it gets several of one camera: at the whole f
 most from the median of {background}. A photograph without at least two such neighbours, such as a single one,
 is looked at as a whole frame only. Metrics whose names begin with `whole_frame` are of that.
 """
+_FINAL = """It was trained on all photographs, after every choice was made. So there are none left to judge it by: these are
+the metrics of the same recipe, trained without the photographs that it was judged on.
+
+"""
 _SECOND_RUN = """
 
 For the motion crop run the graph again on that square of the trimmed frame, with `trim` 0 and 0; the scores of both
@@ -295,6 +302,7 @@ def _card(description: Description) -> str:
     looks = _TWO_LOOKS.format(background=description.background) if description.motion else ''
     return _CARD.format(warning=warning, origin=description.origin, count=len(description.classes), classes=classes,
                         metrics=metrics, deployments=deployments, looks=looks,
+                        final=_FINAL if description.final else '',
                         second_run=_SECOND_RUN if description.motion else '',
                         trim=' and '.join(f'{o:g}' for o in description.transforms.trim), backbone=description.backbone,
                         dataset_hash=description.dataset_hash or 'not stated')

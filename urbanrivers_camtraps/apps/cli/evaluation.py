@@ -65,9 +65,11 @@ def evaluate(
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final and not (photographs.split == 'test').any():
         raise CamtrapsError('there is no held-out set', data/'dataset.parquet', 'Run `camtraps evaluate` without --final')
+    if final: _begin('predict the held-out set')
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
     sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
+    _begin('draw what the network sees, and how votes became labels')
     sections += _data_sections(photographs, learner.recipe, data)
     if final:
         tables.write_table(test, data/'predictions.parquet', **test.attrs, split='test')
@@ -82,6 +84,11 @@ def evaluate(
                f"{found['majority_error']:.1%}")
     typer.echo(f'report: {report}')
     next_step('export', 'write the bundle that predicts without torch')
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #369b224a
+def _begin(step: str) -> None:
+    "Show what is being done: a report takes minutes."
+    typer.echo(f'evaluate: {step} …', err=True)
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #11cfe07a
 def _data_sections(photographs: pd.DataFrame, recipe: Any, data: Path) -> list:
@@ -115,14 +122,16 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
                     evaluated_on: str, data: Path, days: tuple[str | None, str | None] = (None, None)) -> list:
     "Make the sections on how far the metrics can be trusted; none of them looks at the test set."
     cache = data/'features'
+    _begin('measure what split, banner and place give away')
     audit = audits.audit(photographs, learner.recipe, cache=cache)
     typer.echo(str(audit))
-    on_valid = f'{len(valid)} validation photographs, which the model that ships was not trained on'
+    _begin('judge the weeks after a day, calibration, blank filter and learning curves')
     sections = [*_forward_sections(audit, photographs, learner.recipe, days, cache),
                 audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
                 *_view_sections(judged, evaluated_on),
-                calibration.calibration_section(judged, evaluated_on), blank_filter.filter_section(valid, on_valid),
+                calibration.calibration_section(judged, evaluated_on), blank_filter.filter_section(judged, evaluated_on),
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
+    _begin('look where the model looked, and at unknown classes')
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
     if photographs.label.nunique() < 3: return sections
     unknown = probe.unknown_classes(photographs, learner.recipe, cache)

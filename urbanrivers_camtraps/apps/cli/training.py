@@ -9,7 +9,7 @@ import json, os
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,19 +17,16 @@ from .options import (
     DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path, notice
 
-if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
-
 # %% auto #0
-__all__ = ['backbone_names', 'backbones', 'banners', 'blank_filter', 'bundles', 'bundle_files', 'origins', 'calibration',
-           'view_comparison', 'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'probe',
-           'quantise', 'privacy', 'tables', 'train', 'predictions_by_frame', 'trained_on', 'export', 'load_trained',
-           'predict_split']
+__all__ = ['backbone_names', 'backbones', 'banners', 'bundles', 'bundle_files', 'origins', 'calibration', 'view_comparison',
+           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'probe', 'quantise', 'privacy', 'pd',
+           'prediction_tables', 'tables', 'threshold_choice', 'train', 'predictions_by_frame', 'trained_on', 'export',
+           'load_trained', 'predict_split', 'calibration_rows', 'is_final']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
 backbone_names = LazyModule('urbanrivers_camtraps.training.backbone_names', extra='train')
 backbones = LazyModule('urbanrivers_camtraps.training.backbones', extra='train')
 banners = LazyModule('urbanrivers_camtraps.images.banners')
-blank_filter = LazyModule('urbanrivers_camtraps.evaluation.blank_filter')
 bundles = LazyModule('urbanrivers_camtraps.training.export', extra='train')
 bundle_files = LazyModule('urbanrivers_camtraps.training.bundle_format')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
@@ -43,7 +40,10 @@ preprocess = LazyModule('urbanrivers_camtraps.training.preprocess', extra='train
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
+pd = LazyModule('pandas')
+prediction_tables = LazyModule('urbanrivers_camtraps.foundations.predictions')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
+threshold_choice = LazyModule('urbanrivers_camtraps.evaluation.thresholds')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #cd447e35
 @app.command(rich_help_panel=TRAINING)
@@ -69,6 +69,9 @@ def train(
                                    'model that was not trained on it. By default only with probe, because it takes '
                                    'five times as long.')] = None,
     seed: Annotated[int, typer.Option(help='Seed of the training. The same seed gives the same model.')] = 42,
+    final: Annotated[bool, typer.Option(
+        '--final', help='Train the last model on all photographs, also those that were held out, by the recipe of the '
+                        'model that was evaluated. It ships with the metrics of that model.')] = False,
     data: Data = Path('data'),
 ) -> None:
     """Train a classifier on dataset.parquet.
@@ -85,6 +88,7 @@ def train(
         typer.echo(f'device: {backbones.describe_device(backbones.training_device())}', err=True)
     settings = {} if motion is None else {'motion': motion}
     recipe = preprocess.default_recipe(seen, backbone=backbone, size=size, epochs=epochs, seed=seed, **settings)
+    if final: return _train_final(method, recipe, photographs, seen, data)
     folds = method is Fit.probe if folds is None else folds
     learner, fit, settings = _trained(method, seen, recipe, data, folds)
     if processes > 1 and int(os.environ['RANK']): return  # the first process writes the model
@@ -99,6 +103,7 @@ def train(
     if crops: _judge_whole_frames(photographs, judged, learner.recipe, data)
     tables.write_table(judged, data/'out_of_fold.parquet', **judged.attrs, evaluated_on=split)
     (data/'metrics.json').unlink(missing_ok=True)  # it describes another model
+    (data/'final'/'run.json').unlink(missing_ok=True)
     error = (judged.prediction != judged.label).mean()
     views = ', with the motion crop' if recipe.motion else ''
     typer.echo(f'{method.value} of {backbone} at {size} pixels{views}: error {error:.1%} on {len(judged)} {split}')
@@ -171,18 +176,26 @@ def export(
     pickle: Annotated[bool, typer.Option(
         '--pickle', help="Also write fastai's own learner.pkl into model/. Open such a file only if you trust its "
                          "author.")] = False,
+    recall: Annotated[float, typer.Option(
+        help="Share of a burst's animal photographs that must not be called blank. By default 0.99 if that can be "
+             'promised; if you name it and it cannot be promised, nothing is written.')] = None,
+    confidence: Annotated[float, typer.Option(help='Chance that what the thresholds promise is kept.')] = .95,
     data: Data = Path('data'),
 ) -> None:
     "Write the bundle that predict, the app and the web page use. It needs no torch and holds no pickle."
-    learner, photographs, seen = load_trained(data)
-    valid = predict_split(learner, seen, photographs, 'valid', data)
-    metrics = _metrics(data/'metrics.json')
-    if learner.recipe.motion: metrics = {**_metrics_of_both(data, photographs.attrs.get('by', 'image')), **metrics}
+    folder = data/'final' if is_final(data) else data/'model'
+    learner, photographs, seen = load_trained(data, folder)
+    if is_final(data) and small is not Precision.float32:
+        raise CamtrapsError('has no photographs left to measure a smaller one', 'the final model',
+                            'Leave --small out, or run `camtraps train` again')
+    thresholds = _thresholds(learner, seen, photographs, data, recall, confidence)
+    metrics = _shipped_metrics(data, learner, photographs)
+    learned = photographs[photographs.split != 'none'] if is_final(data) else photographs[photographs.split == 'train']
     folder = bundles.write_bundle(
-        learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'), _thresholds(valid),
-        provenance=origins.provenance(photographs[photographs.split == 'train']), trained=_trained_on_day(data),
+        learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'),
+        provenance=origins.provenance(learned), trained=_trained_on_day(folder),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
-        crops=seen is not photographs)
+        crops=seen is not photographs, final=is_final(data), more_thresholds=thresholds)
     typer.echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
     if learner.recipe.motion: _print_both(metrics)
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
@@ -194,13 +207,15 @@ def export(
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #3a902931
 def load_trained(
     data: Path, # folder of the tables
+    folder: Path | None = None, # of the model; by default the one that can be evaluated
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]: # learner, photographs, and what the model sees: these or their crops
     "Read the trained model and its photographs."
-    photographs, run = read_own_table(data/'dataset.parquet', DATASET_COLUMNS), data/'model'/'run.json'
+    folder = folder or data/'model'
+    photographs, run = read_own_table(data/'dataset.parquet', DATASET_COLUMNS), folder/'run.json'
     if not run.exists(): raise CamtrapsError('there is no trained model', data/'model', 'Run `camtraps train` first')
     crops = json.loads(run.read_text()).get('crops')
     seen = tables.read_table(data/'crops.parquet', (*DATASET_COLUMNS, 'frame_id')) if crops else photographs
-    return probe.load_run(data/'model', trained_on(seen)), photographs, seen
+    return probe.load_run(folder, trained_on(seen)), photographs, seen
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #9755d4c1
 def predict_split(
@@ -237,9 +252,9 @@ def _metrics_of_both(data: Path, by: str) -> dict[str, dict]:
     return view_comparison.view_metrics(judged, f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides")
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a9312e56
-def _trained_on_day(data: Path) -> str | None:
+def _trained_on_day(folder: Path) -> str | None:
     "Return the day of the training; None if an earlier version, which did not note it, trained."
-    return json.loads((data/'model'/'run.json').read_text('utf-8')).get('trained')
+    return json.loads((folder/'run.json').read_text('utf-8')).get('trained')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #2fada8e7
 def _examples(learner: Any, photographs: pd.DataFrame) -> dict[str, str]:
@@ -251,16 +266,81 @@ def _examples(learner: Any, photographs: pd.DataFrame) -> dict[str, str]:
     return right.groupby('label').path.first().to_dict()
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #8a9a021e
-def _thresholds(valid: pd.DataFrame) -> dict[str, float]:
-    "Choose the scores from which nobody needs to look, on photographs that the model was not trained on; none if "
-    "these are too few."
-    thresholds = {}
-    if 'burst_id' not in valid: return thresholds
-    try: thresholds['blank'] = float(blank_filter.blank_filter(valid).threshold)
-    except blank_filter.FilterError as error: typer.echo(f'no photograph will be called blank without review: {error}')
-    try: accept = blank_filter.accept_threshold(valid)
-    except blank_filter.FilterError: accept = None
-    return thresholds if accept is None else {**thresholds, 'accept': float(accept)}
+def _thresholds(learner: Any, seen: pd.DataFrame, photographs: pd.DataFrame, data: Path, recall: float | None,
+                confidence: float) -> dict[str, dict[str, float]]:
+    "Choose the thresholds of both ways of looking on predictions out of fold, and print what they promise."
+    judged, found = calibration_rows(data), {}
+    rows = probe.learner_predictions(learner, seen[seen.split.isin(judged.split.unique())], cache=data/'features')
+    shipped = predictions_by_frame(rows, photographs, data)
+    ways = {'': lambda o: o}
+    if 'whole_scores' in judged: ways['whole_frame_'] = view_comparison.whole_frame_predictions
+    for prefix, way_of in ways.items():
+        limits = threshold_choice.choose_thresholds(way_of(judged), way_of(shipped), recall, confidence)
+        found[f'{prefix}thresholds'], found[f'{prefix}class_thresholds'] = limits.values, limits.by_class
+        way = 'whole frame only: ' if prefix else ''
+        for sentence in limits.sentences: typer.echo(f'{way}{sentence}')
+    return found
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #1d9ae500
+def calibration_rows(
+    data: Path, # folder of the tables
+) -> pd.DataFrame: # `label, prediction, score, scores`, and `burst_id` if bursts are known
+    "Read the predictions that thresholds are chosen on: of models that had not seen the photographs."
+    return prediction_tables.read_predictions(data/'out_of_fold.parquet', ('label', 'prediction', 'score', 'scores'))
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #5bef8c6d
+def _shipped_metrics(data: Path, learner: Any, photographs: pd.DataFrame) -> dict[str, dict]:
+    "Collect the metrics of the bundle, each with its conditions; a final model has those of the model before."
+    metrics = _metrics(data/'metrics.json')
+    if learner.recipe.motion: metrics = {**_metrics_of_both(data, photographs.attrs.get('by', 'image')), **metrics}
+    if not is_final(data): return metrics
+    judged, before = calibration_rows(data), 'by models of the same recipe that had not seen them'
+    out_of_fold = {'value': float((judged.prediction != judged.label).mean()),
+                   'conditions': f"{len(judged)} {judged.attrs['evaluated_on']}"}
+    return {name: {**o, 'conditions': f"{o['conditions']}; {before}"}
+            for name, o in {**metrics, 'error_out_of_fold': out_of_fold}.items()}
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7cc05272
+def is_final(
+    data: Path, # folder of the tables
+) -> bool:
+    "Return whether there is a model that was trained on all photographs."
+    return (data/'final'/'run.json').exists()
+
+
+def _train_final(method: Fit, recipe: Any, photographs: pd.DataFrame, seen: pd.DataFrame, data: Path) -> None:
+    "Train on all photographs by the recipe of the model that was evaluated; its metrics stay those of that model."
+    run = _evaluated_run(method, recipe, photographs, data)
+    rows = seen[seen.split != 'none']
+    everything = pd.concat([rows.assign(split='train'), rows[rows.split == 'valid']], ignore_index=True)
+    fit = probe.probe if method is Fit.probe else finetune.finetune
+    if 'frame_id' in seen: fit = crop_boxes.crop_fit(fit)
+    more = {} if method is Fit.probe else {'folder': data/'final'/'run', 'progress': True, 'keep_better': False}
+    learner = fit(everything, recipe, cache=data/'features', **more)
+    learners.set_temperature(learner, run['temperature'])
+    about = {**photographs.attrs, 'provenance': asdict(origins.provenance(photographs[photographs.split != 'none']))}
+    probe.save_run(learner, data/'final', trained_on(seen), method=method.value, crops='frame_id' in seen, final=True,
+                   trained=f'{date.today()}', **about)
+    known = json.loads((data/'metrics.json').read_text('utf-8'))
+    typer.echo(f"trained on all {rows.media_id.nunique():,} photographs. Its metrics are those of the model before: "
+               f"error {known['error']:.1%} on {known['evaluated_on']}")
+    next_step('export', 'write the bundle of this model')
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #37d7a391
+def _evaluated_run(method: Fit, recipe: Any, photographs: pd.DataFrame, data: Path) -> dict:
+    "Read the run of the evaluated model; raise `CamtrapsError` if there is none of this recipe."
+    todo = 'Run `camtraps train` with the same options, then `camtraps evaluate --final`'
+    try: run = json.loads((data/'model'/'run.json').read_text('utf-8'))
+    except OSError as error: raise CamtrapsError('there is no evaluated model', data/'model', todo) from error
+    before = {name: o for name, o in run['recipe'].items() if name not in ('mean', 'std', 'antialias')}
+    wanted = {name: o for name, o in asdict(recipe).items() if name in before}
+    changed = [name for name, value in wanted.items() if before[name] != value]
+    if run['method'] != method.value: changed.append('method')
+    if changed: raise CamtrapsError(f"has another {', '.join(changed)}", data/'model', todo)
+    metrics = data/'metrics.json'
+    opened = metrics.exists() and 'test photographs' in json.loads(metrics.read_text('utf-8'))['evaluated_on']
+    if opened or metrics.exists() and not (photographs.split == 'test').any(): return run
+    raise CamtrapsError('was not evaluated on the held-out set', data/'model', todo)
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #025b413f
 def _add_small_model(folder: Path, precision: str, photographs: pd.DataFrame) -> None:

@@ -7,7 +7,15 @@ const WORDS = { blank: 'nobody there', accept: 'sure', review: 'not sure: show i
 const GUESS = 'a guess: trust was not measured'
 const bundle = fetch('bundle.json').then(answer => answer.ok ? answer.json() : Promise.reject(new Error('bundle.json is missing')))
 let measured = true // whether scores were found that can be trusted; only words depend on it
-bundle.then(o => { measured = Object.keys(o.thresholds ?? {}).length > 0 }, () => {})
+bundle.then(o => { measured = Object.values(limits(o)).some(value => value !== undefined) }, () => {})
+
+// One photograph is looked at as a whole, and a bundle with the motion crop has thresholds of its own for that.
+function limits(description) {
+  const way = description.motion ? 'whole_frame_' : ''
+  const { blank, accept } = description[`${way}thresholds`] ?? {}
+  const byClass = description[`${way}class_thresholds`] ?? {}
+  return { blank, accept, byClass: Object.keys(byClass).length ? byClass : undefined }
+}
 let records = [], queue = [], done = 0, running = false, stopped = 0, shown = null, first = 0, order = { key: null, up: true }, drawing = null
 const urls = new Set()
 
@@ -64,12 +72,14 @@ async function lookHere(file, trim) {
 
 // The rule of `answers.decide`: in double precision, blank first.
 function decided(scores, description) {
-  const { classes, thresholds } = description
+  const { classes } = description
+  const { blank: limit, accept, byClass } = limits(description)
   let best = 0
   scores.forEach((score, o) => { if (score > scores[best]) best = o })
   const blank = classes.indexOf('blank')
-  if (blank >= 0 && 'blank' in thresholds && scores[blank] >= thresholds.blank) return { best, decision: 'blank' }
-  const accepted = classes[best] !== 'blank' && 'accept' in thresholds && scores[best] >= thresholds.accept
+  if (blank >= 0 && limit !== undefined && scores[blank] >= limit) return { best, decision: 'blank' }
+  const least = byClass ? byClass[classes[best]] : accept  // a class that is not among them is reviewed
+  const accepted = classes[best] !== 'blank' && least !== undefined && scores[best] >= least
   return { best, decision: accepted ? 'accept' : 'review' }
 }
 
