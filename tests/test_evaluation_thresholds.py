@@ -42,7 +42,7 @@ def test_the_promise_is_kept_by_the_model_that_ships():
         animals = 1/(1 + np.exp(-2*new[~new_blank]))
         kept += (animals >= transfer_threshold(threshold, blank_scores(judged), 1/(1 + np.exp(-2*logit)))).mean() <= .05
         plain += (animals >= threshold).mean() <= .05
-    assert kept >= 181 > plain, (kept, plain)  # without the correction the promise is broken
+    assert kept >= 181 and kept > plain
 
 
 def test_a_recall_that_cannot_be_promised_is_refused_with_the_bursts_it_takes():

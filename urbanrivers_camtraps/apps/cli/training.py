@@ -192,7 +192,7 @@ def export(
     metrics = _shipped_metrics(data, learner, photographs)
     learned = photographs[photographs.split != 'none'] if is_final(data) else photographs[photographs.split == 'train']
     folder = bundles.write_bundle(
-        learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'),
+        learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'), thresholds.pop('thresholds'),
         provenance=origins.provenance(learned), trained=_trained_on_day(folder),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
         crops=seen is not photographs, final=is_final(data), more_thresholds=thresholds)
