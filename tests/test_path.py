@@ -110,6 +110,27 @@ def test_the_report_shows_what_stands_behind_the_figures(demo):
     assert 'blank' not in known.thresholds and known.temperature != 1
 
 
+def test_the_last_model_learns_from_everything_and_has_the_metrics_of_the_one_before(demo, tmp_path):
+    data = tmp_path/'data'
+    shutil.copytree(demo[0], data)
+    (tmp_path/'demo').symlink_to(data)
+    recipe = json.loads((data/'model'/'run.json').read_text())['recipe']
+    options = ['--backbone', recipe['backbone'], '--size', recipe['size'], '--motion' if recipe['motion'] else '--no-motion']
+    other = camtraps('train', '--final', *options, '--seed', 7, folder=tmp_path)
+    assert other.returncode == 1 and 'has another seed' in other.stderr
+    done = camtraps('train', '--final', *options, folder=tmp_path)
+    assert done.returncode == 0 and 'Its metrics are those of the model before' in done.stdout, done.stderr
+    assert camtraps('export', folder=tmp_path).returncode == 0
+    known, before = (read_bundle(o/'bundle').description for o in (data, demo[0]))
+    photographs = read_table(data/'dataset.parquet')
+    assert known.final and not before.final and known.provenance.total == (photographs.split != 'none').sum() > before.provenance.total
+    assert known.metrics['error'].value == before.metrics['error'].value and 'had not seen' in known.metrics['error'].conditions
+    assert 'trained on all photographs' in (data/'bundle'/'README.md').read_text()
+    assert camtraps('export', '--recall', .99, folder=tmp_path).stderr.count('it takes 299') == 1
+    refused = camtraps('export', '--small', 'int8', folder=tmp_path)
+    assert refused.returncode == 1 and 'no photographs left' in refused.stderr
+
+
 def test_two_runs_are_compared(demo):
     done = camtraps('compare', 'demo/out_of_fold.parquet', 'demo/out_of_fold.parquet', folder=demo[0].parent)
     assert done.returncode == 0 and 'puts 0 right and spoils 0' in done.stdout

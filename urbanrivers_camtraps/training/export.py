@@ -278,8 +278,8 @@ It looks at a photograph twice, if it gets several of one camera: at the whole f
 most from the median of {background}. A photograph without at least two such neighbours, such as a single one,
 is looked at as a whole frame only. Metrics whose names begin with `whole_frame` are of that.
 """
-_FINAL = """It was trained on all photographs, after every choice was made. So there are none left to judge it by: these are
-the metrics of the same recipe, trained without the photographs that it was judged on.
+_FINAL = """It was trained on all photographs, after every choice was made. So none are left to judge it by: these
+are the metrics of the same recipe, trained without the photographs that it was judged on.
 
 """
 _SECOND_RUN = """

@@ -64,7 +64,8 @@ def evaluate(
     judged = read_own_table(data/'out_of_fold.parquet')
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final and not (photographs.split == 'test').any():
-        raise CamtrapsError('there is no held-out set', data/'dataset.parquet', 'Run `camtraps evaluate` without --final')
+        raise CamtrapsError('there is no held-out set', data/'dataset.parquet',
+                            'Run `camtraps evaluate` without --final')
     if final: _begin('predict the held-out set')
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
@@ -129,7 +130,8 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
     sections = [*_forward_sections(audit, photographs, learner.recipe, days, cache),
                 audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
                 *_view_sections(judged, evaluated_on),
-                calibration.calibration_section(judged, evaluated_on), blank_filter.filter_section(judged, evaluated_on),
+                calibration.calibration_section(judged, evaluated_on),
+                blank_filter.filter_section(judged, evaluated_on),
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
     _begin('look where the model looked, and at unknown classes')
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
