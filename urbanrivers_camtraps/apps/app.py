@@ -33,6 +33,7 @@ from ..foundations.outputs import markdown_text
 from ..foundations.predictions import Predictions, top
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
 from ..inference.bundle import Bundle, find_bundle, read_bundle
+from ..inference.decisions import answer_name
 from ..inference.motion_crop import (
     Decoded, Frame, camera_folder, score_frames, single_views_in_words)
 from ..inference.predict import make_predictions, with_views, write_predictions
@@ -45,15 +46,26 @@ def answer(
     "Return the best three classes by common name, as Markdown and as an object."
     best = [(label, bundle.common_names.get(label, label), score) for label, score in top(scores, bundle.classes)]
     label, name, score = best[0]
+    doubt = _doubt(bundle, scores)
+    heading = doubt.get('answer', name)
     lines = [f'| {markdown_text(name)} | {score:.1%} |' for _, name, score in best]
     about = bundle.description
     notes = [f'**{about.warning}**', ''] if about.warning else []
     if about.one_frame: notes += [markdown_text(about.one_frame), '']
-    text = '\n'.join([f'## {markdown_text(name)}', '', *notes, '| | probability |', '|:--|--:|', *lines])
+    if doubt.get('review_reason'): notes += [markdown_text(f"For a volunteer: {doubt['review_reason']}."), '']
+    text = '\n'.join([f'## {markdown_text(heading)}', '', *notes, '| | probability |', '|:--|--:|', *lines])
     return text, {'prediction': {'class': label, 'common_name': name, 'probability': score},
-                  'top3': [f'{name}: {score:.4f}' for _, name, score in best],
+                  'top3': [f'{name}: {score:.4f}' for _, name, score in best], **doubt,
                   'model': {'origin': about.origin, 'warning': about.warning,
                             **({'one_frame': about.one_frame} if about.motion else {})}}
+
+# %% ../../nbs/9_apps/94_app.ipynb #ba9ee492
+def _doubt(bundle: Bundle, scores: np.ndarray) -> dict:
+    "Return `answer, decision, review_reason`; nothing if the bundle neither knows unknown classes nor higher taxa."
+    row = make_predictions(bundle, [('', scores)]).iloc[0]
+    if 'review_reason' not in row: return {}
+    return {'answer': answer_name(row, bundle.common_names), 'decision': row.decision,
+            'review_reason': row.review_reason}
 
 # %% ../../nbs/9_apps/94_app.ipynb #7311d8a4
 def make_app(

@@ -19,6 +19,7 @@ from ..foundations.core import NOT_ANIMALS
 from ..foundations.predictions import DECISIONS, Predictions, top
 from ..foundations.privacy import shows_people
 from ..inference.bundle import Bundle
+from ..inference.decisions import UNKNOWN_NAME, UNKNOWN_REASON, answer_name, answer_names
 from ..inference.predict import make_predictions
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #5d1148ec
@@ -29,10 +30,12 @@ def answer_html(
     trim: tuple[float, float], # fractions of the height that were cut off
 ) -> str:
     "Return the page for one photograph: its name, how far that can be trusted, bars, and what was cut off."
-    (label, _), = top(scores, bundle.classes, 1)
+    row = make_predictions(bundle, [('', scores)]).iloc[0]
     kind, title, text = verdict(bundle, scores)
-    return (f'<div class="camtraps"><h2>{html.escape(bundle.common_names.get(label, label))}</h2>'
-            f'<p class="scientific">{_scientific(label)}</p><p class="verdict {kind}"><b>{title}</b> {text}</p>'
+    name = answer_name(row, bundle.common_names)
+    latin = _scientific(taxon if isinstance(taxon := row.get('taxon'), str) else row.prediction) if name != UNKNOWN_NAME else ''
+    return (f'<div class="camtraps"><h2>{html.escape(name)}</h2>'
+            f'<p class="scientific">{latin}</p><p class="verdict {kind}"><b>{title}</b> {text}</p>'
             f'{bars_html(bundle, scores)}{cut_html(photograph, trim)}</div>')
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #4a2f20aa
@@ -50,8 +53,8 @@ def summary_html(
     predictions: Predictions, # of one visit
 ) -> str:
     "Return how many photographs show what and what was decided, then the table."
-    counts = predictions.prediction.value_counts().items()
-    seen = ', '.join(f'{html.escape(bundle.common_names.get(o, o))} {n:,}' for o, n in counts)
+    counts = answer_names(predictions).value_counts().items()
+    seen = ', '.join(f'{html.escape(o)} {n:,}' for o, n in counts)
     decided = f'<p class="soft">{_decided(bundle, predictions)}</p>' if len(predictions) else ''
     skipped = f', {len(predictions.skipped):,} could not be read' if len(predictions.skipped) else ''
     what = f"{len(predictions):,} photograph{'s' if len(predictions) != 1 else ''} looked at{skipped}"
@@ -62,7 +65,10 @@ def _decided(bundle: Bundle, predictions: Predictions) -> str:
     "Return how often each decision was made, or that nothing is promised if the bundle has no thresholds."
     if not (bundle.decides or bundle.of_one_frame.decides): return VERDICTS[None][2]
     titles = {'blank': 'nobody there', 'accept': 'sure', 'review': 'for a volunteer'}
-    return ', '.join(f'{titles[o]} {n:,}' for o, n in predictions.decision.value_counts().items())
+    counts = predictions.decision.value_counts().items()
+    unknown = int((answer_names(predictions) == UNKNOWN_NAME).sum())
+    more = f' ({unknown:,} of them: none of the classes that it knows)' if unknown else ''
+    return ', '.join(f"{titles[o]} {n:,}{more if o == 'review' else ''}" for o, n in counts)
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #6a8ac4ba
 def contact_sheet(
@@ -76,21 +82,20 @@ def contact_sheet(
     lines = -(-len(thumbnails)//columns)
     size = (gap + columns*(width + gap), gap + lines*(height + TEXT_HEIGHT + gap))
     sheet = Image.new('RGB', size, 'white')
-    private = shows_people(predictions)
-    for number, (small, row, hidden) in enumerate(zip(thumbnails, predictions.itertuples(), private)):
+    private, names = shows_people(predictions), answer_names(predictions)
+    for number, (small, row, name, hidden) in enumerate(zip(thumbnails, predictions.itertuples(), names, private)):
         if hidden: small = Image.new('RGB', small.size, '#D9DCE0')
         x, y = gap + number % columns*(width + gap), gap + number//columns*(height + TEXT_HEIGHT + gap)
         sheet.paste(small, (x + (width - small.width)//2, y + (height - small.height)//2))
-        _draw_text(ImageDraw.Draw(sheet), x, y, row, predictions.attrs['common_names'])
+        _draw_text(ImageDraw.Draw(sheet), x, y, row, name)
     return _jpeg(sheet, 85)
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #ebb2ca3b
-def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: tuple, common_names: dict[str, str]) -> None:
+def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: tuple, name: str) -> None:
     "Draw name, probability and file below a thumbnail, with a mark in the colour of the decision."
     (width, height), title, small = THUMBNAIL, ImageFont.load_default(17), ImageFont.load_default(13)
     draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row.decision])
     share = f' {row.score:.0%}'
-    name = common_names.get(row.prediction, row.prediction)
     name = _fitted(name, title, width - 14 - int(title.getlength(share)))
     draw.text((x + 12, y + height + 3), name + share, '#1B1B1B', title)
     draw.text((x + 12, y + height + 24), _fitted(row.path.rsplit('/', 1)[-1], small, width - 14), '#5F6670', small)
@@ -104,17 +109,25 @@ VERDICTS = {
     DECISIONS[2]: ('ask', 'I am not sure: show it to a volunteer',
                    'The score is below the threshold from which predictions were found to be right.'),
     None: ('none', 'A guess',
-           'Nobody has measured from which score this model can be trusted, so nothing is promised.')}
+           'Nobody has measured from which score this model can be trusted, so nothing is promised.'),
+    'unknown': ('ask', 'None of the classes I know: show it to a volunteer',
+                'The scores are unlike those of all photographs that it learned from. The bars below show only which '
+                'classes come nearest.'),
+    'taxon': ('ask', 'No species is sure', 'Together, the species of a higher group are.')}
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b5567f
 def verdict(
     bundle: Bundle, # with or without thresholds
     scores: np.ndarray, # one score a class
 ) -> tuple[str, str, str]: # as in `VERDICTS`
-    "Return how far a prediction can be trusted, by the thresholds of the bundle."
+    "Return how far a prediction can be trusted, by the thresholds of the bundle and its rule for unknown classes."
     bundle = bundle.of_one_frame
-    decision = make_predictions(bundle, [('', scores)]).decision[0]
-    return VERDICTS[decision if decision != DECISIONS[2] or bundle.decides else None]
+    row = make_predictions(bundle, [('', scores)]).iloc[0]
+    if row.get('review_reason') == UNKNOWN_REASON: return VERDICTS['unknown']
+    if isinstance(row.get('taxon'), str):
+        kind, title, text = VERDICTS['taxon']
+        return kind, title, f'{row.review_reason.capitalize()}. {text} A volunteer may name the species.'
+    return VERDICTS[row.decision if row.decision != DECISIONS[2] or bundle.decides else None]
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:
@@ -187,9 +200,8 @@ def predictions_html(
 # %% ../../nbs/9_apps/91_rendering.ipynb #3b67c40f
 def _rows(predictions: Predictions, limit: int) -> list[tuple]:
     "List the cells of the first rows."
-    names = predictions.attrs['common_names']
-    rows = [(o.path, names.get(o.prediction, o.prediction), f'{o.score:.1%}', o.decision)
-            for o in predictions.head(limit).itertuples()]
+    shown, names = predictions.head(limit), answer_names(predictions.head(limit))
+    rows = [(o.path, name, f'{o.score:.1%}', o.decision) for o, name in zip(shown.itertuples(), names)]
     skipped = predictions.skipped.head(limit - len(rows))
     return rows + [(o.id, o.reason, '', 'not read') for o in skipped.itertuples()]
 

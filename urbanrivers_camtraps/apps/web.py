@@ -225,7 +225,8 @@ def _page(bundle: Bundle, space: str | None, golden: bool) -> str:
     return environment.from_string(_source('index.html')).render(
         title=_TITLE, policy=_policy(space), space=space, count=len(named), names=', '.join(named.values()),
         deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden,
-        origin=bundle.description.origin, warning=bundle.description.warning, one_frame=bundle.description.one_frame)
+        origin=bundle.description.origin, warning=bundle.description.warning, one_frame=bundle.description.one_frame,
+        limit=bundle.description.limit)
 
 # %% ../../nbs/9_apps/96_web.ipynb #7fd63116
 def _manifest() -> str:

@@ -16,8 +16,9 @@ from PIL import Image
 from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
 from ..foundations.privacy import names_people
-from ..training.bundle_format import (
-    BundleError, Description, check_trim, open_bundle, score_pixels, session_device)
+from urbanrivers_camtraps.training.bundle_format import (
+    BundleError, Description, RollUp, UnknownClasses, check_trim, open_bundle, score_pixels,
+    session_device)
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
 @dataclass(frozen=True, repr=False)
@@ -73,6 +74,16 @@ class Bundle:
     def of_one_frame(self) -> 'Bundle':
         "The same bundle with the thresholds of photographs that are looked at as a whole only."
         return replace(self, description=self.description.of_one_frame)
+
+    @property
+    def unknown(self) -> UnknownClasses | None:
+        "When a photograph shows none of the classes; None if the bundle does not say."
+        return self.description.unknown
+
+    @property
+    def roll_up(self) -> RollUp | None:
+        "What is answered if no species is sure; None if the bundle does not say."
+        return self.description.roll_up
 
     @property
     def trim(self) -> tuple[float, float]:

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..foundations.core import BLANK, CamtrapsError, atomic_path, in_order, printable_path
+from ..foundations.core import CamtrapsError, atomic_path, in_order, printable_path
 from ..foundations.outputs import csv_columns, refuse_foreign_file, write_csv
-from ..foundations.predictions import Predictions, decide, top
+from ..foundations.predictions import Predictions, top
 from ..images.discover import find_photographs
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from .bundle import Bundle
+from .decisions import DOUBT_COLUMNS, add_decisions
 from .motion_crop import (
     Decoded, Frame, notice_single_views, order_frames, score_frames)
 
@@ -108,7 +109,7 @@ def make_predictions(
     scored: Iterable[tuple[str, np.ndarray]], # name and scores of each photograph
     skipped: Iterable[tuple[str, str]] = (), # name and reason of the others
     reasons: Iterable[str | None] = (), # why a photograph was looked at as a whole only; by default none was
-) -> Predictions: # `path, prediction, score, scores, decision`; the common names are in `.attrs`
+) -> Predictions: # `path, prediction, score, scores`, and what `add_decisions` adds; common names in `.attrs`
     "Return scores as the table that `predict` returns, with the decision for each photograph."
     rows = [(name, *top(scores, bundle.classes, 1)[0], scores) for name, scores in scored]
     table = pd.DataFrame(rows, columns=['path', 'prediction', 'score', 'scores'])
@@ -116,13 +117,14 @@ def make_predictions(
     predictions.attrs = {'common_names': dict(bundle.common_names)}
     is_single = pd.Series(list(reasons) or [None]*len(predictions), predictions.index, dtype=object).notna()
     parts = [_decided(predictions[~is_single], bundle), _decided(predictions[is_single], bundle.of_one_frame)]
-    return predictions.assign(decision=pd.concat([o.decision for o in parts]))
+    together = pd.concat([pd.DataFrame(o) for o in parts]).reindex(predictions.index)
+    return predictions.assign(**{o: together[o] for o in ('decision', *DOUBT_COLUMNS) if o in together})
 
 # %% ../../nbs/6_inference/61_predict.ipynb #5c1e9b70
 def _decided(predictions: Predictions, bundle: Bundle) -> Predictions:
-    "Add the decision by a bundle's thresholds."
-    blank = bundle.thresholds.get('blank') if BLANK in bundle.classes else None
-    return predictions.assign(decision=decide(predictions, blank, bundle.description.accept))
+    "Add the decision by a bundle's thresholds, and what it says about doubt."
+    unknown, roll_up = (getattr(bundle, o, None) for o in ('unknown', 'roll_up'))  # other objects may lack them
+    return add_decisions(predictions, bundle.thresholds, bundle.description.accept, unknown, roll_up)
 
 # %% ../../nbs/6_inference/61_predict.ipynb #ef3f6faf
 def with_views(
@@ -189,21 +191,23 @@ def _flat(predictions: Predictions) -> pd.DataFrame:
     classes, common_names = list(predictions.classes), predictions.attrs['common_names']
     scores = np.stack(predictions.scores) if len(predictions) else np.empty((0, len(classes)))
     columns = pd.DataFrame(scores.astype(float).round(6), index=predictions.index, columns=classes)
-    views = pd.DataFrame(predictions)[[o for o in ('views', 'view_reason') if o in predictions]]
+    plain = pd.DataFrame(predictions)
+    views, doubts = (plain[[o for o in names if o in plain]] for names in (('views', 'view_reason'), DOUBT_COLUMNS))
     views = views.astype({'views': 'Int64'} if 'views' in views else {})
     rows = pd.DataFrame({'path': predictions.path, 'prediction': predictions.prediction.astype(object),
                          'common_name': predictions.prediction.map(lambda o: common_names.get(o, o)),
                          'score': predictions.score.round(6), 'decision': predictions.decision})
     skipped = predictions.skipped.rename(columns={'id': 'path', 'reason': 'error'})
-    both = pd.concat([pd.concat([rows, columns, views], axis=1), skipped], ignore_index=True)
-    return both.reindex(columns=[*rows, *classes, *views, 'error'])
+    parts = [rows, doubts.round(6), columns, views]
+    both = pd.concat([pd.concat(parts, axis=1), skipped], ignore_index=True)
+    return both.reindex(columns=[name for part in parts for name in part] + ['error'])
 
 # %% ../../nbs/6_inference/61_predict.ipynb #f0eb36cf
 def _records(predictions: Predictions) -> list[dict]:
     "Return one JSON object a photograph, with `scores` by class, or with `error`."
     rows = _flat(predictions).head(len(predictions)).to_dict('records')
     own = ('path', 'prediction', 'common_name', 'score', 'decision')
-    views = [o for o in ('views', 'view_reason') if o in predictions]
+    more = [o for o in (*DOUBT_COLUMNS, 'views', 'view_reason') if o in predictions]
     records = [{**{o: row[o] for o in own}, 'scores': {o: row[o] for o in predictions.classes},
-                **{o: None if pd.isna(row[o]) else row[o] for o in views}} for row in rows]
+                **{o: None if pd.isna(row[o]) else row[o] for o in more}} for row in rows]
     return records + predictions.skipped.rename(columns={'id': 'path', 'reason': 'error'}).to_dict('records')

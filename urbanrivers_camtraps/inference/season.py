@@ -34,11 +34,13 @@ from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import (
     STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock)
 from .bundle import Bundle, read_bundle
+from .decisions import DOUBT_COLUMNS, doubt_columns, sure_from
 from .motion_crop import (
     Decoded, Frame, camera_folder, frames_around, notice_single_views, order_frames, score_frames)
 from .predict import (
     make_predictions, need_whole_frame_model, write_predictions)
 from .write_detector_json import write_megadetector, write_speciesnet
+from ..training.bundle_format import Description
 from ..votes.api import web_session
 
 # %% ../../nbs/6_inference/65_season.ipynb #5de94600
@@ -399,7 +401,8 @@ def read_season(
     table = read_predictions(path, ('path', 'prediction', 'reason'))
     failed = table.reason.notna()
     skipped = pd.DataFrame({'id': table.path[failed], 'reason': table.reason[failed]}).reset_index(drop=True)
-    left_out = _OWN_COLUMNS if table.attrs.get('motion') else (*_OWN_COLUMNS, *_VIEW_COLUMNS)
+    left_out = {*_OWN_COLUMNS, *DOUBT_COLUMNS} - set(table.attrs.get('doubts', ()))
+    if not table.attrs.get('motion'): left_out |= set(_VIEW_COLUMNS)
     predicted = table[~failed].drop(columns=[o for o in table if o in left_out]).reset_index(drop=True)
     return Predictions(predicted, table.classes, skipped)
 
@@ -422,7 +425,8 @@ def _part_table(results: list[ScoredPhotograph], bundle: Bundle, sources: pd.Dat
                           'drawn': pd.Series([o.drawn for o in results], dtype='boolean'),
                           'views': pd.Series([o.views if o.reason is None else None for o in results], dtype='Int8'),
                           'view_reason': pd.Series([o.view_reason for o in results], dtype=object)})
-    return table.join(about[['size', 'modified', 'etag']]).join(predictions.drop(columns='path'))
+    table = table.join(about[['size', 'modified', 'etag']]).join(predictions.drop(columns='path'))
+    return table.assign(**{o: None for o in DOUBT_COLUMNS if o not in table})
 
 # %% ../../nbs/6_inference/65_season.ipynb #c9546b43
 def _schema() -> object:
@@ -433,7 +437,9 @@ def _schema() -> object:
         ('decision', pa.string()), ('clock', pa.timestamp('us')), ('reason', pa.string()), ('retry', pa.bool_()),
         ('clock_from', pa.string()), ('size', pa.int64()), ('modified', pa.timestamp('us', 'UTC')),
         ('etag', pa.string()), ('drawn', pa.bool_()),
-        ('views', pa.int8()), ('view_reason', pa.string())])
+        ('views', pa.int8()), ('view_reason', pa.string()),
+        ('unknown_score', pa.float32()), ('review_reason', pa.string()), ('taxon', pa.string()),
+        ('taxon_rank', pa.string()), ('taxon_score', pa.float32())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
 def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame) -> None:
@@ -626,13 +632,21 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
     import pyarrow as pa, pyarrow.parquet as pq
     settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint,
                 'model': {'origin': bundle.origin, 'warning': bundle.description.warning},
-                'motion': bundle.description.motion}
+                'motion': bundle.description.motion, **_doubt_settings(bundle.description)}
     schema, start = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()}), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for rows in _batches(files):
             kept = _clocks(rows[is_kept[start:start + len(rows)]], times_from)
             start += len(rows)
             writer.write_table(pa.Table.from_pandas(kept, schema, preserve_index=False))
+
+# %% ../../nbs/6_inference/65_season.ipynb #24d4d5e6
+def _doubt_settings(about: Description) -> dict:
+    "Return what a survey needs to join the frames of a burst: the higher taxa, and the score that is accepted."
+    columns = doubt_columns(about)
+    accept = sure_from(about.accept)
+    if about.roll_up is None or accept is None: return {'doubts': columns}
+    return {'doubts': columns, 'accept': accept, 'taxa': [asdict(o) for o in about.roll_up.taxa]}
 
 # %% ../../nbs/6_inference/65_season.ipynb #c69962fd
 def _clocks(rows: pd.DataFrame, times_from: str) -> pd.DataFrame:

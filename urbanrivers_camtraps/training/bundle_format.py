@@ -4,22 +4,23 @@
 
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'BUNDLE_FILES', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'check_trim', 'Transforms',
-           'Background', 'Metric', 'Description', 'golden_photographs', 'pixel_hash', 'golden_files', 'open_bundle',
-           'score_pixels', 'golden_record', 'read_description', 'first_fault', 'file_sha256', 'load_session',
-           'session_device']
+           'Background', 'Metric', 'UnknownClasses', 'RollUp', 'Description', 'golden_photographs', 'pixel_hash',
+           'golden_files', 'open_bundle', 'score_pixels', 'golden_record', 'read_description', 'first_fault',
+           'file_sha256', 'load_session', 'session_device']
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
 from html import escape
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import onnxruntime as ort
 from PIL import ExifTags, Image
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..foundations.core import CamtrapsError
+from ..foundations.doubt import HigherTaxon
 from ..foundations.provenance import Provenance
 from ..images.background import FEWEST, NEIGHBOURS, WINDOW
 
@@ -100,6 +101,38 @@ def _all_differ(classes: tuple[str, ...]) -> tuple[str, ...]:
     if all(classes) and len(set(classes)) == len(classes): return classes
     raise ValueError('classes have to be named, and each once')
 
+# %% ../../nbs/4_training/47_bundle_format.ipynb #4cc495b8
+class UnknownClasses(_Strict):
+    "When a photograph shows none of the classes: if its scores are far from those of known photographs."
+    method: Literal['neighbours'] = 'neighbours'  # mean distance (1 − cosine) of centred log scores to the nearest
+    reference: tuple[str, ...] = Field(min_length=1)  # direction of each known photograph, one number a class
+    neighbours: int = Field(gt=0)  # nearest known photographs that are averaged
+    threshold: float  # distance above which a photograph is unknown
+    share: float = Field(gt=0, lt=1)  # of known photographs that are above it
+    caught: float | None = None  # of the photographs of left-out classes that are above it
+    auc: float | None = None  # area under the curve between left-out and known photographs
+    conditions: str = ''  # what `caught` and `auc` were measured on
+
+    @property
+    def directions(self) -> np.ndarray: # photographs × classes
+        "The reference as numbers."
+        return np.array([o.split() for o in self.reference], float)
+
+    def __str__(self) -> str:
+        "Describe it in words."
+        caught = '' if self.caught is None else f', {self.caught:.0%} of photographs of classes that were left out'
+        return f'a distance above {self.threshold:.3f} ({self.share:.0%} of known photographs{caught})'
+
+# %% ../../nbs/4_training/47_bundle_format.ipynb #b545464f
+class RollUp(_Strict):
+    "What is answered if no species is sure: the lowest taxon whose classes together are."
+    taxa: tuple[HigherTaxon, ...]  # the lowest rank first
+    people: tuple[str, ...] = ()  # classes that mean people: a photograph that may show them is not rolled up
+
+    def __str__(self) -> str:
+        "List the names of the taxa."
+        return ', '.join(o.name for o in self.taxa)
+
 # %% ../../nbs/4_training/47_bundle_format.ipynb #83868a29
 class Description(_Strict):
     "The content of `bundle.json`."
@@ -121,7 +154,19 @@ class Description(_Strict):
     provenance: Provenance | None = None  # how many these are, real or drawn; None if nobody noted it
     trained: str | None = None  # on which day, such as `2026-03-01`
     metrics: dict[str, Metric] = {}
+    unknown: UnknownClasses | None = None  # when a photograph shows none of the classes; None: not decided
+    roll_up: RollUp | None = None  # what is answered if no species is sure; None: the best class
     files: dict[str, str] = {}  # file → SHA-256 of all others in the folder
+
+    @model_validator(mode='after')
+    def _fits_classes(self) -> Self:
+        "Return it if `unknown` and `roll_up` are about its classes; raise `ValueError` otherwise."
+        known = np.zeros((1, len(self.classes))) if self.unknown is None else self.unknown.directions
+        if known.shape[1] != len(self.classes) or not np.isfinite(known).all():
+            raise ValueError('`unknown` needs one number a class for each known photograph')
+        named = {name for o in (self.roll_up.taxa if self.roll_up else ()) for name in o.classes}
+        if named <= set(self.classes): return self
+        raise ValueError(f'`roll_up` names {min(named - set(self.classes))!r}, which is not a class')
 
     @property
     def origin(self) -> str:
@@ -156,6 +201,17 @@ class Description(_Strict):
         return ('One frame only: it was looked at as a whole, since what moved shows only beside other frames of its '
                 f'camera ({measured}).')
 
+    @property
+    def limit(self) -> str:
+        "Return what happens to an animal that it has never seen, as a sentence."
+        if self.unknown is None:
+            return 'It always answers with one of its classes, also for an animal that it has never seen.'
+        measured = f' ({self.unknown.conditions})' if self.unknown.conditions else ''
+        caught = '' if self.unknown.caught is None else (f'; it caught {self.unknown.caught:.0%} of the photographs of '
+                                                         f'classes that were left out to try it{measured}')
+        return ('It knows its classes only. What looks like none of them goes to a volunteer, with '
+                f'{self.unknown.share:.0%} of the photographs of known classes{caught}. The rest gets a wrong name.')
+
     def _repr_html_(self) -> str:
         "Show origin, classes, network, what is cut, thresholds and metrics as a table."
         size, (top, bottom) = self.transforms.size, self.transforms.trim
@@ -168,6 +224,7 @@ class Description(_Strict):
                  **{name: ', '.join(f'{label} {value:g}' for label, value in values.items()) for name, values in
                     (('accepted by class', self.class_thresholds), ('for a whole frame', self.whole_frame_thresholds),
                      ('for a whole frame, by class', self.whole_frame_class_thresholds)) if values},
+                 **{name: str(o) for name, o in (('unknown', self.unknown), ('higher taxa', self.roll_up)) if o},
                  **{name: f'{metric} ({metric.conditions})' for name, metric in self.metrics.items()}}
         rows = ''.join(f'<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>' for name, fact in facts.items())
         return f'<table>{rows}</table>'

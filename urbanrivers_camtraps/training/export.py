@@ -7,7 +7,7 @@ __all__ = ['AGREEMENT', 'write_bundle']
 
 # %% ../../nbs/4_training/48_export.ipynb #88a8a726
 import copy, io, json, warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,17 +22,18 @@ from pydantic import ValidationError
 from safetensors.torch import save
 
 from ..foundations.core import atomic_folder
-from ..foundations.names import common_name, folder_name
+from ..foundations.names import common_name, folder_name, standard_classes
 from ..foundations.outputs import markdown_text, refuse_foreign_folder
 from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.background import trim_rows
 from ..images.photograph import STORED_SIDE, open_photograph
 from urbanrivers_camtraps.training.bundle_format import (
-    BUNDLE_FILES, BundleError, Description, Transforms, file_sha256, first_fault, golden_files, golden_record,
+    BUNDLE_FILES, BundleError, Description, RollUp, Transforms, file_sha256, first_fault, golden_files, golden_record,
     load_session,
     open_bundle, score_pixels)
 from .preprocess import normalise, squish
+from ..votes.higher_taxa import higher_taxa
 
 # %% ../../nbs/4_training/48_export.ipynb #f463b337
 def write_bundle(
@@ -48,6 +49,8 @@ def write_bundle(
     crops: bool = False, # whether it learned from crops of what a detector found
     provenance: Provenance | None = None, # of the photographs it learned from; None: not known
     trained: str | None = None, # on which day
+    unknown: Mapping | None = None, # fields of `UnknownClasses`; None: no photograph is called unknown
+    roll_up: bool = False, # answer with a higher taxon if it is sure and no species is
 ) -> Path: # the folder
     """Write a bundle, whole or not at all.
 
@@ -56,7 +59,8 @@ def write_bundle(
     folder = Path(folder)
     description = _describe_learner(learner, deployments or {}, metrics=metrics or {}, dataset_hash=dataset_hash,
                                     thresholds=thresholds or {}, crops=crops, provenance=provenance, trained=trained,
-                                    final=final, **(more_thresholds or {}))
+                                    final=final, **(more_thresholds or {}), unknown=unknown,
+                                    roll_up=_roll_up(learner.dls.vocab) if roll_up else None)
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
         _write_contents(new, network, description, folder)
@@ -204,6 +208,13 @@ def _describe_learner(learner: Learner, deployments: Mapping[str, tuple[float, f
                            motion=getattr(recipe, 'motion', False), **fields)
     except ValidationError as error: raise BundleError(first_fault(error), 'bundle.json') from error
 
+# %% ../../nbs/4_training/48_export.ipynb #0f1ed66a
+def _roll_up(classes: Iterable[str]) -> RollUp | None:
+    "Return the higher taxa of a model's classes; None if no two of them are animals."
+    classes = tuple(map(str, classes))
+    taxa = higher_taxa(standard_classes(classes))
+    return RollUp(taxa=taxa, people=tuple(filter(names_people, classes))) if taxa else None
+
 # %% ../../nbs/4_training/48_export.ipynb #d20b5d59
 def _write_examples(examples: Mapping[str, str | Path], folder: Path) -> None:
     "Store one small photograph a class, without its metadata; never one of a person."
@@ -259,7 +270,7 @@ To sort photographs of cameras like those it learned from, and to show volunteer
 
 ## Limits
 
-- It always answers with one of the classes above, also for an animal it has never seen.
+- {limit}
 - At a new place, with another camera or in another season it errs more often than the metrics say.
 - It sees the whole photograph: a small animal far away is easily missed. Do not delete photographs because of its
   answer alone.
@@ -301,6 +312,7 @@ def _card(description: Description) -> str:
     warning = f'**{description.warning}**\n\n' if description.warning else ''
     looks = _TWO_LOOKS.format(background=description.background) if description.motion else ''
     return _CARD.format(warning=warning, origin=description.origin, count=len(description.classes), classes=classes,
+                        limit=markdown_text(description.limit),
                         metrics=metrics, deployments=deployments, looks=looks,
                         final=_FINAL if description.final else '',
                         second_run=_SECOND_RUN if description.motion else '',

@@ -19,7 +19,7 @@ from ...foundations.core import CamtrapsError, atomic_path, notice
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
            'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages', 'privacy', 'probe',
-           'splits', 'tables', 'times', 'evaluate', 'compare']
+           'splits', 'left_outs', 'roll_ups', 'unknowns', 'tables', 'times', 'evaluate', 'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -40,6 +40,9 @@ pages = LazyModule('urbanrivers_camtraps.foundations.pages')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
+left_outs = LazyModule('urbanrivers_camtraps.training.left_out', extra='train')
+roll_ups = LazyModule('urbanrivers_camtraps.evaluation.roll_up')
+unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 times = LazyModule('urbanrivers_camtraps.foundations.times')
 
@@ -70,6 +73,10 @@ def evaluate(
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
     sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
+    _begin('leave out each class in turn, and ask models that do not know it')
+    left_out = _left_out(photographs, learner.recipe, data/'features')
+    sections += _unknown_sections(left_out, judged, evaluated_on)
+    unknown = _unknown_metrics(left_out, evaluated_on)
     _begin('draw what the network sees, and how votes became labels')
     sections += _data_sections(photographs, learner.recipe, data)
     if final:
@@ -80,7 +87,7 @@ def evaluate(
     found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
                                  sections)
     with atomic_path(data/'metrics.json') as path:
-        path.write_text(json.dumps({**found, **_conditions(judged, evaluated_on)}, indent=1))
+        path.write_text(json.dumps({**found, **_conditions(judged, evaluated_on), **unknown}, indent=1))
     typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
                f"{found['majority_error']:.1%}")
     typer.echo(f'report: {report}')
@@ -135,9 +142,33 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
     _begin('look where the model looked, and at unknown classes')
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
-    if photographs.label.nunique() < 3: return sections
-    unknown = probe.unknown_classes(photographs, learner.recipe, cache)
-    return [*sections, reports.unknown_class_section(unknown, ())]
+    return sections
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #20dac90c
+def _left_out(photographs: pd.DataFrame, recipe: Any, cache: Path) -> pd.DataFrame | None:
+    "Predict each class by heads that do not know it; None if there are too few classes, or no folds."
+    rows = photographs[photographs.split != 'test']
+    if 'fold' not in rows or rows.label.nunique() < 4 or rows.fold.nunique() < 2: return None
+    return left_outs.left_out_predictions(photographs, recipe, cache)
+
+
+def _unknown_sections(left_out: pd.DataFrame | None, judged: pd.DataFrame, evaluated_on: str) -> list:
+    "Make the sections on classes that the model does not know, and on answers such as *a duck*."
+    try: accept = blank_filter.accept_threshold(judged)
+    except CamtrapsError: accept = None
+    rolled = roll_ups.roll_up_section(judged, evaluated_on, accept, left_out)
+    if left_out is None: return [rolled]
+    answers = reports.unknown_class_section(left_out[left_out.label == left_out.left_out], ())
+    return [unknowns.unknown_section(left_out, evaluated_on), answers, rolled]
+
+
+def _unknown_metrics(left_out: pd.DataFrame | None, evaluated_on: str) -> dict:
+    "Return what is caught of left-out classes, for the bundle, and print it."
+    if left_out is None: return {}
+    means = unknowns.unknown_summary(unknowns.left_out_metrics(left_out))
+    typer.echo(f"unknown classes: {means['caught']:.0%} caught if 5% of the known photographs go to a volunteer, "
+               f"area under the curve {means['auc']:.2f}")
+    return {'unknown': {**means, 'conditions': f'each class left out in turn, by heads on {evaluated_on}'}}
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #e8e6cda5
 def _forward_sections(audit: Any, photographs: pd.DataFrame, recipe: Any, days: tuple[str | None, str | None],

@@ -19,15 +19,16 @@ from ...foundations.core import CamtrapsError, notice, printable
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'crop_predictions', 'detector_json', 'predicting', 'ray_cluster',
-           'seasons', 'speciesnet', 'speciesnet_files', 'speciesnet_app', 'predict_photographs', 'name_bundle',
-           'speciesnet_run', 'speciesnet_pin']
+__all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'decisions', 'crop_predictions', 'detector_json', 'predicting',
+           'ray_cluster', 'seasons', 'speciesnet', 'speciesnet_files', 'speciesnet_app', 'predict_photographs',
+           'name_bundle', 'speciesnet_run', 'speciesnet_pin']
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #5c87a792
 bundles = LazyModule('urbanrivers_camtraps.inference.bundle')
 bundle_files = LazyModule('urbanrivers_camtraps.training.bundle_format')
 discover = LazyModule('urbanrivers_camtraps.images.discover')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
+decisions = LazyModule('urbanrivers_camtraps.inference.decisions')
 crop_predictions = LazyModule('urbanrivers_camtraps.inference.crop_prediction')
 detector_json = LazyModule('urbanrivers_camtraps.inference.detector_json')
 predicting = LazyModule('urbanrivers_camtraps.inference.predict')
@@ -103,7 +104,22 @@ def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) 
     if predictions.empty: return
     shown = predictions.assign(common_name=predictions.prediction.map(common_names),
                                path=predictions.path.map(printable))
-    typer.echo(shown[['path', 'common_name', 'score']].to_string(index=False))
+    columns = ['path', 'common_name', 'score']
+    if 'review_reason' in shown:
+        columns += ['decision', 'review_reason']
+        shown = shown.assign(review_reason=shown.review_reason.fillna(''))
+    typer.echo(shown[columns].to_string(index=False))
+    _print_waiting(predictions)
+
+
+def _print_waiting(predictions: pd.DataFrame) -> None:
+    "Say how many photographs wait for a volunteer because the model knows none of what they show."
+    if 'review_reason' not in predictions: return
+    reasons, taxa = predictions.review_reason, predictions.get('taxon')
+    if count := int((reasons == decisions.UNKNOWN_REASON).sum()):
+        typer.echo(f'{count:,} wait for a volunteer: {decisions.UNKNOWN_REASON}')
+    if taxa is not None and (rolled := int(taxa.notna().sum())):
+        typer.echo(f'{rolled:,} are sure of no species, but of a higher taxon (column taxon)')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #e1988ad9
 def _read_bundle(folder: Path, precision: Precision) -> Any:
@@ -189,6 +205,7 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
         seasons.write_season(table, out, kind.value, relative_to)
         table.unlink()
     typer.echo(f'{len(season):,} photographs: {out}')
+    _print_waiting(season)
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
     if table == out:
         next_step(f'survey --season {out} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')

@@ -17,13 +17,14 @@ from ...foundations.core import CamtrapsError, read_duration
 from ...foundations.outputs import remove_own_csv, write_csv
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'bursts', 'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
-           'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone',
-           'Dates', 'survey', 'package']
+__all__ = ['pd', 'burst_answers', 'waiting', 'bursts', 'cards', 'package_writing', 'package_validation', 'changes',
+           'deployment_tables', 'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments',
+           'EventGap', 'TimeZone', 'Dates', 'survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
 burst_answers = LazyModule('urbanrivers_camtraps.evaluation.burst_predictions')
+waiting = LazyModule('urbanrivers_camtraps.survey.waiting')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
 package_writing = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.writing')
@@ -271,8 +272,11 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
         raise CamtrapsError('does not say where the cameras were', season[0], 'Add --deployments with a table of them')
     if listed is None: placed = deployment_tables.season_photographs(season, places)
     else: placed = deployment_tables.listed_photographs(season, listed, places)
-    shared = burst_answers.burst_predictions(bursts.add_bursts(placed))
-    notes, warnings = _rests_on(placed.skipped), _model_warnings(season, shared)
+    is_waiting = waiting.is_waiting(placed)
+    shared = burst_answers.burst_predictions(bursts.add_bursts(placed[~is_waiting]))
+    shared = waiting.with_higher_taxa(shared, tables.read_settings(season[0]))
+    notes, warnings = _rests_on(placed.skipped), _model_warnings(season, placed)
+    warnings = (*warnings, *waiting.waiting_text(int(is_waiting.sum()), shared))
     if listed is not None:
         warnings = (*warnings, 'Only photographs that no volunteer has looked at are counted. The reviewed ones are in '
                                'the survey without --season.')
@@ -288,13 +292,13 @@ def _rests_on(skipped: pd.DataFrame) -> tuple[str, ...]:
     return (f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in reasons.items())}.",)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #02c8481d
-def _model_warnings(season: list[Path], shared: pd.DataFrame) -> tuple[str, ...]:
+def _model_warnings(season: list[Path], placed: pd.DataFrame) -> tuple[str, ...]:
     "Return that the labels are a model's, which nobody has reviewed, and what that model was trained on."
-    to_review = (shared.decision == 'review').sum()
+    to_review = (placed.decision == 'review').sum()
     models = [tables.read_settings(o).get('model', {}) for o in season]
     known = dict.fromkeys(o['origin'] for o in models if 'origin' in o)
     named = f" ({'; '.join(known)})" if known else ''
-    return (f"All labels are a model's answers, and nobody has reviewed them: {len(shared):,} photographs{named}. The "
+    return (f"All labels are a model's answers, and nobody has reviewed them: {len(placed):,} photographs{named}. The "
             f'model itself would ask a volunteer about {to_review:,} of them.',
             *dict.fromkeys(o['warning'] for o in models if o.get('warning')))
 

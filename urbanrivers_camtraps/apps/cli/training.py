@@ -19,9 +19,9 @@ from ...foundations.core import CamtrapsError, atomic_path, notice
 
 # %% auto #0
 __all__ = ['backbone_names', 'backbones', 'banners', 'bundles', 'bundle_files', 'origins', 'calibration', 'view_comparison',
-           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'probe', 'quantise', 'privacy', 'pd',
-           'prediction_tables', 'tables', 'threshold_choice', 'train', 'predictions_by_frame', 'trained_on', 'export',
-           'load_trained', 'predict_split', 'calibration_rows', 'is_final']
+           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'unknowns', 'probe', 'quantise',
+           'privacy', 'pd', 'prediction_tables', 'tables', 'threshold_choice', 'train', 'predictions_by_frame',
+           'trained_on', 'export', 'load_trained', 'predict_split', 'calibration_rows', 'is_final']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
 backbone_names = LazyModule('urbanrivers_camtraps.training.backbone_names', extra='train')
@@ -37,6 +37,7 @@ crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
 learners = LazyModule('urbanrivers_camtraps.training.learner', extra='train')
 preprocess = LazyModule('urbanrivers_camtraps.training.preprocess', extra='train')
+unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
 probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
@@ -195,7 +196,8 @@ def export(
         learner, bundle or data/'bundle', metrics, photographs.attrs.get('dataset_hash'), thresholds.pop('thresholds'),
         provenance=origins.provenance(learned), trained=_trained_on_day(folder),
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
-        crops=seen is not photographs, final=is_final(data), more_thresholds=thresholds)
+        crops=seen is not photographs, final=is_final(data), more_thresholds=thresholds, unknown=_unknown(data),
+        roll_up=True)
     typer.echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
     if learner.recipe.motion: _print_both(metrics)
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
@@ -203,6 +205,17 @@ def export(
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
         typer.echo(f"fastai's learner: {data/'model'/'learner.pkl'}")
     next_step(f'predict PHOTOGRAPHS --bundle {folder}', 'use it')
+
+# %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7dbe0005
+def _unknown(data: Path) -> dict | None:
+    "Find when a photograph shows none of the classes, on predictions out of fold; None if these are too few."
+    try: rule = unknowns.fit_unknown(read_own_table(data/'out_of_fold.parquet'))
+    except CamtrapsError as error:
+        typer.echo(f'no photograph will be called unknown: {error}')
+        return None
+    path = data/'metrics.json'
+    measured = json.loads(path.read_text()).get('unknown', {}) if path.exists() else {}
+    return {**unknowns.rule_fields(rule), **measured}
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #3a902931
 def load_trained(
@@ -234,6 +247,7 @@ def predict_split(
 def _metrics(path: Path) -> dict[str, dict]:
     "Read the metrics that `camtraps evaluate` wrote, each with its conditions; none if it was not run."
     values = json.loads(path.read_text()) if path.exists() else {}
+    values.pop('unknown', None)  # it goes with the rule, see `_unknown`
     conditions = values.pop('evaluated_on', '')
     alone = values.pop('whole_frame_evaluated_on', conditions)
     return {name: {'value': value, 'conditions': alone if name.startswith('whole_frame_') else conditions}

@@ -70,17 +70,74 @@ async function lookHere(file, trim) {
   return new Promise(resolve => { waiting.set(++number, resolve); worker.postMessage({ id: number, file, trim }) })
 }
 
-// The rule of `answers.decide`: in double precision, blank first.
+// The rules of `decisions.add_decisions`: in double precision; blank, unknown, accept, higher taxon, review.
+const UNKNOWN_REASON = 'none of the classes that the model knows', UNSURE_REASON = 'no class is sure'
+const FLOOR = 1e-8
+
+function direction(scores) {
+  const logs = Array.from(scores, o => Math.log(Math.max(o, FLOOR)))
+  const mean = logs.reduce((a, b) => a + b, 0) / logs.length
+  const centred = logs.map(o => o - mean), length = Math.hypot(...centred)
+  return centred.map(o => length > 0 ? o / length : o)
+}
+
+// The mean distance (1 - cosine) to the nearest known photographs.
+function distance(scores, { reference, neighbours }) {
+  const own = direction(scores)
+  const all = reference.map(row => 1 - row.split(' ').reduce((sum, o, c) => sum + Number(o) * own[c], 0))
+  const nearest = all.sort((a, b) => a - b).slice(0, neighbours)
+  return nearest.reduce((a, b) => a + b, 0) / nearest.length
+}
+
+// The score from which a higher taxon is sure: that of all classes, or the highest of the classes.
+function sureFrom(description) {
+  const { accept, byClass } = limits(description)
+  return byClass ? Math.max(...Object.values(byClass)) : accept
+}
+
+function sureTaxon(scores, best, description) {
+  const { classes, roll_up: rollUp } = description, accept = sureFrom(description)
+  if (!rollUp || accept === undefined || scores[best] >= accept) return null
+  const people = rollUp.people.map(o => classes.indexOf(o))
+  if (people.includes(best) || people.reduce((sum, o) => sum + scores[o], 0) >= .1) return null
+  const summed = rollUp.taxa.map(o => ({ ...o, score: o.classes.reduce((sum, name) => sum + scores[classes.indexOf(name)], 0) }))
+  const sure = summed.filter(o => o.score >= accept)
+  return sure.filter(o => o.rank === sure[0].rank).reduce((a, b) => !a || b.score > a.score ? b : a, null)
+}
+
+function inSentence({ rank, name, common_name: common }) {
+  if (common === name) return `an animal of the ${rank} ${name}`
+  return `${/^[aeiou]/i.test(common) ? 'an' : 'a'} ${common.toLowerCase()}`
+}
+
 function decided(scores, description) {
-  const { classes } = description
-  const { blank: limit, accept, byClass } = limits(description)
+  const { classes, unknown } = description, { blank: limit, accept, byClass } = limits(description)
   let best = 0
   scores.forEach((score, o) => { if (score > scores[best]) best = o })
-  const blank = classes.indexOf('blank')
-  if (blank >= 0 && limit !== undefined && scores[blank] >= limit) return { best, decision: 'blank' }
+  const far = unknown ? distance(scores, unknown) : null, blank = classes.indexOf('blank')
+  if (blank >= 0 && limit !== undefined && scores[blank] >= limit) return { best, decision: 'blank', far }
+  if (unknown && far > unknown.threshold) return { best, decision: 'review', far, reason: UNKNOWN_REASON }
   const least = byClass ? byClass[classes[best]] : accept  // a class that is not among them is reviewed
   const accepted = classes[best] !== 'blank' && least !== undefined && scores[best] >= least
-  return { best, decision: accepted ? 'accept' : 'review' }
+  if (accepted) return { best, decision: 'accept', far }
+  const taxon = sureTaxon(scores, best, description)
+  const reason = taxon ? `no species is sure, but it is ${inSentence(taxon)} (${taxon.score.toFixed(2)})` : UNSURE_REASON
+  return { best, decision: 'review', far, taxon, reason }
+}
+
+// The columns on doubt, those that `predict` writes for this bundle.
+function doubtColumns(description) {
+  const { unknown, roll_up: rollUp } = description
+  const ways = [description, { ...description, motion: false }]  // looked at once, and twice
+  const rollsUp = Boolean(rollUp) && ways.some(o => sureFrom(o) !== undefined)
+  return [...(unknown ? ['unknown_score'] : []), ...(unknown || rollsUp ? ['review_reason'] : []),
+          ...(rollsUp ? ['taxon', 'taxon_rank', 'taxon_score'] : [])]
+}
+
+function nameOf({ best, taxon, reason }, { classes, common_names: names }) {
+  if (reason === UNKNOWN_REASON) return 'Unknown'
+  if (taxon) return taxon.common_name[0].toUpperCase() + taxon.common_name.slice(1)
+  return names[classes[best]] ?? classes[best]
 }
 
 async function answerHere(record) {
@@ -90,9 +147,10 @@ async function answerHere(record) {
   if (answer.error?.startsWith('cannot be looked at')) { worker.terminate(); await startWorker() }  // its memory may be spoilt
   if (answer.error) return record.error = answer.error
   const { classes, common_names: names } = description
-  const { best, decision } = decided(answer.scores, description)
+  const verdict = decided(answer.scores, description), { best, decision, far, taxon, reason } = verdict
   const sorted = [...answer.scores.keys()].sort((a, b) => answer.scores[b] - answer.scores[a] || a - b)
-  Object.assign(record, { prediction: classes[best], common: names[classes[best]] ?? classes[best], score: answer.scores[best], decision,
+  Object.assign(record, { prediction: classes[best], common: nameOf(verdict, description), score: answer.scores[best], decision,
+                          far, taxon, reason: doubtColumns(description).length ? reason : undefined,
                           scores: answer.scores, bars: sorted.slice(0, BARS).map(o => [names[classes[o]] ?? classes[o], answer.scores[o]]) })
 }
 
@@ -104,11 +162,11 @@ async function answerBySpace(record) {
       if (['sleeping', 'building', 'starting'].includes(status.status)) say('The Space is waking up; this can take a minute or two.')
     } })
     const result = await inTime((await client).predict('/top_3_preds', { image_path: record.file }), 180)
-    const { prediction, top3 } = result.data[1] ?? {}
+    const { prediction, top3, answer, review_reason: reason } = result.data[1] ?? {}
     if (!prediction) throw new Error('The Space answered in a way that this page does not know')
     const bars = (top3 ?? []).map(line => /^(.*): ([\d.]+)$/s.exec(line)).filter(Boolean).map(o => [o[1], Number(o[2])])
-    Object.assign(record, { prediction: prediction.class ?? prediction.common_name, common: prediction.common_name,
-                            score: prediction.probability, decision: '', scores: null, bars })
+    Object.assign(record, { prediction: prediction.class ?? prediction.common_name, common: answer ?? prediction.common_name,
+                            score: prediction.probability, decision: '', scores: null, bars, reason })
   } catch (error) {
     client = null
     record.error = spaceError(error)
@@ -261,6 +319,12 @@ function show(record) {
   $('answer').hidden = false
 }
 
+function latinOf({ prediction, common, taxon, reason }) {
+  if (reason === UNKNOWN_REASON || prediction === 'blank') return ''
+  const name = taxon ? taxon.name : prediction
+  return name === common ? '' : name
+}
+
 function answered(record) {
   const bars = make('ul', undefined, { class: 'bars', 'aria-label': 'Probabilities' })
   for (const [name, score] of record.bars) {
@@ -270,15 +334,15 @@ function answered(record) {
     row.append(make('span', name), track, make('b', percent(score)))
     bars.append(row)
   }
-  const latin = record.prediction === record.common || record.prediction === 'blank' ? '' : record.prediction
-  return [make('h2', record.common), make('p', latin, { class: 'latin' }), decisionMark(record), bars]
+  const why = record.reason ? [make('p', `For a volunteer: ${record.reason}.`, { class: 'why' })] : []
+  return [make('h2', record.common), make('p', latinOf(record), { class: 'latin' }), decisionMark(record), ...why, bars]
 }
 
 function drawSoon() { drawing ??= setTimeout(draw, 250) }
 
 const chosenRows = () => {
   const label = $('by-class').value, decision = $('by-decision').value
-  const rows = records.filter(o => (o.prediction || o.error) && (!label || o.prediction === label) && (!decision || (o.error ? 'broken' : o.decision) === decision))
+  const rows = records.filter(o => (o.prediction || o.error) && (!label || o.common === label) && (!decision || (o.error ? 'broken' : o.decision) === decision))
   const { key, up } = order
   if (!key) return rows
   const side = up ? 1 : -1
@@ -291,7 +355,7 @@ function draw() {
   const finished = records.filter(o => o.prediction || o.error)
   $('many').hidden = finished.length < 2
   if (finished.length < 2) return
-  const classes = [...new Map(finished.filter(o => o.prediction).map(o => [o.prediction, o.common]))]
+  const classes = [...new Map(finished.filter(o => o.prediction).map(o => [o.common, o.common]))]
   options($('by-class'), 'all', classes.sort((a, b) => a[1] < b[1] ? -1 : 1))
   const decisions = Object.keys(WORDS).filter(decision => finished.some(o => o.decision === decision)).map(decision => [decision, inWords(decision)])
   options($('by-decision'), 'all', finished.some(o => o.error) ? [...decisions, ['broken', 'cannot be used']] : decisions)
@@ -343,9 +407,9 @@ function tableRow(record) {
     cell(record.error, 'why')
     cell('')
   } else {
-    const latin = record.prediction === record.common || record.prediction === 'blank' ? [] : [make('em', record.prediction)]
-    cell([record.common, ...latin])
-    cell(percent(record.score))
+    const latin = latinOf(record)
+    cell([record.common, ...(latin ? [make('em', latin)] : [])])
+    cell(percent(record.taxon ? record.taxon.score : record.score))
   }
   cell(decisionMark(record), 'wayed')
   return row
@@ -362,13 +426,16 @@ function figure(value) {  // rounded and written as Python does
 const quoted = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 
 async function csv() {
-  const { classes } = await bundle
+  const description = await bundle, { classes, common_names: names } = description, doubts = doubtColumns(description)
   const finished = records.filter(o => o.prediction || o.error)
-  const rows = [['path', 'prediction', 'common_name', 'score', 'decision', ...classes, 'error']]
+  const rows = [['path', 'prediction', 'common_name', 'score', 'decision', ...doubts, ...classes, 'error']]
   for (const o of finished.filter(o => !o.error)) {
-    rows.push([o.path, o.prediction, o.common, figure(o.score), o.decision, ...classes.map((_, c) => o.scores ? figure(o.scores[c]) : ''), ''])
+    const cells = { unknown_score: o.scores ? figure(o.far) : '', review_reason: o.reason ?? '', taxon: o.taxon?.name ?? '',
+                    taxon_rank: o.taxon?.rank ?? '', taxon_score: o.taxon ? figure(o.taxon.score) : '' }
+    rows.push([o.path, o.prediction, o.scores ? names[o.prediction] ?? o.prediction : o.common, figure(o.score), o.decision,
+               ...doubts.map(name => cells[name]), ...classes.map((_, c) => o.scores ? figure(o.scores[c]) : ''), ''])
   }
-  for (const o of finished.filter(o => o.error)) rows.push([o.path, '', '', '', '', ...classes.map(() => ''), o.error])
+  for (const o of finished.filter(o => o.error)) rows.push([o.path, '', '', '', '', ...doubts.map(() => ''), ...classes.map(() => ''), o.error])
   return rows.map(row => row.map(quoted).join(',') + '\n').join('')
 }
 
