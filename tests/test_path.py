@@ -23,6 +23,7 @@ from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_d
 
 CAMTRAPS = Path(sys.executable).parent/'camtraps'
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
+QUICK = '--backbone', 'tf_efficientnet_lite0'
 
 
 def camtraps(
@@ -30,7 +31,7 @@ def camtraps(
     folder: Path, # where to run it
 ) -> subprocess.CompletedProcess:
     "Run a verb as a person would."
-    return subprocess.run([CAMTRAPS, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=900)
+    return subprocess.run([CAMTRAPS, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.fixture(scope='module')
@@ -87,7 +88,7 @@ def test_nothing_but_the_final_word_opens_a_test_photograph(demo, tmp_path):
     write_table(photographs, data/'dataset.parquet', **photographs.attrs)
     for path in photographs.path[photographs.split == 'test']: Path(path).unlink()
     shutil.rmtree(data/'features')
-    for verb in (['train', '--size', '96'], ['evaluate'], ['export']):
+    for verb in (['train', *QUICK, '--size', '96'], ['evaluate'], ['export']):
         done = camtraps(*verb, folder=tmp_path)
         assert done.returncode == 0, done.stderr
     figures = pd.read_json(data/'metrics.json', typ='series')
@@ -142,7 +143,7 @@ def test_a_second_look_and_a_tuned_network_go_all_the_way(demo, tmp_path):
     data = tmp_path/'data'
     shutil.copytree(demo[0], data)
     (tmp_path/'demo').symlink_to(data)  # the paths in the tables
-    for verb in (['dataset', '--motion'], ['train', '--motion', '--method', 'finetune', '--epochs', '1', '--size', '64'], ['export']):
+    for verb in (['dataset', '--motion'], ['train', *QUICK, '--motion', '--method', 'finetune', '--epochs', '1', '--size', '64'], ['export']):
         done = camtraps(*verb, folder=tmp_path)
         assert done.returncode in (0, 3), done.stderr
     split, before = (read_table(o/'dataset.parquet').set_index('media_id').split for o in (data, demo[0]))
@@ -208,7 +209,7 @@ def test_crops_go_all_the_way(demo, practice, tmp_path):
         for b in boxes[boxes.media_id == o.media_id].itertuples()]} for o in read_table(data/'photographs.parquet').itertuples()]
     (tmp_path/'boxes.json').write_text(json.dumps({'info': {'format_version': '1.6'}, 'images': images, 'detection_categories': {
         '1': 'animal', '2': 'person', '3': 'vehicle'}}))
-    for arguments in (['dataset', '--boxes', tmp_path/'boxes.json'], ['train', '--crops'], ['evaluate', '--final'], ['export']):
+    for arguments in (['dataset', '--boxes', tmp_path/'boxes.json'], ['train', *QUICK, '--crops'], ['evaluate', '--final'], ['export']):
         done = camtraps(*arguments, '--data', data, folder=demo[0].parent)
         assert done.returncode == 0, (arguments, done.stderr)
     assert 'Whole frame or crop' in (data/'report.html').read_text(encoding='utf-8')

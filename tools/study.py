@@ -73,14 +73,12 @@ class Arm:
 
 
 LITE2 = dict(backbone=DEFAULT_BACKBONE, size=DEFAULT_SIZE)
-DEFAULT = '`camtraps train`: probe, Lite2 320, motion crop, all frames'
 ARMS = (
-    Arm(DEFAULT, command),
+    Arm('camtraps train (Lite2 320, motion crop), all frames', command),
     Arm('probe, Lite0 224, all frames', probe),
     Arm('the same, banners left in', probe, columns=UNCUT),
     Arm('probe, Lite0 224, motion crop, all frames', probe, Recipe(motion=True, C=2e-2)),
     Arm('probe, Lite2 320, all frames', probe, Recipe(**LITE2)),
-    Arm('probe, Lite2 320, motion crop, all frames', probe, Recipe(**LITE2, motion=True, C=2e-2)),
     Arm('probe, Lite0 224, 25 a class', probe_25),
     Arm('probe, Lite0 224, motion crop, 25 a class', probe_25, Recipe(motion=True)),
     Arm('probe, Lite2 320, 25 a class', probe_25, Recipe(**LITE2)),
@@ -143,7 +141,7 @@ def main(folder: str) -> None:
         print(results[results.arm == arm.name].drop(columns='seed').groupby('arm').mean().round(3).to_string(header=arm is ARMS[0]), flush=True)
     names = results.groupby('arm').accuracy.mean().sort_values()
     keep_predictions(best[names.index[-1]], 'best')
-    keep_predictions(best[ARMS[0].name], 'probe')
+    keep_predictions(best[ARMS[1].name], 'probe')
     points = learning_points(add_folds(table, 'burst', seed=0), cache=WORK/'features')
     points.round(4).to_csv(RESULTS/'learning.csv', index=False)
 
