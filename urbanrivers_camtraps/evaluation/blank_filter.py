@@ -315,7 +315,8 @@ def filter_section(
                        'Blank photographs removed against animal photographs lost, in all and by class')
     for title, table in tables: body += (f'<h3>{title}</h3>' if title else '') + table_html(table).replace('NaN', '–')
     hours = 'Hours assume that five volunteers look at each photograph, for eight seconds.'
-    text = f'Evaluated on: {evaluated_on}. {promise} {_burst_words(predictions, recall, confidence)}{hours}'
+    bursts = '' if chosen is None else _burst_words(predictions, recall, confidence)
+    text = f'Evaluated on: {evaluated_on}. {promise} {bursts}{hours}'
     return heading, text, body
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #e88b98e0
@@ -415,7 +416,7 @@ def _burst_words(predictions: pd.DataFrame, recall: float, confidence: float) ->
     "Describe the promise about whole bursts, or the reason why there is none; empty if no bursts are known."
     if 'burst_id' not in predictions: return ''
     try: return f'Was an animal there? {burst_filter(predictions, recall, confidence)} '
-    except FilterError as error: return f'Was an animal there? No promise about bursts: {error.what}. '
+    except CamtrapsError as error: return f'Was an animal there? No promise about bursts: {error.what}. '
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #64bf2733
 def _threshold_table(predictions: pd.DataFrame, chosen: BlankFilter | None) -> pd.DataFrame:
