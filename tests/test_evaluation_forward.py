@@ -2,10 +2,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 pytest.importorskip('torch')
 
 from urbanrivers_camtraps.apps.cli import evaluation as commands  # noqa: E402
+from urbanrivers_camtraps.apps.cli.options import place_zone  # noqa: E402
+from urbanrivers_camtraps.apps.main import app  # noqa: E402
 from urbanrivers_camtraps.evaluation.audit import Audit, AuditError  # noqa: E402
 from urbanrivers_camtraps.evaluation.comparison import compare_runs  # noqa: E402
 from urbanrivers_camtraps.evaluation.forward import (  # noqa: E402
@@ -22,6 +26,7 @@ from urbanrivers_camtraps.evaluation.forward import (  # noqa: E402
     side_by_side_section,
 )
 from urbanrivers_camtraps.foundations.core import collect_notices  # noqa: E402
+from urbanrivers_camtraps.foundations.tables import read_table, write_table  # noqa: E402
 from urbanrivers_camtraps.training.preprocess import Recipe  # noqa: E402
 
 ZONE = 'America/Chicago'
@@ -160,9 +165,9 @@ def test_the_command_names_its_time_zone_or_says_that_it_took_utc():
     "By the coordinates if there are any; otherwise UTC, and never in silence."
     pytest.importorskip('tzfpy')
     rows = pd.DataFrame({'latitude': [41.9, np.nan], 'longitude': [-87.6, np.nan], 'timestamp': pd.Timestamp('2025-01-01')})
-    assert commands._zone(rows, None) == ZONE and commands._zone(rows, 'Europe/Berlin') == 'Europe/Berlin'
+    assert place_zone(rows, None) == ZONE and place_zone(rows, 'Europe/Berlin') == 'Europe/Berlin'
     with collect_notices() as notices:
-        assert commands._zone(rows.drop(columns='latitude'), None) == 'UTC'
+        assert place_zone(rows.drop(columns='latitude'), None) == 'UTC'
     assert 'days begin in UTC' in notices[0]
 
 
@@ -175,3 +180,19 @@ def test_the_command_says_in_one_line_why_there_is_no_forward_audit(capsys, tmp_
         assert f'no forward audit: {reason}' in capsys.readouterr().out and reason in sections[1][1]
     with pytest.raises(AuditError, match='no photographs after'):
         commands._forward_sections(empty, month.assign(sha256=list('abcd')), Recipe(), ('2025-12-31', 'UTC'), tmp_path)
+
+
+def test_the_held_out_set_of_the_command_is_what_came_after_a_day(tmp_path):
+    "Sixty bursts, one a day from 1 June: after 30 June come 30."
+    noise = np.random.default_rng(0).integers(0, 256, (120, 6, 8, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise): Image.fromarray(pixels).resize((64, 48), 0).save(tmp_path/f'{number}.jpg')
+    burst, labels = np.arange(120)//2, np.array(['blank', 'human', 'Castor canadensis'])
+    rows = pd.DataFrame({'media_id': np.arange(120).astype(str), 'burst_id': burst.astype(str), 'label': labels[burst % 3],
+                         'deployment_id': 'd', 'path': [f'{tmp_path}/{o}.jpg' for o in range(120)], 'sha256': np.arange(120).astype(str),
+                         'timestamp': pd.Timestamp('2025-06-01 12:00', tz='UTC') + pd.to_timedelta(burst, 'D')})
+    write_table(rows, tmp_path/'photographs.parquet')
+    result = CliRunner().invoke(app, ['dataset', '--until', '2025-06-30', '--time-zone', ZONE, '--no-motion', '--data', str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    split = read_table(tmp_path/'dataset.parquet')
+    assert ((split.split == 'test') == (split.timestamp >= pd.Timestamp('2025-07-01', tz=ZONE))).all()
+    assert (split.split == 'test').sum() == 60 and split.attrs['until'] == '2025-06-30'

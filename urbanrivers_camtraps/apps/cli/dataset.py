@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    DATASET, Boxes, By, Data, LazyModule, app, boxes_with_empty, list_skipped, next_step, read_own_table, results_for)
+from urbanrivers_camtraps.apps.cli.options import (
+    DATASET, Boxes, By, Data, LazyModule, PlaceZone, app, boxes_with_empty, list_skipped, next_step, place_zone,
+    read_own_table, results_for)
 
 # %% auto #0
 __all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'duplicates', 'motion_boxes', 'splits', 'tables', 'dataset', 'card']
@@ -38,6 +39,9 @@ def dataset(
     seed: Annotated[int, typer.Option(help='Seed of the split. The same seed gives the same split.')] = 42,
     folder: Annotated[Path, typer.Option(help='Read photographs from a folder with one folder a class, or from a '
                                               'table with path and label, not from the tables of fetch.')] = None,
+    until: Annotated[str, typer.Option(help='Hold out what was taken after this day, such as 2025-05-31, instead of a '
+                                            'share.')] = None,
+    time_zone: PlaceZone = None,
     motion: Annotated[bool, typer.Option(
         '--motion/--no-motion', help='Find where something moved, so that `train` looks there, too. By default if '
                                      'cameras and times are known.')] = None,
@@ -52,11 +56,12 @@ def dataset(
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
     if motion or (motion is None and _know_camera_and_time(photographs)):
         photographs = motion_boxes.add_motion(photographs)
-    split = splits.split_photographs(photographs, by, test, valid, seed, _earlier_split(data, by, seed))
+    day = {} if until is None else {'until': until, 'time_zone': place_zone(photographs, time_zone)}
+    split = splits.split_photographs(photographs, by, test, valid, seed, _earlier_split(data, by, seed), **day)
     split = splits.add_folds(split, by, seed=seed)
     _keep_previous(split, data)
-    tables.write_table(split, data/'dataset.parquet', by=by, seed=seed, dataset_hash=splits.content_hash(split))
-    _print_split(split, by)
+    tables.write_table(split, data/'dataset.parquet', by=by, seed=seed, dataset_hash=splits.content_hash(split), **day)
+    _print_split(split, by, until)
     if boxes: unreadable = pd.concat([unreadable, _write_crops(split, boxes, data)], ignore_index=True)
     status = list_skipped(unreadable, data/'unreadable.csv')
     next_step('card', 'see what is in the data set, then `camtraps train`')
@@ -69,7 +74,7 @@ def _know_camera_and_time(photographs: pd.DataFrame) -> bool:
     return set(columns) <= set(photographs.columns) and bool(photographs[columns].notna().all(axis=1).any())
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c1e89a9e
-def _print_split(split: pd.DataFrame, by: str) -> None:
+def _print_split(split: pd.DataFrame, by: str, until: str | None = None) -> None:
     "Show the photographs a class and side, and name what is hard to judge or in no split."
     typer.echo(splits.split_counts(split).to_string())
     typer.echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
@@ -78,7 +83,8 @@ def _print_split(split: pd.DataFrame, by: str) -> None:
     if not (split.split == 'test').any(): typer.echo('no held-out set: only figures out of fold will be there')
     else:
         missing = sorted(set(split.label) - set(split.label[split.split == 'test']))
-        if missing: typer.echo(f"not in the held-out set, because their {by}s are too few: {', '.join(missing)}")
+        why = f'because none came after {until}' if until else f'because their {by}s are too few'
+        if missing: typer.echo(f"not in the held-out set, {why}: {', '.join(missing)}")
     outside = (split.split == 'none').sum()
     if outside: typer.echo(f'{outside:,} photographs are in no split, because their {by} is not known')
 
@@ -110,7 +116,8 @@ def _earlier_split(data: Path, by: str, seed: int) -> pd.DataFrame | None:
     "Read the split that is there if it was made in the same way, so that its test set stays the same."
     if not (data/'dataset.parquet').exists(): return None
     before = tables.read_table(data/'dataset.parquet', ('media_id', 'split'))
-    return before if (before.attrs.get('by'), before.attrs.get('seed')) == (by, seed) else None
+    made = before.attrs.get('by'), before.attrs.get('seed'), before.attrs.get('until')
+    return before if made == (by, seed, None) else None
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c4647159
 def _write_crops(photographs: pd.DataFrame, boxes: Path, data: Path) -> pd.DataFrame:

@@ -11,15 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import (
-    EVALUATION, Data, LazyModule, SpeciesNetFile, app, next_step, read_own_table, results_for)
+from urbanrivers_camtraps.apps.cli.options import (
+    EVALUATION, Data, LazyModule, PlaceZone, SpeciesNetFile, app, next_step, place_zone, read_own_table,
+    results_for)
 from .training import load_trained, predict_split
-from ...foundations.core import CamtrapsError, atomic_path, notice
+from ...foundations.core import CamtrapsError, atomic_path
 
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
            'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages', 'privacy', 'probe',
-           'splits', 'left_outs', 'roll_ups', 'unknowns', 'tables', 'times', 'evaluate', 'compare']
+           'splits', 'left_outs', 'roll_ups', 'unknowns', 'tables', 'evaluate', 'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -44,7 +45,6 @@ left_outs = LazyModule('urbanrivers_camtraps.training.left_out', extra='train')
 roll_ups = LazyModule('urbanrivers_camtraps.evaluation.roll_up')
 unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
-times = LazyModule('urbanrivers_camtraps.foundations.times')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #51431193
 @app.command(rich_help_panel=EVALUATION)
@@ -55,8 +55,7 @@ def evaluate(
     speciesnet: SpeciesNetFile = None,
     until: Annotated[str, typer.Option(help='Last day of training in the forward audit, such as 2025-05-31. By default '
                                             'a day after which four weeks and thirty bursts come.')] = None,
-    time_zone: Annotated[str, typer.Option(help='Where its days begin, such as America/Chicago. By default by the '
-                                                'coordinates of the cameras.')] = None,
+    time_zone: PlaceZone = None,
     data: Data = Path('data'),
 ) -> None:
     """Judge the trained model out of fold, or with --final on the held-out test set.
@@ -176,24 +175,12 @@ def _forward_sections(audit: Any, photographs: pd.DataFrame, recipe: Any, days: 
     "Judge the weeks after a day, and put that beside the audit; `days` are the options --until and --time-zone."
     until, zone = days
     forward, reason = None, ''
-    try: forward = forwards.forward_audit(photographs, _zone(photographs, zone), recipe, until, cache=cache)
+    try: forward = forwards.forward_audit(photographs, place_zone(photographs, zone), recipe, until, cache=cache)
     except audits.AuditError as error:
         if until: raise
         reason = error.what
     typer.echo(f'{forward}' if forward else f'no forward audit: {reason}')
     return [forwards.side_by_side_section(audit, forward, reason), forwards.forward_section(forward, reason)]
-
-
-def _zone(photographs: pd.DataFrame, time_zone: str | None) -> str:
-    "Return the time zone: the one named, that of the cameras' coordinates, or UTC, which a notice tells."
-    if time_zone: return time_zone
-    places = photographs.reindex(columns=['latitude', 'longitude']).dropna().drop_duplicates()
-    try: zones = {times.time_zone_at(*o) for o in places.itertuples(index=False)} - {None}
-    except CamtrapsError: zones = set()  # tzfpy is not installed
-    if len(zones) == 1: return zones.pop()
-    if 'timestamp' in photographs:
-        notice('it is not known where the cameras are, so days begin in UTC', 'forward audit', 'Add --time-zone')
-    return 'UTC'
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #f1fd42a2
 def _crop_sections(judged: pd.DataFrame, data: Path, evaluated_on: str) -> list:

@@ -15,15 +15,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ...foundations.core import CamtrapsError, printable
+from ...foundations.core import CamtrapsError, notice, printable
 from ...foundations.outputs import allow_overwriting, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
            'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order',
            'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
-           'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'LazyModule', 'read_own_table', 'list_skipped',
-           'next_step', 'results_for', 'boxes_with_empty']
+           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
+           'read_own_table', 'list_skipped', 'next_step', 'results_for', 'boxes_with_empty', 'place_zone']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -156,6 +156,8 @@ BundleFolder = Annotated[Path, typer.Option(
     help='Folder of the bundle. By default the setting CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]
 SpeciesNetFile = Annotated[Path, typer.Option(help='JSON file in which SpeciesNet answered for these photographs.')]
 Boxes = Annotated[Path, typer.Option(help='JSON file of MegaDetector or SpeciesNet with boxes on these photographs.')]
+PlaceZone = Annotated[str, typer.Option(
+    '--time-zone', help='Where the days begin, such as America/Chicago. By default by the coordinates of the cameras.')]
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #7a4788c0
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
@@ -228,3 +230,21 @@ def boxes_with_empty(
     "Return the boxes, and a row without a category for each photograph in which the detector found nothing."
     empty = results.predictions.media_id[~results.predictions.media_id.isin(results.detections.media_id)]
     return pd.concat([results.detections, pd.DataFrame({'media_id': empty})], ignore_index=True)
+
+# %% ../../../nbs/9_apps/97_cli/970_options.ipynb #210e3d15
+times = LazyModule('urbanrivers_camtraps.foundations.times')
+
+
+def place_zone(
+    photographs: Any, # a DataFrame, best with `latitude, longitude`
+    time_zone: str | None = None, # the one that was named
+) -> str:
+    "Return the time zone: the one named, that of the cameras' coordinates, or UTC, which a notice tells."
+    if time_zone: return time_zone
+    places = photographs.reindex(columns=['latitude', 'longitude']).dropna().drop_duplicates()
+    try: zones = {times.time_zone_at(*o) for o in places.itertuples(index=False)} - {None}
+    except CamtrapsError: zones = set()  # tzfpy is not installed
+    if len(zones) == 1: return zones.pop()
+    if 'timestamp' in photographs: notice('it is not known where the cameras are, so days begin in UTC', None,
+                                          'Add --time-zone')
+    return 'UTC'
