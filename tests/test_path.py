@@ -124,7 +124,7 @@ def test_the_last_model_learns_from_everything_and_has_the_metrics_of_the_one_be
     assert camtraps('export', folder=tmp_path).returncode == 0
     known, before = (read_bundle(o/'bundle').description for o in (data, demo[0]))
     photographs = read_table(data/'dataset.parquet')
-    assert known.final and not before.final and known.provenance.total == (photographs.split != 'none').sum() > before.provenance.total
+    assert known.final and not before.final and known.provenance.photographs == (photographs.split != 'none').sum() > before.provenance.photographs
     assert known.metrics['error'].value == before.metrics['error'].value and 'had not seen' in known.metrics['error'].conditions
     assert 'trained on all photographs' in (data/'bundle'/'README.md').read_text()
     assert camtraps('export', '--recall', .99, folder=tmp_path).stderr.count('it takes 299') == 1
