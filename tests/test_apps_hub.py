@@ -14,8 +14,8 @@ import venv
 from pathlib import Path
 
 import pytest
-from hub_stand_in import Hub
 
+from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.inference.bundle import read_bundle

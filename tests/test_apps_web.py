@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
-from test_apps_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browser, wait_for
 
+from test_apps_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browser, wait_for
 from urbanrivers_camtraps.apps.web import WebError, write_web_page
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 from urbanrivers_camtraps.inference.bundle import read_bundle

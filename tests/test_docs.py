@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+
 from test_apps_app import CHROMIUM, QUIET, needs_browser
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,8 +2,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluation_metrics import scored
 
+from test_evaluation_metrics import scored
 from urbanrivers_camtraps.evaluation.calibration import (
     CalibrationError,
     apply_temperature,

@@ -1,7 +1,7 @@
 """Two runs: the test over bursts does not cry wolf, and a better run is seen."""
 import numpy as np
-from test_evaluation_metrics import judged
 
+from test_evaluation_metrics import judged
 from urbanrivers_camtraps.evaluation.comparison import compare_runs
 
 

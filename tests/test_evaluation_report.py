@@ -1,7 +1,6 @@
 """The page takes what the table has."""
 
 from test_evaluation_metrics import judged
-
 from urbanrivers_camtraps.evaluation.calibration import calibration_section
 from urbanrivers_camtraps.evaluation.report import write_report
 from urbanrivers_camtraps.foundations.core import BLANK

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from speciesnet_stand_in import write_opinions
 
+from speciesnet_stand_in import write_opinions
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.review.reviews import Reviews

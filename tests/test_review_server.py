@@ -18,8 +18,8 @@ import pytest
 import requests
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
-from test_apps_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
 
+from test_apps_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
 from urbanrivers_camtraps.review.reviews import CANNOT_TELL, Reviews, read_reviews
 from urbanrivers_camtraps.review.server import _Assignments, class_keys, serve_reviews

@@ -1,8 +1,8 @@
 """Hours are those of the local clock, and light is that of the sun."""
 import matplotlib.pyplot as plt
 import pandas as pd
-from survey_tables import TIME_ZONE, deployments_of, events_of, local
 
+from survey_tables import TIME_ZONE, deployments_of, events_of, local
 from urbanrivers_camtraps.survey.activity import activity, is_day, plot_hours
 from urbanrivers_camtraps.survey.effort import camera_operation
 

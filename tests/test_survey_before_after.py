@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from survey_tables import TIME_ZONE, baci_of, deployments_of, local
 
+from survey_tables import TIME_ZONE, baci_of, deployments_of, local
 from urbanrivers_camtraps.foundations.core import HUMAN, TableError
 from urbanrivers_camtraps.survey.before_after import (
     FalseNegativeAudit,

@@ -1,8 +1,8 @@
 """A table that is written by hand is refused if it may mean two things, and every photograph of a season is placed or listed."""
 import pandas as pd
 import pytest
-from survey_tables import TIME_ZONE
 
+from survey_tables import TIME_ZONE
 from urbanrivers_camtraps.foundations.core import CamtrapsError, TableError, collect_notices
 from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.foundations.tables import write_table

@@ -1,8 +1,8 @@
 """Camera-days are the union of what cameras worked; what is odd is listed."""
 import pandas as pd
 import pytest
-from survey_tables import TIME_ZONE, deployments_of, local, operation_of, outages_of
 
+from survey_tables import TIME_ZONE, deployments_of, local, operation_of, outages_of
 from urbanrivers_camtraps.foundations.core import TableError
 from urbanrivers_camtraps.survey.effort import (
     SurveyError,

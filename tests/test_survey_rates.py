@@ -3,8 +3,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from survey_tables import TIME_ZONE, deployments_of, events_of, local, operation_of, outages_of
 
+from survey_tables import TIME_ZONE, deployments_of, events_of, local, operation_of, outages_of
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.survey.deployments import make_deployments
 from urbanrivers_camtraps.survey.effort import camera_operation, effort_problems

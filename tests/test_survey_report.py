@@ -1,8 +1,8 @@
 """A survey answers every question, and its page is whole or not there."""
 import pandas as pd
 import pytest
-from survey_tables import TIME_ZONE, deployments_of, events_of, local
 
+from survey_tables import TIME_ZONE, deployments_of, events_of, local
 from urbanrivers_camtraps.survey.effort import SurveyError
 from urbanrivers_camtraps.survey.report import Survey
 from urbanrivers_camtraps.survey.simulation import simulate_survey

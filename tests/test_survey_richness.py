@@ -4,8 +4,8 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from survey_tables import TIME_ZONE, deployments_of, events_of, operation_of
 
+from survey_tables import TIME_ZONE, deployments_of, events_of, operation_of
 from urbanrivers_camtraps.foundations.core import HUMAN
 from urbanrivers_camtraps.survey.effort import camera_operation
 from urbanrivers_camtraps.survey.richness import accumulation, chao, plot_accumulation

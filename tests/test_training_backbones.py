@@ -16,11 +16,11 @@ timm = pytest.importorskip('timm')
 import onnxruntime as ort  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
-from hub_stand_in import Hub  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 from safetensors.torch import save  # noqa: E402
 from torch import nn  # noqa: E402
 
+from hub_stand_in import Hub  # noqa: E402
 from urbanrivers_camtraps.training import backbone_names, backbones, bundle_format, preprocess, probe  # noqa: E402
 from urbanrivers_camtraps.training.backbone_names import BackboneError, _torchvision_names, check_backbone, find_source  # noqa: E402
 from urbanrivers_camtraps.training.backbones import LOADERS, default_size, make_body, make_model  # noqa: E402

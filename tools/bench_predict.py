@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
 from bench_images import draw
 
 TURNS, EACH = 3, 50

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
 from bench_images import draw
 
 TURNS, EACH, ROUND, LONG = 3, 50, 8, int(os.environ.get('CAMTRAPS_LONG', 20_000))

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+
 from bench_images import DRAWN, SIDE, draw
 
 WORKERS = 2
@@ -181,6 +182,7 @@ def probe_on_frames(count: int | None = None, epochs: int = 5) -> dict:
 def torch_features(body, batches, recipe) -> None:
     "Take features as it was done before: by torch, 32 at once, in bfloat16 where the processor gains by it."
     import torch
+
     from urbanrivers_camtraps.training.features import quick_precision
     from urbanrivers_camtraps.training.preprocess import normalise
     with torch.no_grad(), quick_precision():
@@ -192,6 +194,7 @@ def torch_features(body, batches, recipe) -> None:
 def features_of_frames(count: int | None = None) -> dict:
     "Hold the processor time of features by onnxruntime against that of torch, with decoding, Lite2 at 320 pixels."
     import torch
+
     from urbanrivers_camtraps.training.backbones import make_body
     from urbanrivers_camtraps.training.features import feature_engine
     from urbanrivers_camtraps.training.preprocess import Recipe, frame_views, pixel_batches

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from nbdev.config import get_config
+
 from pages import exported_module, page_markdown, processed, public_names, retarget
 
 NOTEBOOKS = Path('nbs')

@@ -9,6 +9,7 @@ from nbdev.clean import nbdev_clean
 from nbdev.doclinks import nbdev_export
 from nbdev.export import nb_export
 from PIL import Image
+
 from readme import write_readme
 
 #: A larger PNG, in characters of base64, shows photographs, which JPEG holds in a tenth of the space.

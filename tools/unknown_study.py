@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
-from study import LITE2, RESULTS, WORK, frames
 
+from study import LITE2, RESULTS, WORK, frames
 from urbanrivers_camtraps.dataset.splits import add_folds
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, VEHICLE
 from urbanrivers_camtraps.foundations.doubt import score_directions, unknown_scores
