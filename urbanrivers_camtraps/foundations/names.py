@@ -117,8 +117,12 @@ def normalise_name(
 def folder_name(
     label: str, # class name, such as `Branta canadensis` or `blank`
 ) -> str:
-    "Turn a class name into the name of its folder."
-    return label.strip().replace(' ', '_')
+    """Turn a class name into the name of its folder, which Windows takes, too.
+
+    A sign that no file name may hold becomes a hyphen, and a name that Windows keeps for itself, such as `aux`, ends in `_`."""
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', '-', label.strip()).replace(' ', '_')
+    name = re.sub(r'[. ]+$', '', name) or '_'
+    return f'{name}_' if re.fullmatch(r'(?i)(con|prn|aux|nul|(com|lpt)\d)(\..*)?', name) else name
 
 # %% ../../nbs/0_foundations/02_names.ipynb #959f3a51
 def class_name(

@@ -242,8 +242,9 @@ def _decoded(content: bytes, path: Path) -> str:
         text = content.decode('cp1252', 'replace')
         if '\ufffd' in text or '\0' in text:
             raise TableError(f'is not text ({error})', path, 'Save it as CSV (UTF-8)') from error
-        cell = re.search(r'[\w ]*[^\x00-\x7f][\w ]*', text)
-        notice(f'is not UTF-8 and is read as Windows-1252: {cell[0].strip()!r}', path,
+        at = re.search(r'[^\x00-\x7f]', text).start()
+        cell = re.split(r'[^\w ]', text[max(0, at - 40):at])[-1] + re.match(r'.[\w ]{0,40}', text[at:])[0]
+        notice(f'is not UTF-8 and is read as Windows-1252: {cell.strip()!r}', path,
                'Save it as CSV (UTF-8) if that is not what you wrote')
     if '\0' in text: raise TableError('is not text', path, 'Save it as CSV (UTF-8)')
     return text

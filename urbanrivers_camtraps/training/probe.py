@@ -238,6 +238,7 @@ def fit_head(
     inputs, targets = torch.from_numpy((features - mean)/std).float(), torch.from_numpy(np.asarray(targets, 'int64'))
     counts = torch.bincount(targets, minlength=classes).clamp(min=1)
     importance = len(targets)/classes/counts.float()
+    inputs, turn = _fewer_columns(inputs)
     weight, bias = torch.zeros(classes, inputs.shape[1], requires_grad=True), torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn='strong_wolfe')
 
@@ -249,8 +250,17 @@ def fit_head(
         total.backward()
         return total
     optimizer.step(loss)
-    weight = weight.detach().numpy()/std
+    weight = (weight.detach()@turn).numpy()/std
     return weight.astype('float32'), (bias.detach().numpy() - weight@mean).astype('float32')
+
+# %% ../../nbs/4_training/44_probe.ipynb #a1734c1d
+def _fewer_columns(
+    inputs: torch.Tensor, # rows × features
+) -> tuple[torch.Tensor, torch.Tensor]: # rows × directions; directions × features
+    "Turn features so that no more columns than rows are left. A penalised head and its path of fitting stay the same."
+    if len(inputs) >= inputs.shape[1]: return inputs, torch.eye(inputs.shape[1])
+    turn, lengths = torch.linalg.qr(inputs.T)
+    return lengths.T, turn.T
 
 # %% ../../nbs/4_training/44_probe.ipynb #443baac5
 def head_scores(
