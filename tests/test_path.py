@@ -363,6 +363,19 @@ def test_a_class_of_one_photograph_is_named(tmp_path, photograph):
     assert done.returncode == 3 and 'is empty' in done.stderr  # listed and skipped
 
 
+def test_people_and_vehicles_may_be_one_class(tmp_path, photograph):
+    for number, name in enumerate(['humans']*4 + ['vehicle']*4 + ['Castor_canadensis']*4 + ['blank']*4):
+        (tmp_path/'photographs'/name).mkdir(parents=True, exist_ok=True)
+        (tmp_path/'photographs'/name/f'{number}.jpg').write_bytes(photograph.read_bytes() + bytes([number]))
+    done = camtraps('dataset', '--folder', 'photographs', '--merge', 'human,vehicle', folder=tmp_path)
+    assert done.returncode == 0 and 'human: 8 photographs, 4 of human and 4 of vehicle' in done.stdout
+    rows = read_table(tmp_path/'data'/'dataset.parquet')
+    assert rows.label.value_counts().to_dict() == {'human': 8, 'Castor canadensis': 4, 'blank': 4}
+    assert (rows.unmerged_label == 'vehicle').sum() == 4
+    done = camtraps('dataset', '--folder', 'photographs', '--merge', 'human,bicycle', folder=tmp_path)
+    assert done.returncode == 1 and 'There are Castor canadensis, blank, human, vehicle' in done.stderr
+
+
 @pytest.mark.parametrize('arguments, said', [
     (['predict', 'nothing', '--bundle', 'BUNDLE'], 'holds no photographs'),
     (['predict', 'nowhere.jpg', '--bundle', 'BUNDLE'], 'no such file'),

@@ -32,12 +32,13 @@ from urbanrivers_camtraps.training.bundle_format import (
     BUNDLE_FILES, BundleError, Description, RollUp, Transforms, file_sha256, first_fault, golden_files, golden_record,
     load_session,
     open_bundle, score_pixels)
+from .learner import class_names
 from .preprocess import normalise, squish
 from ..votes.higher_taxa import higher_taxa
 
 # %% ../../nbs/4_training/48_export.ipynb #f463b337
 def write_bundle(
-    learner: Learner, # from `probe` or `finetune`: its `.model`, `.recipe` and `.dls.vocab` are used
+    learner: Learner, # from `probe` or `finetune`: its `.model`, `.recipe` and classes are used
     folder: str | Path, # becomes the bundle; an earlier bundle there is replaced
     metrics: Mapping[str, Mapping] | None = None, # such as {'error': {'value': .11, 'conditions': '…'}}
     dataset_hash: str | None = None, # of the photographs it learned from
@@ -60,7 +61,7 @@ def write_bundle(
     description = _describe_learner(learner, deployments or {}, metrics=metrics or {}, dataset_hash=dataset_hash,
                                     thresholds=thresholds or {}, crops=crops, provenance=provenance, trained=trained,
                                     final=final, **(more_thresholds or {}), unknown=unknown,
-                                    roll_up=_roll_up(learner.dls.vocab) if roll_up else None)
+                                    roll_up=_roll_up(class_names(learner)) if roll_up else None)
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
         _write_contents(new, network, description, folder)
@@ -197,7 +198,7 @@ def _write_contents(new: Path, network: torch.nn.Module, description: Descriptio
 # %% ../../nbs/4_training/48_export.ipynb #48eacffc
 def _describe_learner(learner: Learner, deployments: Mapping[str, tuple[float, float]], **fields) -> Description:
     "Describe a learner's recipe and classes; raise `BundleError` if a field is not valid."
-    recipe, classes = learner.recipe, tuple(map(str, learner.dls.vocab))
+    recipe, classes = learner.recipe, tuple(class_names(learner))
     antialias = getattr(recipe, 'antialias', True)
     try:
         transforms = Transforms(

@@ -29,7 +29,7 @@ from ..foundations.tables import need_columns, read_table, write_table
 from ..images.background import BOX
 from .backbones import POOL, device_of, make_body, training_device
 from .features import feature_engine, feature_precision, weights_hash
-from .learner import make_learner, set_temperature
+from .learner import class_names, make_learner, set_temperature
 from .preprocess import Recipe, TrainError, frame_views, normalise, pixel_batches
 
 # %% ../../nbs/4_training/44_probe.ipynb #3ab7fc27
@@ -64,7 +64,7 @@ def learner_predictions(
 
     With `motion` the mean of the log scores of both views counts; `whole_scores` are those of the whole frame alone."""
     refuse_test_photographs(photographs, final=final)
-    classes, views = list(learner.dls.vocab), frame_views(photographs, learner.recipe)
+    classes, views = class_names(learner), frame_views(photographs, learner.recipe)
     if cache and learner.frozen and len(photographs):
         logits = [_cached_log_scores(learner, photographs, view, cache) for view in range(len(views))]
     else: logits = [_log_scores(learner, view) for view in views]
@@ -154,7 +154,7 @@ def save_run(
     "Write a trained Learner so that `load_run` can build it again."
     folder, weights = Path(folder), {name: o.contiguous() for name, o in learner.model.state_dict().items()}
     with atomic_path(folder/'weights.safetensors') as path: path.write_bytes(save(weights))
-    run = {'recipe': asdict(learner.recipe), 'classes': list(learner.dls.vocab), 'split_hash': split_hash(photographs),
+    run = {'recipe': asdict(learner.recipe), 'classes': class_names(learner), 'split_hash': split_hash(photographs),
            'temperature': learner.temperature, 'frozen': learner.frozen, **notes}
     with atomic_path(folder/'run.json') as path: path.write_text(json.dumps(run, indent=1))
     return folder

@@ -15,7 +15,8 @@ from urbanrivers_camtraps.apps.cli.options import (
     read_own_table, results_for)
 
 # %% auto #0
-__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'duplicates', 'motion_boxes', 'splits', 'tables', 'dataset', 'card']
+__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'duplicates', 'merging', 'motion_boxes', 'splits', 'tables',
+           'dataset', 'card']
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c64da015
 pd = LazyModule('pandas')
@@ -24,6 +25,7 @@ bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 crops = LazyModule('urbanrivers_camtraps.images.crops')
 data_card = LazyModule('urbanrivers_camtraps.dataset.card')
 duplicates = LazyModule('urbanrivers_camtraps.dataset.duplicates')
+merging = LazyModule('urbanrivers_camtraps.dataset.merging')
 motion_boxes = LazyModule('urbanrivers_camtraps.images.motion')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
@@ -46,6 +48,9 @@ def dataset(
         '--motion/--no-motion', help='Find where something moved, so that `train` looks there, too. By default if '
                                      'cameras and times are known.')] = None,
     boxes: Boxes = None,
+    merge: Annotated[list[str], typer.Option(
+        metavar='CLASSES', help="Make one class of several: `human,vehicle`, or with a name 'Anatidae=mallard,Canada "
+                                "goose'. May be given several times.")] = None,
     data: Data = Path('data'),
 ) -> int | None:
     """Find bursts, near-duplicates and banners, and split the photographs by whole groups.
@@ -53,6 +58,7 @@ def dataset(
     Writes dataset.parquet and near_duplicates.parquet; with --boxes also crops/ and crops.parquet."""
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = splits.read_folder(folder) if folder else (_with_bursts(data), pd.DataFrame())
+    if merge: photographs = _merged(photographs, merge)
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
     if motion or (motion is None and _know_camera_and_time(photographs)):
         photographs = motion_boxes.add_motion(photographs)
@@ -72,6 +78,16 @@ def _know_camera_and_time(photographs: pd.DataFrame) -> bool:
     "Return whether any photograph has a deployment and a time, so that others of its camera are its neighbours."
     columns = ['deployment_id', 'timestamp']
     return set(columns) <= set(photographs.columns) and bool(photographs[columns].notna().all(axis=1).any())
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #e667becf
+def _merged(photographs: pd.DataFrame, merges: list[str]) -> pd.DataFrame:
+    "Merge classes, and print what each consists of."
+    photographs = merging.merge_classes(photographs, merges)
+    changed = photographs[photographs.label != photographs.unmerged_label].label.unique()
+    for label, rows in photographs[photographs.label.isin(changed)].groupby('label'):
+        parts = ' and '.join(f'{count:,} of {name}' for name, count in rows.unmerged_label.value_counts().items())
+        typer.echo(f'{label}: {len(rows):,} photographs, {parts}, are one class from here on')
+    return photographs
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c1e89a9e
 def _print_split(split: pd.DataFrame, by: str, until: str | None = None) -> None:
