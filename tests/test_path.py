@@ -372,7 +372,7 @@ def test_people_and_vehicles_may_be_one_class(tmp_path, photograph):
     rows = read_table(tmp_path/'data'/'dataset.parquet')
     assert rows.label.value_counts().to_dict() == {'human': 8, 'Castor canadensis': 4, 'blank': 4}
     assert (rows.unmerged_label == 'vehicle').sum() == 4
-    done = camtraps('dataset', '--folder', 'photographs', '--merge', 'human,bicycle', folder=tmp_path)
+    done = camtraps('dataset', '--folder', 'photographs', '--merge', 'human,mink', folder=tmp_path)
     assert done.returncode == 1 and 'There are Castor canadensis, blank, human, vehicle' in done.stderr
 
 
