@@ -10,6 +10,7 @@ __all__ = ['before_after', 'plot_effect', 'effects', 'effects_table', 'FalseNega
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -106,6 +107,7 @@ class FalseNegativeAudit:
     "The result of an audit: how many animal events the blank filter missed, so that it kept no photograph of them."
     before: tuple # (missed, looked at); or, from a sample of the removed events, (animals, looked at, removed, kept)
     after: tuple # the same, after the change
+    how: ClassVar[str] = 'by arm' # what corrects
 
     def log_recall(self) -> tuple[float, float]: # expected value and variance
         "Return the logarithm of the share kept after, minus that before."
@@ -158,7 +160,7 @@ class Effect:
     changes: pd.DataFrame # per location: `place, location, arm`, events and days before and after, `change` (log)
     skipped: pd.DataFrame # `id, reason`: locations that could not be used
     variances: tuple[float, float, float] # of the changes at impact and control locations, and of the audit
-    audited: str # 'no', 'together', 'by arm'
+    audited: str # 'no', 'together', 'by arm', 'by sample'
     seasons: float # largest share of effort by which the arms differ in the months watched, before or after
 
     def words(self) -> list[str]:
@@ -219,7 +221,9 @@ def _audit_words(effect: Effect) -> str:
                   'that looks like an effect.',
             'together': 'One audit of the blank filter is used for both arms, so it cancels from the effect.',
             'by arm': 'Corrected for what the blank filter missed at each arm, with the uncertainty of the audit; '
-                      f'without that the factor would be {_factor(seen)}.'}[effect.audited]
+                      f'without that the factor would be {_factor(seen)}.',
+            'by sample': 'Corrected by what people saw on bursts that were drawn by chance, with the uncertainty of '
+                         f'the sample; as the model has it, the factor would be {_factor(seen)}.'}[effect.audited]
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #0339eedb
 def _limits(effect: Effect) -> str:
@@ -372,7 +376,8 @@ def _corrections(missed: FalseNegativeAudit
     if unknown: raise SurveyError(f'{", ".join(unknown)} is not an arm', 'missed', 'Write impact or control')
     by_arm = {arm: missed[arm].log_recall() if arm in missed else (0., 0.) for arm in ARM_COLORS}
     (impact, wide_impact), (control, wide_control) = by_arm.values()
-    return by_arm, (impact - control, wide_impact + wide_control), 'by arm'
+    how = next(iter(missed.values())).how if missed else 'no'
+    return by_arm, (impact - control, wide_impact + wide_control), how
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #6a03882c
 def _draw_changes(ax: plt.Axes, table: pd.DataFrame) -> list[str]:
