@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo app test check notebooks tests bench study docs export newest clean
+.PHONY: help demo app test check notebooks tests bench study study-survey docs export newest clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 installed = $(VENV)/.installed-$(if $(wildcard $(VENV)/.installed-dev),dev,$(1))
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(call installed,train)  ## run the whole path on the practice server: votes, classifier, report
 	@camtraps demo --out demo
@@ -47,6 +47,9 @@ bench: $(call installed,dev)  ## measure speed against the stated rivals: some m
 
 study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder; or one BACKBONE=name (SIZE=pixels)
 	@python -W ignore tools/$(if $(BACKBONE),study_backbone,study).py $(FRAMES) $(BACKBONE) $(SIZE)
+
+study-survey: $(call installed,dev)  ## measure how often corrected before/after answers hold the truth, on simulated seasons: half an hour
+	@python -W ignore tools/study_survey.py
 
 docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 	@python -W ignore tools/docs.py

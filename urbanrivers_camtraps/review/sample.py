@@ -53,7 +53,7 @@ def draw_sample(
 ) -> pd.DataFrame: # the same rows with `stratum`, `odds` (the chance to be drawn), `drawn`, and `turn` (a random order)
     """Draw bursts by chance, more where the model is in doubt.
 
-    `odds` is missing for bursts without a group. Raises `ReviewError` if there is nothing to draw from."""
+    With the same seed a larger sample holds the smaller one, so that a pilot's answers are not lost. `odds` is missing for bursts without a group. Raises `ReviewError` if there is nothing to draw from."""
     need_columns(units, ('p',), 'units')
     group = units.group if 'group' in units else pd.Series('all', units.index)
     if not group.notna().any(): raise ReviewError('hold no burst of a group', 'units', 'Check arms and dates')
@@ -112,9 +112,8 @@ def _stratum(p: np.ndarray, strata: int) -> np.ndarray: # numbers from 0, the lo
 def _draw(rows: pd.DataFrame, number: int, share: float, least: int, generator: np.random.Generator) -> pd.DataFrame:
     "Draw a stratum's bursts without replacement: `stratum, odds, drawn`."
     count = min(len(rows), max(least, round(share)))
-    table = pd.DataFrame({'stratum': float(number), 'odds': count/len(rows), 'drawn': False}, rows.index)
-    table.loc[generator.choice(rows.index, count, replace=False), 'drawn'] = True
-    return table
+    is_drawn = generator.permutation(len(rows)) < count  # a larger sample of the same seed holds the smaller one
+    return pd.DataFrame({'stratum': float(number), 'odds': count/len(rows), 'drawn': is_drawn}, rows.index)
 
 # %% ../../nbs/7_review/76_sample.ipynb #7c2e28b1
 def _settled_answer(labels: pd.Series) -> str: # labels in the order of time

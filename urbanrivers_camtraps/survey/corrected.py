@@ -7,7 +7,6 @@ __all__ = ['add_groups', 'group_totals', 'corrected_effects', 'answers_table', '
 
 # %% ../../nbs/8_survey/86_corrected/861_corrected.ipynb #bfe9d8e7
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
