@@ -33,7 +33,9 @@ def answer_html(
     row = make_predictions(bundle, [('', scores)]).iloc[0]
     kind, title, text = verdict(bundle, scores)
     name = answer_name(row, bundle.common_names)
-    latin = _scientific(taxon if isinstance(taxon := row.get('taxon'), str) else row.prediction) if name != UNKNOWN_NAME else ''
+    taxon = row.get('taxon')
+    shown = taxon if isinstance(taxon, str) else row.prediction
+    latin = _scientific(shown) if name != UNKNOWN_NAME else ''
     return (f'<div class="camtraps"><h2>{html.escape(name)}</h2>'
             f'<p class="scientific">{latin}</p><p class="verdict {kind}"><b>{title}</b> {text}</p>'
             f'{bars_html(bundle, scores)}{cut_html(photograph, trim)}</div>')

@@ -53,7 +53,8 @@ def draw_sample(
 ) -> pd.DataFrame: # the same rows with `stratum`, `odds` (the chance to be drawn), `drawn`, and `turn` (a random order)
     """Draw bursts by chance, more where the model is in doubt.
 
-    With the same seed a larger sample holds the smaller one, so that a pilot's answers are not lost. `odds` is missing for bursts without a group. Raises `ReviewError` if there is nothing to draw from."""
+    With the same seed a larger sample holds the smaller one, so that a pilot's answers are not lost. `odds` is missing
+    for bursts without a group. Raises `ReviewError` if there is nothing to draw from."""
     need_columns(units, ('p',), 'units')
     group = units.group if 'group' in units else pd.Series('all', units.index)
     if not group.notna().any(): raise ReviewError('hold no burst of a group', 'units', 'Check arms and dates')

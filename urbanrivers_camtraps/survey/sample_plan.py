@@ -51,7 +51,8 @@ def _strata(pilot: pd.DataFrame) -> pd.DataFrame:
     "Return one row a stratum: `size, spread` (variance of one answer) and `total` of its group."
     totals, rows = group_totals(pilot).set_index('group').total, []
     hidden = list(totals.index[totals <= 0])
-    if hidden: raise SurveyError(f"cannot tell how many animals there were: {', '.join(hidden)}", 'pilot', 'Look at more')
+    if hidden:
+        raise SurveyError(f"cannot tell how many animals there were: {', '.join(hidden)}", 'pilot', 'Look at more')
     off = (pilot.seen - pilot.p).groupby(pilot.stratum).var()  # over all groups: each has few answers alone
     for (group, stratum), mine in pilot[pilot.group.notna()].groupby(['group', 'stratum']):
         floor = (mine.p*(1 - mine.p)).mean()
