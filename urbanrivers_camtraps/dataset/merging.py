@@ -55,4 +55,5 @@ def _class_of(typed: str, classes: set[str], merge: str) -> str:
     "Return the class that is meant by a scientific or a common name."
     for name in (typed.strip(), label_meaning(typed.strip()), normalise_name(typed)):
         if name in classes: return name
-    raise DatasetError(f'there is no class {typed.strip()}', f'--merge {merge}', f"There are {', '.join(sorted(classes))}")
+    known = ', '.join(sorted(classes))
+    raise DatasetError(f'there is no class {typed.strip()}', f'--merge {merge}', f'There are {known}')
