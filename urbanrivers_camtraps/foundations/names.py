@@ -119,7 +119,7 @@ def folder_name(
 ) -> str:
     """Turn a class name into the name of its folder, which Windows takes, too.
 
-    A sign that no file name may hold becomes a hyphen; a name that Windows keeps for itself, such as `aux`, gets a `_`."""
+    A sign that no file name may hold becomes a hyphen, and `aux`, which Windows keeps for itself, becomes `aux_`."""
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', '-', label.strip()).replace(' ', '_')
     name = re.sub(r'[. ]+$', '', name) or '_'
     return f'{name}_' if re.fullmatch(r'(?i)(con|prn|aux|nul|(com|lpt)\d)(\..*)?', name) else name
