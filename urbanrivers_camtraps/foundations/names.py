@@ -246,10 +246,10 @@ _WORDS_FILE = Path(core.__file__).with_name('words.csv')
 
 
 def _word_key(word: str) -> str:
-    "Return a word as it is compared: without case and accents, with one space for what divides."
+    "Return a word as it is compared: without case, accents and what cannot be seen, with one space for other signs."
     letters = unicodedata.normalize('NFKD', word.casefold())
-    plain = ''.join(o for o in letters if not unicodedata.combining(o) or ord(o) > 0x36f)
-    return ' '.join(re.sub(r"[_\-’'.]", ' ', plain).split())
+    kept = [o for o in letters if unicodedata.category(o) != 'Cf' and not '\u0300' <= o <= '\u036f']
+    return ' '.join(''.join(' ' if unicodedata.category(o)[0] in 'PSC' else o for o in kept).split())
 
 # %% ../../nbs/0_foundations/02_names.ipynb #08d542f4
 @cache
@@ -271,7 +271,7 @@ def _whole(label: str) -> str | None:
 
 # %% ../../nbs/0_foundations/02_names.ipynb #c6908868
 #: What divides the things that a label names.
-_BETWEEN = re.compile(r'[,;/|+&]|\s(?:and|with|und|mit|et|avec|y|con|e|com|och|og|en|met)\s')
+_BETWEEN = re.compile(r'[,;:/|+&~=@#×]|\s(?:and|with|und|mit|et|avec|y|con|e|com|och|og|en|met)\s')
 
 
 def _parts(label: str) -> list[str]:
@@ -283,11 +283,24 @@ def _parts(label: str) -> list[str]:
 
 # %% ../../nbs/0_foundations/02_names.ipynb #8477a801
 def _meanings_within(label: str) -> list[str | None]:
-    "Return what the words of a longer label mean, as far as they mean it anywhere; nothing for a name of one word."
-    words = [o for o in re.split(r'[\s_]+', label.strip()) if o]
+    """Return what the words of a longer label mean, as far as they mean it anywhere; nothing for a name of one word.
+
+    A vehicle must stand by itself: a car-killed raccoon is an animal."""
+    alone = {_word_key(o) for o in re.split(r'[\s_]+', label)}
+    text = f' {_word_key(label)} '
+    for animal in _animal_phrases(): text = text.replace(f' {animal} ', ' . ')
+    words = text.split()
     if len(words) < 2: return []
-    found = [_read_words().get(_word_key(o), (None, False)) for o in words]
-    return [meaning for meaning, part in found if part]
+    phrases = [' '.join(words[at:at + length]) for length in (1, 2, 3) for at in range(len(words))]
+    found = [(o, *_read_words().get(o, (None, False))) for o in phrases]
+    return [meaning for phrase, meaning, part in found if part and (meaning == HUMAN or phrase in alone)]
+
+
+@cache
+def _animal_phrases() -> list[str]:
+    "Return the names of animals that hold a word for people or vehicles, the longest first."
+    phrases = [o for o, (meaning, _) in _read_words().items() if meaning == 'animal' and ' ' in o]
+    return sorted(phrases, key=len, reverse=True)
 
 # %% ../../nbs/0_foundations/02_names.ipynb #c1d099f3
 def _kind(observation_type: pd.Series) -> pd.Series:
