@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from urbanrivers_camtraps.apps.main import run
-from urbanrivers_camtraps.foundations.core import LockedError, lock_folder
+from urbanrivers_camtraps.foundations.core import CamtrapsError, LockedError, lock_folder
 from urbanrivers_camtraps.foundations.outputs import OutputError, overwriting, plain_cell, safe_cell, write_csv
 from urbanrivers_camtraps.foundations.provenance import Provenance, drawn_exif, is_drawn, provenance
 from urbanrivers_camtraps.foundations.tables import read_any_table, read_table, write_table
+from urbanrivers_camtraps.survey.camtrap_dp.writing import CamtrapDPError, _check_place
+from urbanrivers_camtraps.training.export import _replaced_folder
+from urbanrivers_camtraps.votes.api import _tables, write_fetched
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +66,7 @@ def test_a_survey_replaces_no_file_of_a_user(tmp_path, capsys, name):
     error = capsys.readouterr().err
     assert f'{name}: exists and was not written by camtraps' in error and '--overwrite' in error
     assert (tmp_path/name).read_text() == 'my own notes, of three summers'
+    assert not {'mine.html', 'mine_rates.csv'} - {name} & {o.name for o in tmp_path.iterdir()}, 'half a report was written'
     assert survey(tmp_path, '--out', tmp_path/'mine.html', '--overwrite') == 0
     assert 'three summers' not in (tmp_path/name).read_text()
     assert survey(tmp_path, '--out', tmp_path/'mine.html') == 0, 'our own report may be written again'
@@ -72,6 +76,46 @@ def test_an_empty_list_of_ours_goes_and_a_users_file_of_that_name_stays(tmp_path
     (tmp_path/'a_effects.csv').write_text('what I think of the effects\n')
     assert survey(tmp_path, '--out', tmp_path/'a.html') == 0
     assert (tmp_path/'a_effects.csv').read_text() == 'what I think of the effects\n'
+
+
+def test_a_survey_of_which_one_list_is_in_the_way_writes_nothing(tmp_path, capsys):
+    options = survey_tables(tmp_path)
+    with (tmp_path/'events.csv').open('a') as file: file.write('late,d1,Procyon lotor,2025-08-01 12:00\n')  # without effort: listed
+    (tmp_path/'mine_events_skipped.csv').write_text('what I skipped\n')
+    before = sorted(tmp_path.iterdir())
+    assert run([str(o) for o in (*options, '--out', tmp_path/'mine.html')]) == 1
+    assert 'mine_events_skipped.csv: exists and was not written by camtraps' in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('name', ['found.csv', 'found.html', 'found.parquet'])
+def test_check_refuses_before_it_looks_at_anything(tmp_path, capsys, name):
+    (tmp_path/name).write_text('my own notes')
+    assert run(['check', str(tmp_path/'no such card'), '--out', str(tmp_path/name)]) == 1
+    assert f'{name}: exists and was not written by camtraps' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name, content', [('deployments.csv', 'deployment_id,start\nd0,2025-06-01\n'), ('datapackage.json', '{"name": "mine"}'),
+    ('datapackage.json', '["mine"]')])
+def test_a_package_does_not_replace_a_table_of_deployments_or_another_package(tmp_path, name, content):
+    folder = tmp_path/'package'
+    folder.mkdir()
+    (folder/name).write_text(content)
+    with pytest.raises(CamtrapDPError, match=f'holds {name}, which was not written by camtraps'): _check_place(folder)
+    assert (folder/name).read_text() == content
+
+
+def test_an_exported_bundle_does_not_replace_a_readme(tmp_path):
+    (tmp_path/'README.md').write_text('my thesis')
+    with pytest.raises(CamtrapsError, match='holds README.md, which was not written'), _replaced_folder(tmp_path): pass
+    assert (tmp_path/'README.md').read_text() == 'my thesis'
+
+
+def test_a_fetch_keeps_a_table_of_deployments_that_is_not_its_own(tmp_path):
+    pd.DataFrame({'deployment_id': ['mine']}).to_parquet(tmp_path/'deployments.parquet')
+    with pytest.raises(OutputError, match='deployments.parquet: exists and was not written'): write_fetched(_tables([], {}), tmp_path)
+    assert [o.name for o in tmp_path.iterdir()] == ['deployments.parquet']
+    assert pd.read_parquet(tmp_path/'deployments.parquet').deployment_id.tolist() == ['mine']
 
 
 def test_a_parquet_file_of_somebody_else_stays(tmp_path):

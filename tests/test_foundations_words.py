@@ -22,7 +22,8 @@ PEOPLE = ['humans', 'HUMAN', 'Persona', 'personas', 'Menschen', 'mensch', 'Perso
     'wędkarz', 'Wedkarz', 'dzieci', 'kinderen', 'Fischer', 'pescatore', 'рыбак', 'human-other',
     'homo~sapiens', 'Homo.sapiens', 'HOMO-SAPIENS', 'people & dogs', 'person(s)', '[person]', '*human*', 'human?', '"human"', 'person@camera',
     'Person#2', 'people~', 'human.dog', 'human~dog', 'people-dogs', 'hiker-with-dog', 'person-vehicle', 'human:adult', 'class:human',
-    'h\u200buman', 'Ｈｕｍａｎ', 'Homo sapiens Linnaeus, 1758', 'Homosapien', 'homo sp.', 'dog and owner', 'mountain biker 3 + dog', 'human🙂', 'Homo_sapiens_sapiens', 'baby', 'Birder']
+    'h\u200buman', 'Ｈｕｍａｎ', 'Homo sapiens Linnaeus, 1758', 'Homosapien', 'homo sp.', 'dog and owner', 'mountain biker 3 + dog', 'human🙂',
+    'Homo_sapiens_sapiens', 'baby', 'Birder']
 VEHICLES = ['vehicle', 'Vehicles', 'car', 'Cars', 'boat', 'BOATS', 'bicycle', 'Fahrzeug', 'vehículo', 'vehiculo', 'Véhicule', 'veículo',
     'auto', 'pojazd', 'fordon', 'kjøretøy', 'ajoneuvo', 'машина', '车辆', '車', 'kendaraan', 'kayak', 'motorcycle', 'ATV',
     'official vehicle', 'water craft', 'car 2', 'Car_1', 'human vehicle', 'truck']
@@ -30,7 +31,8 @@ NOTHING = ['blank', 'Blanks', 'empty', 'EMPTY', 'nothing', 'none', 'false trigge
     'Misfire', 'vacio', 'vacío', 'Vacía', 'leer', 'vide', 'tom', 'vazio', 'vuoto', 'leeg', 'pusty', 'tyhjä', 'tyhja', 'пусто', '空',
     'なし', 'kosong', 'no detection', 'background', 'nothing here', 'f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank', 'blank/empty',
     'no_animal_detected']
-ANIMALS = ['non-human', 'Nonhuman primate 2', 'human flea (2)', 'boat-tailed grackle, male', 'Man-o-war', 'Manatee', 'human botfly', 'Human Flea', 'boat-tailed grackle', 'Boat-tailed Grackle', 'Boatbill', 'boat-billed heron', 'Manx',
+ANIMALS = ['non-human', 'Nonhuman primate 2', 'human flea (2)', 'boat-tailed grackle, male', 'Man-o-war', 'Manatee',
+    'human botfly', 'Human Flea', 'boat-tailed grackle', 'Boat-tailed Grackle', 'Boatbill', 'boat-billed heron', 'Manx',
     'Manx shearwater', 'carpet python', 'peopleless', 'Procyon lotor', 'fisher', 'Fisher', 'kingfisher', 'roadrunner',
     'Greater Roadrunner', 'monk parakeet', 'orang utan', 'orangutan', 'cardinal', 'Vanellus', 'Carcharias', 'Homoptera', 'Canis lupus',
     'cariblanco', 'emptysis', 'Tomistoma', 'tomtit', 'muskrat', 'ovenbird', 'car-killed raccoon', 'non-human primate', 'unknown', 'animal',

@@ -385,7 +385,7 @@ def test_a_folder_that_holds_something_else_is_not_replaced(practice, tmp_path):
     labels, fetched = practice
     (tmp_path/'other').mkdir()
     (tmp_path/'other'/'thesis.docx').touch()
-    with pytest.raises(CamtrapDPError, match='holds more than a data package'):
+    with pytest.raises(CamtrapDPError, match='holds thesis.docx, which was not written by camtraps'):
         write_camtrap_dp(tmp_path/'other', labels, make_deployments(fetched.observations))
 
 

@@ -158,7 +158,7 @@ def plot_forward(
             low, high = table[f'{name}low'], table[f'{name}high']
             ax.vlines(place + shift, 100*low, 100*high, color=color, linewidth=2)
             ax.plot(place + shift, 100*table['error' if not name else 'retrained'], 'o', color=color, label=label)
-        ticks = [f'{o.week:%-d %b}\n{o.photographs}\n{o.groups}' for o in table.itertuples()]
+        ticks = [f'{o.week.day} {o.week:%b}\n{o.photographs}\n{o.groups}' for o in table.itertuples()]
         ax.set_xticks(place, ticks, fontsize=9)
         ax.set(ylim=(-3, 103), xlim=(-.6, len(table) - .4), ylabel='error, % of photographs',
                xlabel=f'week from; below it, its photographs and {_groups_word(forward.by)}',

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAGE_MARK', 'OutputError', 'write_page', 'write_csv', 'remove_own_csv', 'safe_cell', 'plain_cell', 'overwriting',
-           'allow_overwriting', 'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_folder', 'markdown_text',
-           'long_date', 'csv_columns']
+           'allow_overwriting', 'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_page', 'refuse_foreign_csv',
+           'refuse_foreign_folder', 'markdown_text', 'long_date', 'csv_columns']
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ee9fa200
 import csv, re
@@ -34,7 +34,7 @@ def write_page(
 ) -> Path:
     "Write a page, whole or not at all. Raise `OutputError` if the file exists and is not a page of ours."
     path = Path(path)
-    refuse_foreign_file(path, lambda o: PAGE_MARK.encode() in o.read_bytes())
+    refuse_foreign_page(path)
     with atomic_path(path) as temporary: temporary.write_text(page, encoding='utf-8', errors='backslashreplace')
     return path
 
@@ -47,8 +47,8 @@ def write_csv(
     """Write a table as CSV, whole or not at all; its text cannot become a formula (see `safe_cell`).
 
     Raise `OutputError` if the file exists and lacks a column of `mark`."""
-    path, mark = Path(path), list(table.columns if mark is None else mark)
-    refuse_foreign_file(path, lambda o: set(map(str, mark)) <= set(csv_columns(o)))
+    path = Path(path)
+    refuse_foreign_csv(path, table.columns if mark is None else mark)
     with atomic_path(path) as temporary:
         table.apply(_safe_column).to_csv(temporary, index=False, errors='backslashreplace')
     return path
@@ -117,19 +117,36 @@ def refuse_foreign_file(
                       'Name another file, move this one, or add --overwrite to replace it')
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #bcbaf1a2
+def refuse_foreign_page(
+    path: str | Path, # about to be written
+) -> None:
+    "Raise `OutputError` if there is a file that is not a page of ours. A command asks before it writes anything."
+    refuse_foreign_file(path, lambda o: PAGE_MARK.encode() in o.read_bytes())
+
+
+def refuse_foreign_csv(
+    path: str | Path, # about to be written
+    mark: Iterable[str], # columns by which a file of ours is known
+) -> None:
+    "Raise `OutputError` if there is a file that lacks a column of `mark`. A command asks before it writes anything."
+    refuse_foreign_file(path, lambda o: set(map(str, mark)) <= set(csv_columns(o)))
+
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #53db4cc2
 def refuse_foreign_folder(
     folder: str | Path, # about to be replaced
     ours: str, # regular expression for the names, below the folder, of the files that we write
     error: type[CamtrapsError] = OutputError, # what to raise
+    is_ours: Callable[[Path], bool] | None = None, # called with a folder that holds such names only: did we write it?
 ) -> None:
     "Raise an error if the folder holds a file that is not ours, or is a file."
     folder = Path(folder)
     if folder.is_file(): raise error('is a file and would be replaced', folder, 'Name a folder')
     if may_overwrite() or not folder.is_dir(): return
-    names = (o.relative_to(folder).as_posix() for o in sorted(folder.rglob('*')) if not o.is_dir())
-    foreign = next((o for o in names if not re.fullmatch(ours, o)), None)
-    if foreign is None: return
-    raise error(f'holds {foreign}, which was not written by camtraps and would be replaced', folder,
+    names = [o.relative_to(folder).as_posix() for o in sorted(folder.rglob('*')) if not o.is_dir()]
+    foreign = [o for o in names if not re.fullmatch(ours, o)]
+    if names and not foreign and is_ours and not is_ours(folder): foreign = names
+    if not foreign: return
+    raise error(f'holds {foreign[0]}, which was not written by camtraps and would be replaced', folder,
                 'Name a new folder, or add --overwrite to replace all that is in it')
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #f2ef9c9c
@@ -151,9 +168,8 @@ def csv_columns(
     path: Path, # of any file
 ) -> list[str]:
     "Return the cells of a file's first line; none if it is not text."
-    try: lines = _first_bytes(path).decode('utf-8-sig').splitlines()
-    except UnicodeDecodeError: return []
-    return next(csv.reader(lines[:1]), [])
+    try: return next(csv.reader(_first_bytes(path).decode('utf-8-sig').splitlines()[:1]), [])
+    except (UnicodeDecodeError, csv.Error): return []
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #3479e826
 def _first_bytes(path: Path, size: int = 1 << 16) -> bytes:

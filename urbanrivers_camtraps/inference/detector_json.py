@@ -26,6 +26,7 @@ from PIL import Image
 from ..foundations.core import HUMAN, VEHICLE, atomic_folder, notice, path_key, plain_path
 from ..foundations.names import Names, common_name
 from ..foundations.plotting import COLORS, plot_style
+from ..foundations.outputs import csv_columns, refuse_foreign_folder
 from ..foundations.tables import need_columns
 from ..images.photograph import STORED_SIDE, open_photograph
 from .detector_records import (
@@ -377,8 +378,9 @@ def _schema(columns: dict[str, str], settings: dict) -> pa.Schema:
 # %% ../../nbs/6_inference/63_detector_json.ipynb #eca06e1e
 def _check_replaceable(folder: Path) -> None:
     "Raise `DetectorJsonError` if a file would be replaced that no conversion wrote."
-    if not folder.exists() or folder.is_dir() and {o.name for o in folder.iterdir()} <= set(_CONVERTED): return
-    raise DetectorJsonError('holds something else and would be replaced', folder, 'Name a new folder')
+    def is_ours(folder: Path) -> bool:
+        return all((folder/o).is_file() for o in _CONVERTED) and csv_columns(folder/_CONVERTED[2]) == [*SKIPPED_COLUMNS]
+    refuse_foreign_folder(folder, '|'.join(map(re.escape, _CONVERTED)), DetectorJsonError, is_ours)
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #58297148
 def _write_chunks(chunks: Iterable[DetectorResults], folder: Path, settings: dict) -> Counter:

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from ..foundations.core import (
     CamtrapsError, TableError, atomic_path, in_order, is_web_address, lock_folder, notice, printable_path)
+from ..foundations.outputs import refuse_foreign_csv
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.provenance import is_drawn
 from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
@@ -348,6 +349,7 @@ def predict_season(
     predictions are kept in a list beside it (`….gone.csv`). Raises `SeasonError` if the table is of another job or a
     card is pulled out, and `LockedError` if another run is writing it."""
     path, bundle = Path(path), job.read()
+    refuse_foreign_csv(_gone_list(path), _GONE)
     parts, sources = path.with_name(f'.{path.name}.parts'), find_sources(photographs)
     parts.mkdir(parents=True, exist_ok=True)
     with lock_folder(parts):
@@ -566,6 +568,13 @@ def _translated(part: re.Match) -> str:
 
 # %% ../../nbs/6_inference/65_season.ipynb #990ca9a9
 _LISTED = ['path', 'prediction', 'score', 'clock', 'size', 'modified']
+#: Columns of the list of predictions that left a season's table.
+_GONE = [*_LISTED, 'why']
+
+
+def _gone_list(path: Path) -> Path:
+    "Return where the predictions that left a season's table are listed."
+    return path.with_name(f"{path.name.strip('.').removesuffix('.parquet')}.gone.csv")
 
 
 def _keep_list(files: list[Path], rows: _Rows, path: Path) -> None:
@@ -575,10 +584,10 @@ def _keep_list(files: list[Path], rows: _Rows, path: Path) -> None:
         gone, changed = (o[start:start + len(batch)] for o in (rows.is_gone, rows.is_changed))
         start += len(batch)
         why = np.select([gone, changed], ['is gone', 'is another file now'], '')
-        found.append(batch.assign(why=why)[gone | changed][[*_LISTED, 'why']])
+        found.append(batch.assign(why=why)[gone | changed][_GONE])
     found = pd.concat(found, ignore_index=True)
     if found.empty: return
-    beside = path.with_name(f"{path.name.strip('.').removesuffix('.parquet')}.gone.csv")
+    beside = _gone_list(path)
     before = [pd.read_csv(beside)] if beside.exists() else []
     with atomic_path(beside) as temporary:
         pd.concat([*before, found]).astype(str).drop_duplicates().to_csv(temporary, index=False)

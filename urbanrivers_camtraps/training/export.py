@@ -178,8 +178,15 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
 @contextmanager
 def _replaced_folder(folder: Path) -> Iterator[Path]:
     "Yield an empty folder beside `folder`, which takes its place when the block ends well."
-    refuse_foreign_folder(folder, BUNDLE_FILES, BundleError)
+    refuse_foreign_folder(folder, BUNDLE_FILES, BundleError, _is_bundle)
     with atomic_folder(folder) as new: yield new
+
+# %% ../../nbs/4_training/48_export.ipynb #f0bed624
+def _is_bundle(folder: Path) -> bool:
+    "Return whether a folder holds a bundle, of whatever version."
+    try: about = json.loads((folder/'bundle.json').read_text('utf-8'))
+    except (OSError, ValueError): return False
+    return isinstance(about, dict) and {'classes', 'transforms'} <= set(about)
 
 # %% ../../nbs/4_training/48_export.ipynb #cc2a4231
 def _write_contents(new: Path, network: torch.nn.Module, description: Description, folder: Path) -> None:

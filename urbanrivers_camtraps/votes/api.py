@@ -19,9 +19,10 @@ import requests
 from tqdm.auto import tqdm
 
 from ..foundations.core import atomic_path, lock_folder, notice, setting
-from ..foundations.outputs import OutputError, may_overwrite
+from ..foundations.outputs import (
+    OutputError, may_overwrite, plain_cell, refuse_foreign_csv, write_csv)
 from ..foundations.provenance import Provenance, provenance
-from ..foundations.tables import read_settings, read_table, write_table
+from ..foundations.tables import read_settings, read_table, refuse_foreign_table, write_table
 from urbanrivers_camtraps.votes.documents import (
     LEFT_OUT, MEDIA_COLUMNS, OBSERVATION_COLUMNS, SCORE_COLUMNS, SKIPPED_COLUMNS, VOTE_COLUMNS, Record, parse_answer,
     parse_document)
@@ -121,11 +122,13 @@ def write_fetched(
     Without single votes there is no votes.parquet, without scores of the server's model no server_scores.parquet."""
     folder = Path(folder)
     _refuse_mixing(fetched.observations, folder/'observations.parquet')
+    for name in ('observations.parquet', 'media.parquet', *_OPTIONAL): refuse_foreign_table(folder/name)
+    refuse_foreign_csv(folder/'fetch_skipped.csv', fetched.skipped)
     write_table(fetched.observations, folder/'observations.parquet', **fetched.query)
     for name, table in _OPTIONAL.items():
         if len(table(fetched)): write_table(table(fetched), folder/name, camtraps='fetch', **fetched.query)
         else: (folder/name).unlink(missing_ok=True)
-    with atomic_path(folder/'fetch_skipped.csv') as path: fetched.skipped.to_csv(path, index=False)
+    write_csv(fetched.skipped, folder/'fetch_skipped.csv')
     write_table(fetched.media, folder/'media.parquet', **fetched.query)
     return folder
 
@@ -150,7 +153,7 @@ def read_fetched(
     media, observations = (read_table(folder/f'{name}.parquet') for name in ('media', 'observations'))
     votes, places, scores = (read_table(folder/name) if (folder/name).exists() else table(empty)
                              for name, table in _OPTIONAL.items())
-    skipped = pd.read_csv(folder/'fetch_skipped.csv', dtype=str, keep_default_na=False)
+    skipped = pd.read_csv(folder/'fetch_skipped.csv', dtype=str, keep_default_na=False).map(plain_cell)
     if 'left_out' not in media: media['left_out'] = None  # written by an earlier version
     query = {name: value for name, value in media.attrs.items() if name != 'provenance'}
     return Fetched(observations, media, votes, skipped, query, places, scores)

@@ -13,7 +13,7 @@ import typer
 from .options import IN_DOUBT, SURVEY, Data, LazyModule, app, read_own_table
 from .survey import Dates, Deployments, TimeZone
 from ...foundations.core import CamtrapsError, notice
-from ...foundations.outputs import write_csv, write_page
+from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, write_csv, write_page
 
 # %% auto #0
 __all__ = ['cards', 'clocks', 'deployment_tables', 'health_tables', 'pages', 'tables', 'check']
@@ -49,6 +49,7 @@ def check(
     Exit status 4 if a camera is in doubt, 0 if none is. Nothing is corrected: each finding says what to do."""
     if out and out.suffix.lower() not in _KINDS:
         raise CamtrapsError('cannot be written', out, f"Choose one of {', '.join(_KINDS)}")
+    if out: _refuse_foreign(out)  # before the work
     health = _health(list(sources or ()), deployments, pixels, time_zone, dates.value if dates else None, data)
     for note in health.notes: notice(note)
     for line in _lines(health): typer.echo(line)
@@ -98,6 +99,17 @@ def _lines(health: Any) -> list[str]: # of `CameraHealth`
     return lines
 
 
+#: Columns by which a list of findings is known.
+_FINDINGS = ('deployment_id', 'finding', 'cause', 'effect')
+
+
+def _refuse_foreign(path: Path) -> None:
+    "Raise `OutputError` if findings would replace a file of somebody else."
+    if path.suffix.lower() == '.html': refuse_foreign_page(path)
+    elif path.suffix.lower() == '.csv': refuse_foreign_csv(path, _FINDINGS)
+    else: tables.refuse_foreign_table(path)
+
+
 def _write(health: Any, path: Path) -> None: # of `CameraHealth`
     "Write the findings in the format of the path's ending."
     if path.suffix.lower() == '.html':
@@ -105,5 +117,5 @@ def _write(health: Any, path: Path) -> None: # of `CameraHealth`
         return
     ahead = health.findings.clock_ahead.map(clocks.write_duration, na_action='ignore').astype(object)
     table = health.findings.assign(clock_ahead=ahead)
-    if path.suffix.lower() == '.csv': write_csv(table, path, ('deployment_id', 'finding', 'cause', 'effect'))
+    if path.suffix.lower() == '.csv': write_csv(table, path, _FINDINGS)
     else: tables.write_table(table, path)

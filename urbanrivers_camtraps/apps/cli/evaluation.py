@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from urbanrivers_camtraps.apps.cli.options import (
-    EVALUATION, Data, LazyModule, PlaceZone, SpeciesNetFile, app, next_step, place_zone, read_own_table,
-    results_for)
+    EVALUATION, Data, LazyModule, PlaceZone, SpeciesNetFile, app, is_own_metrics, next_step, place_zone,
+    read_own_table, results_for)
 from .training import load_trained, predict_split
 from ...foundations.core import CamtrapsError, atomic_path
+from ...foundations.outputs import refuse_foreign_file, refuse_foreign_page
 
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
@@ -61,6 +62,8 @@ def evaluate(
     """Judge the trained model out of fold, or with --final on the held-out test set.
 
     Writes report.html and metrics.json."""
+    report = report or data/'report.html'
+    _refuse_foreign(report, data, final)  # before the work
     learner, photographs, seen = load_trained(data)
     by = photographs.attrs.get('by', 'image')
     judged = read_own_table(data/'out_of_fold.parquet')
@@ -82,7 +85,6 @@ def evaluate(
         tables.write_table(test, data/'predictions.parquet', **test.attrs, split='test')
         judged, evaluated_on = test, f'{len(test)} test photographs, split by {by}'
     if speciesnet: sections.insert(0, _ensemble_section(data, judged, speciesnet, evaluated_on))
-    report = report or data/'report.html'
     found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
                                  sections)
     with atomic_path(data/'metrics.json') as path:
@@ -91,6 +93,13 @@ def evaluate(
                f"{found['majority_error']:.1%}")
     typer.echo(f'report: {report}')
     next_step('export', 'write the bundle that predicts without torch')
+
+# %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #57f856cf
+def _refuse_foreign(report: Path, data: Path, final: bool) -> None:
+    "Raise `OutputError` if the report or its metrics would replace a file of somebody else."
+    refuse_foreign_page(report)
+    refuse_foreign_file(data/'metrics.json', is_own_metrics)
+    if final: tables.refuse_foreign_table(data/'predictions.parquet')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #369b224a
 def _begin(step: str) -> None:

@@ -15,6 +15,7 @@ from urbanrivers_camtraps.apps.cli.options import (
     INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, TimesFrom, app, list_skipped,
     next_step)
 from ...foundations.core import CamtrapsError, notice, printable
+from ...foundations.outputs import refuse_foreign_csv
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
@@ -74,7 +75,7 @@ def predict_photographs(
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
-    if out: predicting.refuse_foreign_predictions(out)  # before the work
+    if out: _refuse_foreign(out)  # before the work
     folder = name_bundle(bundle)
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
@@ -97,6 +98,12 @@ def predict_photographs(
     for skipped in predictions.skipped.itertuples():
         typer.echo(f'skipped: {printable(skipped.id)}: {printable(skipped.reason)}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #beb94d22
+def _refuse_foreign(out: Path) -> None:
+    "Raise `OutputError` if predictions, or the list of what was skipped, would replace a file of somebody else."
+    predicting.refuse_foreign_predictions(out)
+    refuse_foreign_csv(out.with_suffix('.skipped.csv'), ('id', 'reason'))
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #0e19e90a
 def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) -> None:

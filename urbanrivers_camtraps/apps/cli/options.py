@@ -23,7 +23,8 @@ __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TR
            'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order',
            'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
            'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
-           'read_own_table', 'list_skipped', 'next_step', 'results_for', 'boxes_with_empty', 'place_zone']
+           'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step', 'results_for', 'boxes_with_empty',
+           'place_zone']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -183,6 +184,13 @@ def read_own_table(
     if not path.is_file() and path.name in _WRITTEN_BY:
         raise CamtrapsError('there is no such table', path, f'Run `camtraps {_WRITTEN_BY[path.name]}` first')
     return (scores.read_predictions if path.name in _PREDICTIONS else tables.read_table)(path, columns)
+
+# %% ../../../nbs/9_apps/97_cli/970_options.ipynb #503c0d44
+def is_own_metrics(
+    path: Path, # such as metrics.json
+) -> bool:
+    "Return whether a file holds metrics that `camtraps evaluate` wrote."
+    return path.is_file() and b'"majority_error"' in path.read_bytes()
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #1d701800
 def list_skipped(

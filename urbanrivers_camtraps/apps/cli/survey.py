@@ -14,7 +14,7 @@ import typer
 from .options import (
     SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, read_own_table)
 from ...foundations.core import CamtrapsError, read_duration
-from ...foundations.outputs import remove_own_csv, write_csv
+from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'bursts', 'cards', 'package_writing', 'package_validation', 'changes',
@@ -95,11 +95,12 @@ def survey(
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     beside, out = _beside(out, data), out or data/'survey.html'
+    _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed))
     warnings = [*doubts, *_warnings(seen)]
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     for warning in warnings: typer.echo(warning, err=True)
     whole.report(out, **comparison, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
-    write_csv(whole.rates(), beside('rates'), ('events', 'camera_days', 'rate'))
+    write_csv(whole.rates(), beside('rates'), _RATES)
     typer.echo(f'{len(seen.events):,} events: {out}')
     if arms and changed: _write_effects(whole, comparison, beside('effects'))
     else: remove_own_csv(beside('effects'), _EFFECTS)
@@ -114,8 +115,18 @@ def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` 
     typer.echo(str(effects[0]))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
-#: Columns by which a list of effects is known.
-_EFFECTS = ('label', 'ratio')
+#: Columns by which lists of ours are known.
+_RATES, _EFFECTS, _SKIPPED = ('events', 'camera_days', 'rate'), ('label', 'ratio'), ('id', 'reason')
+
+
+def _refuse_foreign_files(out: Path, beside: Callable[[str], Path], seen: _Seen, whole: Any, compares: bool) -> None:
+    "Raise `OutputError` before anything is written if a file of somebody else has the name of one that will be."
+    refuse_foreign_page(out)
+    left_out = seen.skipped is not None and len(seen.skipped)
+    lists = {'rates': (True, _RATES), 'effects': (compares, _EFFECTS), 'photographs_skipped': (left_out, _SKIPPED),
+             'events_skipped': (len(whole.skipped), _SKIPPED)}
+    for name, (is_written, mark) in lists.items():
+        if is_written: refuse_foreign_csv(beside(name), mark)
 
 
 def _beside(out: Path | None, data: Path) -> Callable[[str], Path]:
@@ -344,6 +355,8 @@ def package(
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
              'description': ' '.join((*_warnings(seen), *seen.notes))}
+    lists = [out.with_name(f'{out.name}_{o}.csv') for o in ('photographs_skipped', 'skipped')]
+    for path in lists: refuse_foreign_csv(path, _SKIPPED)  # before anything is written
     package_writing.write_camtrap_dp(
         out, seen.photographs, places, seen.events, digits, people.value, seen.votes, time_zone=seen.time_zone, **about)
     _validate(out)
@@ -352,8 +365,8 @@ def package(
     missing = package_writing.skipped_media(seen.photographs, places, people.value, seen.votes)
     withheld = missing.reason.str.contains('people')
     if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
-    skipped = _list_skipped_photographs(seen, out.with_name(f'{out.name}_photographs_skipped.csv'))
-    return list_skipped(missing[~withheld], out.with_name(f'{out.name}_skipped.csv')) or skipped
+    skipped = _list_skipped_photographs(seen, lists[0])
+    return list_skipped(missing[~withheld], lists[1]) or skipped
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a0364c01
 def _validate(folder: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import (
-    DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, next_step, read_own_table)
+from urbanrivers_camtraps.apps.cli.options import (
+    DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, is_own_metrics, next_step,
+    read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path, notice
 
 # %% auto #0
@@ -103,7 +104,7 @@ def train(
     (data/'out_of_fold_whole.parquet').unlink(missing_ok=True)
     if crops: _judge_whole_frames(photographs, judged, learner.recipe, data)
     tables.write_table(judged, data/'out_of_fold.parquet', **judged.attrs, evaluated_on=split)
-    (data/'metrics.json').unlink(missing_ok=True)  # it describes another model
+    if is_own_metrics(data/'metrics.json'): (data/'metrics.json').unlink()  # it describes another model
     (data/'final'/'run.json').unlink(missing_ok=True)
     error = (judged.prediction != judged.label).mean()
     views = ', with the motion crop' if recipe.motion else ''

@@ -14,7 +14,8 @@ import typer
 
 from .options import (
     SOME_SKIPPED, VOTES, Consensus, Data, LazyModule, app, next_step, read_own_table)
-from ...foundations.core import CamtrapsError, atomic_path, setting
+from ...foundations.core import CamtrapsError, setting
+from ...foundations.outputs import refuse_foreign_csv, write_csv
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
@@ -124,6 +125,10 @@ def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
     return SOME_SKIPPED
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #e4b06ce6
+#: The tables of a `Cleaned` that are written.
+_CLEANED = ('labels', 'funnel', 'dropped')
+
+
 @app.command('clean', rich_help_panel=VOTES)
 def clean_votes(
     method: Annotated[Consensus, typer.Option(
@@ -143,9 +148,11 @@ def clean_votes(
     rules = _rules(method.value, min_votes, min_photographs, min_confidence, june_2025)
     observations, votes = _votes_and_reviews(data, june_2025)
     cleaned = cleaning.clean(observations, rules, votes)
-    for name in ('labels', 'funnel', 'dropped'):
+    for name in _CLEANED: tables.refuse_foreign_table(data/f'{name}.parquet')  # before anything is written
+    refuse_foreign_csv(data/'unknown_names.csv', cleaned.unknown_names)
+    for name in _CLEANED:
         tables.write_table(getattr(cleaned, name), data/f'{name}.parquet', **vars(rules))
-    with atomic_path(data/'unknown_names.csv') as path: cleaned.unknown_names.to_csv(path, index=False)
+    write_csv(cleaned.unknown_names, data/'unknown_names.csv')
     typer.echo(cleaned.funnel[['step', 'rows', 'photographs']].to_string(index=False))
     typer.echo(cleaned.labels.label.value_counts().to_string(header=False))
     if len(cleaned.unknown_names):

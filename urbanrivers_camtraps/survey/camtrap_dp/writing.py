@@ -17,7 +17,7 @@ import pandas as pd
 
 from ...foundations.core import BLANK, NOT_ANIMALS, TableError, atomic_folder, notice, with_slashes
 from ...foundations.names import common_name, read_name
-from ...foundations.outputs import may_overwrite
+from ...foundations.outputs import refuse_foreign_folder
 from ...foundations.predictions import with_standard_labels
 from ...foundations.privacy import names_people, shows_people
 from ...foundations.tables import need_columns
@@ -334,6 +334,10 @@ def _described(about: About, left: pd.DataFrame, events_left: int, digits: int |
                                   digits is not None and f'Coordinates are rounded to {digits} digits.']))
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #98b8da9f
+#: What wrote the package, as the standard has it.
+_SOURCES = [{'title': 'urbanrivers_camtraps'}]
+
+
 def _descriptor(about: About, rows: dict[str, pd.DataFrame], text: str, digits: int | None,
                 created: pd.Timestamp) -> dict:
     "Return the content of `datapackage.json`."
@@ -347,7 +351,7 @@ def _descriptor(about: About, rows: dict[str, pd.DataFrame], text: str, digits: 
                'observationLevel': levels}
     return {'resources': resources, 'profile': f'{STANDARD}camtrap-dp-profile.json', 'name': name,
             'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'), 'title': about.title, 'contributors': about.named(),
-            'description': text, **about.licenses(),
+            'description': text, **about.licenses(), 'sources': _SOURCES,
             'project': project, **({} if digits is None else {'coordinatePrecision': 10.**-digits}),
             'spatial': _area(stood),
             'temporal': {'start': f'{stood.start.min():%Y-%m-%d}', 'end': f'{stood.end.max():%Y-%m-%d}'},
@@ -355,9 +359,12 @@ def _descriptor(about: About, rows: dict[str, pd.DataFrame], text: str, digits: 
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #51fbfcc7
 def _check_place(folder: Path) -> None:
-    "Raise `CamtrapDPError` if something else than a package would be replaced."
-    ours = {'datapackage.json', *(f'{o}.csv' for o in TABLES)}
-    if may_overwrite() or not folder.exists(): return
-    if not folder.is_dir() or not {o.name for o in folder.iterdir()} <= ours:
-        raise CamtrapDPError('holds more than a data package and would be replaced', folder,
-                             'Name a new folder, or add --overwrite')
+    "Raise `CamtrapDPError` if something else than a package of ours would be replaced."
+    refuse_foreign_folder(folder, rf"datapackage\.json|({'|'.join(TABLES)})\.csv", CamtrapDPError, _is_our_package)
+
+
+def _is_our_package(folder: Path) -> bool:
+    "Return whether we wrote a data package, by the source that it names."
+    try: about = json.loads((folder/'datapackage.json').read_text('utf-8'))
+    except (OSError, ValueError): return False
+    return isinstance(about, dict) and _SOURCES == about.get('sources')
