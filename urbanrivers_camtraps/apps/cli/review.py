@@ -17,12 +17,14 @@ from urbanrivers_camtraps.apps.cli.options import (
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['label_errors', 'queues', 'review_server', 'review']
+__all__ = ['label_errors', 'queues', 'review_server', 'samples', 'tables', 'review']
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #cfded318
 label_errors = LazyModule('urbanrivers_camtraps.review.label_errors', extra='train')
 queues = LazyModule('urbanrivers_camtraps.review.queue', extra='train')
 review_server = LazyModule('urbanrivers_camtraps.review.server', extra='serve')
+samples = LazyModule('urbanrivers_camtraps.review.sample')
+tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #05b6e6e3
 @app.command(rich_help_panel=REVIEW)
@@ -34,12 +36,16 @@ def review(
     speciesnet: SpeciesNetFile = None,
     boxes: Boxes = None,
     reviewers: Annotated[int, typer.Option(min=1, help='Number of people who should see each photograph.')] = 1,
+    sample: Annotated[Path, typer.Option(
+        help='Sample of a season that `camtraps sample` drew: one key answers a whole burst, and what the model said '
+             'is not shown.')] = None,
     port: Annotated[int, typer.Option(help='Port of the page; 0 for any free one.')] = 8766,
     data: Data = Path('data'),
 ) -> None:
     """Review doubtful photographs by keyboard, on a page that only this machine can open.
 
-    Writes reviews.sqlite and review.html."""
+    Writes reviews.sqlite and review.html; with --sample the answers go into a file beside the season."""
+    if sample: return _review_sample(sample, reviewers, port)
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     open_ones = photographs[photographs.split != 'test']
     judged = read_own_table(data/'out_of_fold.parquet')
@@ -55,6 +61,18 @@ def review(
 
     queue = queues.review_queue(opinions, order.value, limit)
     review_server.run_review_server(queue, data/'reviews.sqlite', judged.classes, open_ones, reviewers, port, ready)
+
+# %% ../../../nbs/9_apps/97_cli/977_review.ipynb #2b0a2f57
+def _review_sample(path: Path, reviewers: int, port: int) -> None:
+    "Show the bursts of a sample in a random order."
+    drawn, answers = tables.read_table(path, ('media_id', 'drawn', 'turn', 'paths')), samples.reviews_path(path)
+
+    def ready(address: str) -> None:
+        typer.echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')
+        next_step('survey --season … --sample …', 'correct the answer by what people saw')
+
+    queue, frames = samples.sample_queue(drawn), samples.sample_frames(drawn)
+    review_server.run_review_server(queue, answers, drawn.attrs['classes'], frames, reviewers, port, ready)
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #e23d8643
 def _other_opinions(photographs: pd.DataFrame, speciesnet: Path | None, boxes: Path | None) -> tuple:

@@ -12,19 +12,25 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from .options import (
-    SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, read_own_table)
+    SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, read_duration
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'waiting', 'bursts', 'cards', 'package_writing', 'package_validation', 'changes',
-           'deployment_tables', 'event_tables', 'reports', 'effort', 'origins', 'tables', 'Season', 'Deployments',
-           'EventGap', 'TimeZone', 'Dates', 'survey', 'package']
+__all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'bursts',
+           'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables', 'event_tables', 'reports',
+           'effort', 'origins', 'names', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'Dates', 'survey',
+           'sample', 'plan', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
 burst_answers = LazyModule('urbanrivers_camtraps.evaluation.burst_predictions')
 waiting = LazyModule('urbanrivers_camtraps.survey.waiting')
+people_firsts = LazyModule('urbanrivers_camtraps.survey.people_first')
+samples = LazyModule('urbanrivers_camtraps.review.sample')
+reviewing = LazyModule('urbanrivers_camtraps.review.reviews')
+corrected = LazyModule('urbanrivers_camtraps.survey.corrected', extra='survey')
+sample_plans = LazyModule('urbanrivers_camtraps.survey.sample_plan', extra='survey')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
 package_writing = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.writing')
@@ -35,6 +41,7 @@ event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
+names = LazyModule('urbanrivers_camtraps.foundations.names')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
@@ -65,6 +72,9 @@ def survey(
     changed: Annotated[str, typer.Option(
         help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.',
     )] = None,
+    sample: Annotated[Path, typer.Option(
+        help='Sample by chance that `camtraps sample` drew and people looked at (`camtraps review --sample`). The '
+             'model\'s answers are corrected by it.')] = None,
     missed: Annotated[Path, typer.Option(
         help='Table of what an audit of the blank filter found. One row for each period (before, after): looked '
              '(events looked at) and missed (how many of them the filter missed). Optional: removed, kept, '
@@ -94,14 +104,17 @@ def survey(
     doubts = _doubts(whole.health)
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
+    drawn = _answered(sample, seen) if sample else None
     beside, out = _beside(out, data), out or data/'survey.html'
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed))
     warnings = [*doubts, *_warnings(seen)]
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     for warning in warnings: typer.echo(warning, err=True)
-    whole.report(out, **comparison, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
+    first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
+    whole.report(out, **comparison, sections=first, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
     write_csv(whole.rates(), beside('rates'), _RATES)
     typer.echo(f'{len(seen.events):,} events: {out}')
+    if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
     if arms and changed: _write_effects(whole, comparison, beside('effects'))
     else: remove_own_csv(beside('effects'), _EFFECTS)
     skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
@@ -224,6 +237,8 @@ class _Seen(NamedTuple):
     notes: tuple[str, ...] = () # what it rests on
     time_zone: str | None = None # of the local clock
     warnings: tuple[str, ...] = () # what a reader has to know first
+    by_model: pd.DataFrame | None = None # events as the model alone has them
+    bursts: pd.DataFrame | None = None # of a season, one row a burst, with `called`: the model has an animal there
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
@@ -283,17 +298,42 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
         raise CamtrapsError('does not say where the cameras were', season[0], 'Add --deployments with a table of them')
     if listed is None: placed = deployment_tables.season_photographs(season, places)
     else: placed = deployment_tables.listed_photographs(season, listed, places)
+    placed = bursts.add_bursts(placed)
     is_waiting = waiting.is_waiting(placed)
-    shared = burst_answers.burst_predictions(bursts.add_bursts(placed[~is_waiting]))
-    shared = waiting.with_higher_taxa(shared, tables.read_settings(season[0]))
-    notes, warnings = _rests_on(placed.skipped), _model_warnings(season, placed)
+    by_model = burst_answers.burst_predictions(placed[~is_waiting])
+    by_model = waiting.with_higher_taxa(by_model, tables.read_settings(season[0]))
+    everything = samples.burst_units(burst_answers.burst_predictions(placed))
+    shared, looked = _with_reviews(season, by_model, placed)
+    notes, warnings = _rests_on(placed.skipped), looked or _model_warnings(season, placed)
     warnings = (*warnings, *waiting.waiting_text(int(is_waiting.sum()), shared))
     if listed is not None:
         warnings = (*warnings, 'Only photographs that no volunteer has looked at are counted. The reviewed ones are in '
                                'the survey without --season.')
     for note in notes: typer.echo(note)
-    return _Seen(shared, event_tables.make_events(shared, event_gap, 'prediction'), places, skipped=placed.skipped,
-                 notes=notes, warnings=warnings)
+    events, alone = (event_tables.make_events(o, event_gap, 'prediction') for o in (shared, by_model))
+    return _Seen(shared, events, places, skipped=placed.skipped, notes=notes, warnings=warnings, by_model=alone,
+                 bursts=_called(everything, by_model))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8f28d075
+def _with_reviews(season: list[Path], by_model: pd.DataFrame, placed: pd.DataFrame) -> tuple[pd.DataFrame, tuple]:
+    "Let people's answers win, and return what a reader has to know: who looked at what."
+    path = samples.reviews_path(season[0])
+    if not path.is_file(): return by_model, ()
+    waits = placed[~placed.media_id.isin(by_model.media_id)]
+    rows = pd.concat([by_model, burst_answers.burst_predictions(waits)]) if len(waits) else by_model
+    shared = people_firsts.people_first(rows, reviewing.read_reviews(path))
+    if not shared.reviewed.any(): return by_model, ()
+    text = people_firsts.looked_text(shared, rows.prediction)
+    kept = shared[shared.reviewed | shared.media_id.isin(by_model.media_id)]  # what waits counts if somebody named it
+    model = _model_warnings(season, placed)
+    return kept, (text, *model[1:])
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7e05854c
+def _called(everything: pd.DataFrame, by_model: pd.DataFrame) -> pd.DataFrame:
+    "Add to each burst what the model says in the events: `predicted` and `called` (an animal)."
+    answer = by_model.drop_duplicates('burst_id').set_index('burst_id').prediction
+    predicted = everything.burst_id.map(answer)
+    return everything.assign(predicted=predicted, called=samples.is_animal(predicted).eq(1))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c381e88f
 def _rests_on(skipped: pd.DataFrame) -> tuple[str, ...]:
@@ -326,6 +366,130 @@ def _given_events(events: Path, deployments: Path | None, time_zone: str | None,
 def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
     "List the photographs of a season for which place or time is not known."
     return None if seen.skipped is None else list_skipped(seen.skipped, path)
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8f7bac36
+@app.command(rich_help_panel=SURVEY)
+def sample(
+    season: Season = None,
+    deployments: Deployments = None,
+    arms: Annotated[Path, typer.Option(
+        help='Table with location and arm (impact or control), to draw from each arm before and after.')] = None,
+    changed: Annotated[str, typer.Option(help='Day of the change, as for `camtraps survey`.')] = None,
+    species: Annotated[str, typer.Option(help='One class alone, such as Castor canadensis. By default any '
+                                              'animal.')] = None,
+    n: Annotated[int, typer.Option('--n', min=16, help='Bursts to look at. With the same seed a larger sample holds '
+                                                       'the smaller one.')] = 400,
+    seed: Annotated[int, typer.Option(help='Another seed draws another sample.')] = 42,
+    time_zone: TimeZone = None,
+    dates: Dates = None,
+    out: Annotated[Path, typer.Option(help='File of the sample. By default beside the season: '
+                                           'season_sample.parquet.')] = None,
+    data: Data = Path('data'),
+) -> None:
+    "Draw bursts of a season by chance, so that people's answers tell how wrong the model is."
+    if not season: raise CamtrapsError('needs a season', '--season', 'Write --season season.parquet')
+    seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
+    operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
+    units = corrected.add_groups(seen.bursts, operation, _read_arms(arms), _changed(changed))
+    named = _species_of(species, seen.bursts.classes)
+    units = units.assign(p=samples.animal_scores(seen.bursts, named), called=_called_as(units, named))
+    drawn = samples.draw_sample(units, n, seed=seed).drop(columns=['scores', 'score'], errors='ignore')
+    out = out or season[0].with_name(f'{season[0].stem}_sample.parquet')
+    _refuse_other_table(out)
+    tables.write_table(pd.DataFrame(drawn), out, classes=list(seen.bursts.classes), species=named or '', n=n, seed=seed,
+                       changed=changed or '')
+    counts = drawn[drawn.drawn].groupby('group').size()
+    shown = ', '.join(f'{count:,} {group}' for group, count in counts.items())
+    typer.echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
+    outside = int(drawn.group.isna().sum())
+    if outside: typer.echo(f'{outside:,} bursts are in no arm or period and cannot be drawn')
+    next_step(f'review --sample {out}', 'look at them; then `camtraps survey --sample` corrects the answer')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #235d1dcf
+def _species_of(typed: str | None, classes: tuple[str, ...]) -> str | None:
+    "Return the class that is meant by a scientific or a common name. Raise `CamtrapsError` if the model has none."
+    if typed is None: return None
+    found = next((o for o in (typed, names.normalise_name(typed)) if o in classes), None)
+    if found: return found
+    raise CamtrapsError(f'is no class of the model: {typed}', '--species', f"It knows {', '.join(classes)}")
+
+
+def _called_as(units: pd.DataFrame, species: str | None) -> pd.Series:
+    "Return which bursts the model calls an animal, or a species."
+    return units.called if species is None else units.predicted == species
+
+
+def _refuse_other_table(path: Path) -> None:
+    "Raise `CamtrapsError` if there is a file that is no sample."
+    if path.is_file() and not {'stratum', 'odds'} <= set(tables.read_table(path).columns):
+        raise CamtrapsError('holds something else than a sample', path, 'Name another file with --out')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #847e6264
+#: Columns by which the corrected answers are known.
+_CORRECTED = ('who', 'what')
+
+
+def _answered(path: Path, seen: _Seen) -> pd.DataFrame:
+    "Read a sample and what people said, and check that it is of this season."
+    if seen.bursts is None: raise CamtrapsError('needs the season that it was drawn from', '--sample', 'Add --season')
+    drawn = tables.read_table(path, ('burst_id', 'media_id', 'stratum', 'odds', 'drawn', 'p', 'called', 'group'))
+    known = seen.bursts.set_index('burst_id').media_id.reindex(drawn.burst_id)
+    if len(drawn) != len(seen.bursts) or known.isna().any():
+        raise CamtrapsError('was drawn from other photographs than this season has', path,
+                            'Draw again with `camtraps sample`; answers on bursts that are drawn again are kept')
+    reviews = reviewing.read_reviews(samples.reviews_path(path))
+    answered = samples.add_answers(drawn, reviews)
+    answered.attrs = drawn.attrs
+    said = samples.is_animal(answered.answer, drawn.attrs.get('species') or None)
+    return answered.assign(seen=said.where(answered.drawn))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a94be6c2
+def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, beside: Callable) -> list:
+    "Correct the model's answer by a sample, print it, write it, and return the sections for the top of the report."
+    missing = int(drawn.drawn.sum() - drawn.seen.notna().sum())
+    label = drawn.attrs.get('species') or changes.WILDLIFE
+    totals = corrected.group_totals(drawn)
+    text = (f'People looked at {drawn.seen.notna().sum():,} bursts that were drawn by chance'
+            f"{f'; {missing:,} more are drawn and not answered' if missing else ''}.")
+    found = {}
+    if comparison['arms'] is not None and comparison['changed']:
+        found = corrected.corrected_effects(seen.by_model, drawn, whole.operation, comparison['arms'],
+                                            comparison['changed'], label)
+        typer.echo(str(found['corrected']))
+    table = corrected.answers_rows(totals, corrected.group_totals(drawn, scores=False), found)
+    write_csv(table, beside('corrected'), _CORRECTED)
+    typer.echo(f"corrected by a sample: {beside('corrected')}")
+    return reports.corrected_sections(table, found, text, label)
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3e45b0b1
+@app.command(rich_help_panel=SURVEY)
+def plan(
+    sample: Annotated[Path, typer.Argument(help='Sample that people have looked at in part; 128 bursts are enough.')],
+    season: Season = None,
+    deployments: Deployments = None,
+    arms: Annotated[Path, typer.Option(help='Table with location and arm (impact or control).')] = None,
+    changed: Annotated[str, typer.Option(help='Day of the change, as for `camtraps survey`.')] = None,
+    width: Annotated[float, typer.Option(help='Width of the interval, as a multiple of that of a full review; above '
+                                              '1.')] = 1.25,
+    seconds: Annotated[float, typer.Option(help='Seconds that a burst takes one person.')] = 6.,
+    time_zone: TimeZone = None,
+    dates: Dates = None,
+    data: Data = Path('data'),
+) -> None:
+    "Say how many bursts people have to look at, and when only more locations help."
+    if arms is None or not changed:
+        raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed')
+    seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
+    drawn, places = _answered(sample, seen), _read_arms(arms)
+    operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
+    label = drawn.attrs.get('species') or changes.WILDLIFE
+    alone = changes.before_after(seen.by_model, operation, places, _changed(changed), label, permutations=0)
+    needed = sample_plans.plan_sample(drawn, alone, [width], seconds).iloc[0]
+    typer.echo(f'Look at {needed.bursts:,.0f} bursts in all ({drawn.seen.notna().sum():,} are answered): '
+               f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
+               f'{needed.low:.2f} to {needed.high:.2f}; how much locations differ makes most of it, and only more '
+               'locations change that.')
+    next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3bab6c39
 @app.command(rich_help_panel=SURVEY)

@@ -205,7 +205,7 @@ def _individuals(count: pd.Series) -> pd.Series:
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #51423286
 #: Columns that may come with `label`.
-_OF_VOTES = ('confidence', 'votes', 'vote_share', 'count', 'updated_at')
+_OF_VOTES = ('confidence', 'votes', 'vote_share', 'count', 'updated_at', 'reviewed')
 
 
 def _classified(photographs: pd.DataFrame, column: str, about: About) -> pd.DataFrame:
@@ -218,9 +218,10 @@ def _classified(photographs: pd.DataFrame, column: str, about: About) -> pd.Data
     rows = rows.assign(**_kind(rows[column]), label=rows[column], level='media', start=rows.timestamp,
                        end=rows.timestamp)
     if not human:
-        return rows.assign(observation_id=rows.media_id + '-m' + number, method='machine',
-                           classified_by=about.model or None, probability=rows.score,
-                           classified_at=about.predicted_at or pd.NaT, count=None)
+        reviewed = rows.reviewed.eq(True)  # people's answer stands in the place of the model's
+        return rows.assign(observation_id=rows.media_id + '-m' + number, method=np.where(reviewed, 'human', 'machine'),
+                           classified_by=np.where(reviewed, about.volunteers, about.model or None),
+                           probability=rows.score, classified_at=about.predicted_at or pd.NaT, count=None)
     return rows.assign(observation_id=rows.media_id + '-h' + number, method='human', classified_by=about.volunteers,
                        probability=rows.confidence,
                        classified_at=rows.updated_at, count=_individuals(rows['count'].mask(rows.label == BLANK)),

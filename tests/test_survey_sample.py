@@ -1,0 +1,171 @@
+"""From a season through a sample by chance to an answer that holds, by the commands a user types; and how the estimate breaks."""
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from urbanrivers_camtraps.apps.main import app
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.review.reviews import Reviews
+from urbanrivers_camtraps.review.sample import draw_sample, reviews_path
+from urbanrivers_camtraps.survey.corrected import group_totals
+from urbanrivers_camtraps.survey.effort import SurveyError
+from urbanrivers_camtraps.survey.season_simulation import simulate_season
+
+SPECIES = 'Castor canadensis'
+CLASSES = [SPECIES, 'blank', 'human']
+
+
+def called(*arguments):
+    "Run a command in this process; what it refuses is part of the output."
+    done = CliRunner().invoke(app, [str(o) for o in arguments])
+    return SimpleNamespace(exit_code=done.exit_code, output=f'{done.output}{done.exception or ""}')
+
+
+@pytest.fixture(scope='module')
+def simulated():
+    return simulate_season(5, blanks=1500, arms=4, days=120)
+
+
+@pytest.fixture
+def season(tmp_path, simulated):
+    "Write a season with one frame a burst, its deployments and its arms, as a user would have them."
+    units = simulated.units.drop_duplicates(['deployment_id', 'timestamp'])
+    clock = units.timestamp.dt.tz_convert('America/Chicago').dt.tz_localize(None).dt.floor('s')
+    scores = np.stack([units.p, 1 - units.p, 0*units.p], 1)
+    table = pd.DataFrame({'path': units.deployment_id + '/' + units.burst_id.astype(str) + '.jpg', 'clock': clock, 'reason': None,
+                          'prediction': np.where(units.called, SPECIES, 'blank'), 'score': scores.max(1), 'scores': list(scores), 'decision': 'accept'})
+    write_table(table.reset_index(drop=True), tmp_path/'season.parquet', classes=CLASSES)
+    deployments = simulated.survey.deployments.assign(folder=lambda o: o.deployment_id)
+    local = {o: deployments[o].dt.tz_convert('America/Chicago').dt.strftime('%Y-%m-%dT%H:%M:%S') for o in ('start', 'end')}
+    deployments.assign(**local).to_csv(tmp_path/'deployments.csv', index=False)
+    simulated.arms.to_csv(tmp_path/'arms.csv', index=False)
+    return tmp_path
+
+
+def options(folder: Path, simulated) -> list:
+    "Return what names the tables of a season."
+    return ['--season', folder/'season.parquet', '--deployments', folder/'deployments.csv', '--arms', folder/'arms.csv', '--changed', simulated.changed,
+            '--time-zone', 'America/Chicago']
+
+
+def answer(folder: Path, simulated, share: float = 1.) -> pd.DataFrame:
+    "Let people see the truth on the drawn bursts, in the order of the page."
+    drawn = read_table(folder/'season_sample.parquet')
+    truth = simulated.units.set_index(simulated.units.burst_id.astype(str)).animal
+    reviews = Reviews(reviews_path(folder/'season_sample.parquet'))
+    shown = drawn[drawn.drawn].sort_values('turn')
+    for number, row in enumerate(shown.head(round(share*len(shown))).itertuples()):
+        seen = truth[Path(row.media_id).stem]
+        reviews.add(f'token-of-review-{number:06d}', row.media_id, SPECIES if seen else 'blank', 'anna')
+    reviews.close()
+    return drawn
+
+
+def test_a_sample_corrects_the_answer_from_the_shell(season, simulated):
+    told = options(season, simulated)
+    done = called('sample', *told, '--n', 320)
+    assert done.exit_code == 0, done.output
+    drawn = answer(season, simulated)
+    assert 300 <= drawn.drawn.sum() <= 340 and f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn' in done.output
+    done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(season/'s_corrected.csv').set_index(['what', 'who'])
+    factor = table.loc['factor']
+    assert factor.loc['corrected', 'low'] <= simulated.truth <= factor.loc['corrected', 'high']
+    assert factor.loc['corrected', 'value']/factor.loc['model alone', 'value'] > 1.1  # it missed more at the wetlands after the change
+    truth = simulated.units.groupby('group').animal.sum()
+    for group, animals in truth.items():
+        row = table.loc[(f'bursts, {group}', 'corrected')]
+        assert row.low*.97 <= animals <= row.high*1.03, group
+    page = (season/'s.html').read_text()
+    assert page.index('Wildlife, corrected by people') < page.index('In plain words')
+    assert f'People looked at {drawn.drawn.sum():,} of {len(drawn):,} bursts' in page and 'nobody has reviewed them' not in page
+
+
+def test_without_any_review_the_survey_says_that_all_labels_are_the_models(season, simulated):
+    done = called('survey', *options(season, simulated), '--out', season/'s.html')
+    assert done.exit_code == 0 and 'nobody has reviewed them' in (season/'s.html').read_text()
+    assert not (season/'s_corrected.csv').exists()
+
+
+def test_a_larger_sample_keeps_the_answers_of_the_smaller_one(season, simulated):
+    told = options(season, simulated)
+    called('sample', *told, '--n', 96)
+    small = answer(season, simulated)
+    called('sample', *told, '--n', 200)
+    large = read_table(season/'season_sample.parquet')
+    assert set(small.media_id[small.drawn]) < set(large.media_id[large.drawn])
+    done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
+    assert done.exit_code == 0, done.output
+    assert f'{large.drawn.sum() - small.drawn.sum():,} more are drawn and not answered' in (season/'s.html').read_text()
+
+
+def test_a_plan_after_a_pilot_says_how_many(season, simulated):
+    told = options(season, simulated)
+    called('sample', *told, '--n', 128)
+    answer(season, simulated)
+    done = called('plan', season/'season_sample.parquet', *told, '--width', 1.5)
+    count = int(re.search(r'Look at ([0-9,]+) bursts in all \(128 are answered\)', done.output)[1].replace(',', ''))
+    assert 40 < count < len(simulated.units)
+    done = called('plan', season/'season_sample.parquet', *told, '--width', 1.)
+    assert done.exit_code == 1 and 'only more locations' in done.output
+
+
+def test_a_sample_of_another_season_is_refused(season, simulated):
+    told = options(season, simulated)
+    called('sample', *told, '--n', 64)
+    answer(season, simulated)
+    table = read_table(season/'season.parquet')
+    write_table(table.iloc[:-5], season/'season.parquet', **table.attrs)
+    done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
+    assert done.exit_code == 1 and 'drawn from other photographs' in done.output and not (season/'s.html').exists()
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--species', 'Lontra canadensis'], 'It knows Castor canadensis'), (['--arms', 'ARMS'], 'Give both'), (['--n', '3'], 'n')])
+def test_a_sample_that_cannot_be_drawn_is_refused(season, simulated, arguments, said):
+    arguments = [season/'arms.csv' if o == 'ARMS' else o for o in arguments]
+    done = called('sample', *options(season, simulated)[:4], '--time-zone', 'America/Chicago', *arguments)
+    assert done.exit_code in (1, 2) and said in done.output
+    assert not (season/'season_sample.parquet').exists()
+
+
+def test_a_file_that_is_no_sample_stays(season, simulated):
+    before = (season/'season.parquet').read_bytes()
+    done = called('sample', *options(season, simulated), '--out', season/'season.parquet')
+    assert done.exit_code == 1 and 'something else than a sample' in done.output
+    assert (season/'season.parquet').read_bytes() == before
+
+
+def test_half_a_review_is_half_a_sample():
+    "The page shows the drawn bursts in a random order, so the first half of the answers is a sample, too."
+    held = 0
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        p = generator.beta(.3, .9, 3000)
+        units = pd.DataFrame({'p': p, 'called': p > .5, 'animal': (generator.random(3000) < p).astype(float)})
+        drawn = draw_sample(units, n=200, seed=seed)
+        first = drawn[drawn.drawn].sort_values('turn').index[:100]
+        total = group_totals(drawn.assign(seen=drawn.animal.where(drawn.index.isin(first)))).iloc[0]
+        assert total.looked == 100
+        held += total.low <= units.animal.sum() <= total.high
+    assert held >= 34  # of 40 at 95 %: fewer than 34 by chance once in 1,000
+
+
+def test_a_stratum_that_nobody_looked_at_is_named():
+    drawn = draw_sample(pd.DataFrame({'p': np.linspace(0, 1, 400), 'called': False}), n=64)
+    seen = pd.Series(np.where(drawn.drawn & (drawn.stratum > 0), 1., np.nan))
+    with pytest.raises(SurveyError, match='nobody has answered for stratum 1'): group_totals(drawn.assign(seen=seen))
+
+
+def test_odds_are_those_of_the_draw():
+    units = pd.DataFrame({'p': np.linspace(.01, .99, 500)})
+    times = sum(draw_sample(units, n=80, seed=seed).drawn.to_numpy(int) for seed in range(400))
+    odds = draw_sample(units, n=80).odds.to_numpy()
+    error = np.sqrt(odds*(1 - odds)/400)
+    assert (np.abs(times/400 - odds) < 4.5*error + .002).all()
