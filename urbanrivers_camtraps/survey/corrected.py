@@ -91,7 +91,8 @@ def answers_rows(
     rows = [('factor', who, o.ratio, o.low, o.high) for who, o in found.items()]
     for group, own, other in zip(totals.group, totals.itertuples(), alone.itertuples()):
         what = f'bursts, {group}'
-        rows += [(what, 'corrected', own.total, own.low, own.high), (what, 'people alone', other.total, other.low, other.high),
+        rows += [(what, 'corrected', own.total, own.low, own.high),
+                 (what, 'people alone', other.total, other.low, other.high),
                  (what, 'model alone', float(own.called), np.nan, np.nan)]
     return pd.DataFrame(rows, columns=['what', 'who', 'value', 'low', 'high'])
 

@@ -106,12 +106,13 @@ def survey(
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     drawn = _answered(sample, seen) if sample else None
     beside, out = _beside(out, data), out or data/'survey.html'
-    _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed))
+    _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     for warning in warnings: typer.echo(warning, err=True)
     first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
-    whole.report(out, **comparison, sections=first, warnings=warnings, notes=(*seen.notes, *(() if events else (conditions,))))
+    notes = (*seen.notes, *(() if events else (conditions,)))
+    whole.report(out, **comparison, sections=first, warnings=warnings, notes=notes)
     write_csv(whole.rates(), beside('rates'), _RATES)
     typer.echo(f'{len(seen.events):,} events: {out}')
     if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
@@ -132,12 +133,13 @@ def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` 
 _RATES, _EFFECTS, _SKIPPED = ('events', 'camera_days', 'rate'), ('label', 'ratio'), ('id', 'reason')
 
 
-def _refuse_foreign_files(out: Path, beside: Callable[[str], Path], seen: _Seen, whole: Any, compares: bool) -> None:
+def _refuse_foreign_files(out: Path, beside: Callable[[str], Path], seen: _Seen, whole: Any, compares: bool,
+                          corrects: bool) -> None:
     "Raise `OutputError` before anything is written if a file of somebody else has the name of one that will be."
     refuse_foreign_page(out)
     left_out = seen.skipped is not None and len(seen.skipped)
-    lists = {'rates': (True, _RATES), 'effects': (compares, _EFFECTS), 'photographs_skipped': (left_out, _SKIPPED),
-             'events_skipped': (len(whole.skipped), _SKIPPED)}
+    lists = {'corrected': (corrects, _CORRECTED), 'rates': (True, _RATES), 'effects': (compares, _EFFECTS),
+             'photographs_skipped': (left_out, _SKIPPED), 'events_skipped': (len(whole.skipped), _SKIPPED)}
     for name, (is_written, mark) in lists.items():
         if is_written: refuse_foreign_csv(beside(name), mark)
 
