@@ -1,15 +1,23 @@
 """Which recipe `camtraps train` takes, and which of two models it keeps."""
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from urbanrivers_camtraps.apps.cli import training
 from urbanrivers_camtraps.apps.main import run
+from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
 from urbanrivers_camtraps.foundations.core import CamtrapsError, collect_notices
-from urbanrivers_camtraps.foundations.tables import write_table
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.images.background import BOX
+from urbanrivers_camtraps.training.bundle_format import read_description
+from urbanrivers_camtraps.training.preprocess import Recipe
 
 
 def dataset_with(folder: Path, **columns: object) -> Path:
@@ -42,3 +50,118 @@ def test_out_of_fold_the_better_of_fine_tuning_and_its_probe_is_kept(monkeypatch
     learner = SimpleNamespace(recipe=None)
     with collect_notices() as notices: model, table = training._better(learner, judged, judged, {})
     assert (model is learner and table is judged and not notices) if kept == 'tuned' else (model == 'probe' and table is other and len(notices) == 1)
+
+
+# --- what cannot be trained, judged or shipped ends in a line that says what to do ---
+
+def photographs_in(folder: Path, bursts: int = 9) -> Path:
+    "Draw plain photographs of four classes, two a burst, and the table that names them."
+    rows, random = [], np.random.default_rng(0)
+    for label, colour in {'Castor canadensis': (200, 40, 40), 'Branta canadensis': (40, 200, 40), 'Anas platyrhynchos': (40, 40, 200),
+                          'blank': (128, 128, 128)}.items():
+        for number in range(2*bursts):
+            path = folder/f'{label[:4]}{number}.png'
+            Image.fromarray((np.array(colour) + random.integers(-40, 40, (48, 64, 3))).clip(0, 255).astype('uint8')).save(path)
+            rows.append({'media_id': path.stem, 'path': str(path), 'label': label, 'burst_id': f'{label[:4]}{number//2}',
+                         'sha256': path.stem})
+    table = split_photographs(pd.DataFrame(rows), 'burst', test=0, valid=.25)
+    write_table(add_folds(table, 'burst'), folder/'dataset.parquet', by='burst', seed=42)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Path:
+    "A data folder without a held-out set, in which a quick model was trained and never evaluated."
+    data = photographs_in(tmp_path_factory.mktemp('trained'))
+    assert called('train', *QUICK, data=data) == 0
+    return data
+
+
+QUICK = '--backbone', 'tf_efficientnet_lite0', '--size', '32', '--no-motion'
+
+
+def called(*arguments: object, data: Path) -> int:
+    "Run a command on a data folder in this process; return its exit status."
+    return run([str(o) for o in arguments] + ['--data', str(data)]) or 0
+
+
+def last_line(capsys) -> str:
+    "Return the last line of the error stream."
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('command', ['evaluate', 'export', 'train'])
+def test_without_a_data_set_nothing_begins(tmp_path, capsys, command):
+    assert called(command, data=tmp_path) == 1
+    assert last_line(capsys) == f"camtraps: {tmp_path/'dataset.parquet'}: there is no such table. Run `camtraps dataset` first"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('command, said', [
+    (['evaluate'], 'there is no trained model. Run `camtraps train` first'), (['export'], 'there is no trained model. Run `camtraps train` first'),
+    (['evaluate', '--final'], 'there is no trained model. Run `camtraps train` first'),
+    (['train', '--final', *QUICK], 'there is no evaluated model. Run `camtraps train` with the same options, then `camtraps evaluate --final`')])
+def test_without_a_model_nothing_is_judged_or_shipped(tmp_path, capsys, command, said):
+    assert called(*command, data=dataset_with(tmp_path)) == 1
+    assert last_line(capsys) == f"camtraps: {tmp_path/'model'}: {said}"
+    assert [o.name for o in tmp_path.iterdir()] == ['dataset.parquet']
+
+
+def test_without_a_held_out_set_there_is_nothing_to_open(trained, capsys):
+    assert called('evaluate', '--final', data=trained) == 1
+    assert last_line(capsys) == f"camtraps: {trained/'dataset.parquet'}: there is no held-out set. Run `camtraps evaluate` without --final"
+    assert not (trained/'metrics.json').exists() and not (trained/'report.html').exists()
+
+
+def test_a_recall_that_cannot_be_promised_is_refused_before_anything_is_written(trained, capsys):
+    before = sorted(trained.rglob('*'))
+    assert called('export', '--recall', .95, '--confidence', .95, data=trained) == 1
+    line = last_line(capsys)
+    assert '27 bursts with animal photographs are too few to promise 95 % with 95 % confidence: it takes 59 without a miss' in line
+    assert line.endswith('Label more bursts, or promise less') and sorted(trained.rglob('*')) == before
+    for wrong in ('0', '1', '95', '-1'):
+        assert called('export', f'--recall={wrong}', data=trained) == 1
+        assert last_line(capsys) == f'camtraps: a recall of {wrong} cannot be promised. Write a number between 0 and 1'
+    assert called('export', '--recall', .8, '--confidence', 95, data=trained) == 1 and 'a confidence of 95' in last_line(capsys)
+    assert sorted(trained.rglob('*')) == before
+
+
+def test_a_model_that_nobody_evaluated_ships_with_what_training_measured(trained, tmp_path, capsys):
+    assert called('export', '--recall', .8, '--bundle', tmp_path/'bundle', data=trained) == 0
+    told = capsys.readouterr()
+    assert 'was not evaluated, so the bundle states only what training measured. Run `camtraps evaluate`, then export again' in told.err
+    assert 'a new burst loses on average at most 20 % of its animal photographs' in told.out
+    judged, known = read_table(trained/'out_of_fold.parquet'), read_description(tmp_path/'bundle')
+    assert known.metrics['error'].value == pytest.approx((judged.prediction != judged.label).mean()) and 'blank' in known.thresholds
+    assert known.metrics['error'].conditions == '72 photographs out of fold, no burst on two sides'
+    (trained/'metrics.json').write_text('{"error": 0.1')
+    try:
+        assert called('export', '--bundle', tmp_path/'other', data=trained) == 1 and not (tmp_path/'other').exists()
+        assert last_line(capsys) == f"camtraps: {trained/'metrics.json'}: is damaged. Run `camtraps evaluate` again"
+        assert called('train', '--final', *QUICK, data=trained) == 1 and 'metrics.json: is damaged' in last_line(capsys)
+    finally: (trained/'metrics.json').unlink()
+
+
+def test_the_last_model_needs_an_evaluated_one(trained, capsys):
+    assert called('train', '--final', *QUICK, data=trained) == 1
+    assert last_line(capsys) == f"camtraps: {trained/'model'}: was not evaluated. Run `camtraps evaluate`: there is no held-out set to open"
+    (trained/'metrics.json').write_text(json.dumps({'error': .1, 'evaluated_on': '72 photographs out of fold'}))
+    try: assert called('train', '--final', *QUICK, data=trained) == 0 and (trained/'final'/'run.json').exists()
+    finally:
+        (trained/'metrics.json').unlink()
+        shutil.rmtree(trained/'final', ignore_errors=True)
+    assert 'trained on all 72 photographs' in capsys.readouterr().out
+
+
+def test_the_held_out_set_is_opened_before_the_last_model(tmp_path, monkeypatch):
+    "Metrics out of fold are not enough where there is a held-out set; those of the held-out set are."
+    run_json = {'method': 'probe', 'recipe': asdict(Recipe())}
+    (tmp_path/'model').mkdir()
+    (tmp_path/'model'/'run.json').write_text(json.dumps(run_json))
+    rows, judge = pd.DataFrame({'split': ['train', 'test']}), training._evaluated_run
+    for evaluated_on, fits in (('434 photographs out of fold', False), ('99 test photographs, split by burst', True)):
+        (tmp_path/'metrics.json').write_text(json.dumps({'evaluated_on': evaluated_on}))
+        if fits: assert judge(training.Fit.probe, Recipe(), rows, tmp_path)['method'] == 'probe'
+        else:
+            with pytest.raises(CamtrapsError, match='was not evaluated on the held-out set'): judge(training.Fit.probe, Recipe(), rows, tmp_path)
+    with pytest.raises(CamtrapsError, match='has another size, method'): judge(training.Fit.finetune, Recipe(size=96), rows, tmp_path)

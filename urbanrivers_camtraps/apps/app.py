@@ -62,7 +62,7 @@ def answer(
 # %% ../../nbs/9_apps/94_app.ipynb #ba9ee492
 def _doubt(bundle: Bundle, scores: np.ndarray) -> dict:
     "Return `answer, decision, review_reason`; nothing if the bundle neither knows unknown classes nor higher taxa."
-    row = make_predictions(bundle, [('', scores)]).iloc[0]
+    row = make_predictions(bundle.of_one_frame, [('', scores)]).iloc[0]
     if 'review_reason' not in row: return {}
     return {'answer': answer_name(row, bundle.common_names), 'decision': row.decision,
             'review_reason': row.review_reason}

@@ -13,13 +13,15 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from ..foundations.core import NOT_ANIMALS
 from ..foundations.predictions import DECISIONS, Predictions, top
 from ..foundations.privacy import shows_people
 from ..inference.bundle import Bundle
-from ..inference.decisions import UNKNOWN_NAME, UNKNOWN_REASON, answer_name, answer_names
+from ..inference.decisions import (
+    UNKNOWN_NAME, UNKNOWN_REASON, answer_name, answer_names, answer_score)
 from ..inference.predict import make_predictions
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #5d1148ec
@@ -30,7 +32,7 @@ def answer_html(
     trim: tuple[float, float], # fractions of the height that were cut off
 ) -> str:
     "Return the page for one photograph: its name, how far that can be trusted, bars, and what was cut off."
-    row = make_predictions(bundle, [('', scores)]).iloc[0]
+    row = make_predictions(bundle.of_one_frame, [('', scores)]).iloc[0]
     kind, title, text = verdict(bundle, scores)
     name = answer_name(row, bundle.common_names)
     taxon = row.get('taxon')
@@ -89,18 +91,18 @@ def contact_sheet(
         if hidden: small = Image.new('RGB', small.size, '#D9DCE0')
         x, y = gap + number % columns*(width + gap), gap + number//columns*(height + TEXT_HEIGHT + gap)
         sheet.paste(small, (x + (width - small.width)//2, y + (height - small.height)//2))
-        _draw_text(ImageDraw.Draw(sheet), x, y, row, name)
+        _draw_text(ImageDraw.Draw(sheet), x, y, row._asdict(), name)
     return _jpeg(sheet, 85)
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #ebb2ca3b
-def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: tuple, name: str) -> None:
+def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: dict, name: str) -> None:
     "Draw name, probability and file below a thumbnail, with a mark in the colour of the decision."
     (width, height), title, small = THUMBNAIL, ImageFont.load_default(17), ImageFont.load_default(13)
-    draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row.decision])
-    share = f' {row.score:.0%}'
+    draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row['decision']])
+    share = '' if (score := answer_score(row)) is None else f' {score:.0%}'
     name = _fitted(name, title, width - 14 - int(title.getlength(share)))
     draw.text((x + 12, y + height + 3), name + share, '#1B1B1B', title)
-    draw.text((x + 12, y + height + 24), _fitted(row.path.rsplit('/', 1)[-1], small, width - 14), '#5F6670', small)
+    draw.text((x + 12, y + height + 24), _fitted(row['path'].rsplit('/', 1)[-1], small, width - 14), '#5F6670', small)
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b55674
 #: Decision → its CSS class, its title and its sentence.
@@ -203,7 +205,8 @@ def predictions_html(
 def _rows(predictions: Predictions, limit: int) -> list[tuple]:
     "List the cells of the first rows."
     shown, names = predictions.head(limit), answer_names(predictions.head(limit))
-    rows = [(o.path, name, f'{o.score:.1%}', o.decision) for o, name in zip(shown.itertuples(), names)]
+    rows = [(o['path'], name, '–' if (score := answer_score(o)) is None else f'{score:.1%}', o['decision'])
+            for o, name in zip(pd.DataFrame(shown).to_dict('records'), names)]
     skipped = predictions.skipped.head(limit - len(rows))
     return rows + [(o.id, o.reason, '', 'not read') for o in skipped.itertuples()]
 

@@ -115,7 +115,7 @@ def plot_split(
             left += part
         ax.set(xlabel='photographs', title='Split, whole groups on one side')
         ax.grid(axis='y', visible=False)
-        figure.legend(loc='outside upper right', ncols=3)
+        figure.legend(loc='outside upper right', ncols=4)
     return figure
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #9039eaf1

@@ -313,7 +313,7 @@ def filter_section(
               ('Three decisions', counts)]
     body = figure_html(plot_filter(predictions, chosen),
                        'Blank photographs removed against animal photographs lost, in all and by class')
-    for title, table in tables: body += (f'<h3>{title}</h3>' if title else '') + table_html(table).replace('NaN', '–')
+    for title, table in tables: body += (f'<h3>{title}</h3>' if title else '') + table_html(table)
     hours = 'Hours assume that five volunteers look at each photograph, for eight seconds.'
     bursts = '' if chosen is None else _burst_words(predictions, recall, confidence)
     text = f'Evaluated on: {evaluated_on}. {promise} {bursts}{hours}'

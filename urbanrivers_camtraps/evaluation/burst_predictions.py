@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BURST_RULES', 'pool_bursts', 'burst_predictions', 'BurstError', 'fit_burst_temperature', 'compare_burst_rules',
-           'burst_metrics', 'plot_burst_metrics', 'wrong_share']
+           'burst_section', 'burst_metrics', 'plot_burst_metrics', 'wrong_share']
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #d579db0d
 import matplotlib.pyplot as plt
@@ -16,6 +16,7 @@ from .metrics import intervals, macro_recall
 from .statistics import group_codes, group_column
 from ..foundations.core import BLANK, CamtrapsError
 from ..foundations.holdout import refuse_test_photographs, refuse_training_photographs
+from ..foundations.pages import Section, table_html
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
@@ -94,6 +95,40 @@ def compare_burst_rules(
         rows.append({'rule': rule, 'bursts': len(pooled), 'accuracy': 1 - wrong['share'], 'low': 1 - wrong['high'],
                      'high': 1 - wrong['low'], 'macro_recall': macro_recall(pooled)})
     return pd.DataFrame(rows).sort_values('accuracy', ascending=False, kind='stable', ignore_index=True)
+
+# %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #f0366dad
+#: What each rule does with the frames of a burst, in words.
+_RULE_WORDS = {
+    'peak': 'each class by its highest score in any frame, blank by its lowest',
+    'most_frequent': 'the most frequent answer that is not blank',
+    'noisy_or': 'the chance that some frame shows it, as if frames were independent',
+    'highest': 'each class, blank too, by its highest score in any frame',
+    'mean': 'the mean of the log scores of all frames'}
+
+
+def burst_section(
+    out_of_fold: Predictions, # of photographs that the models had not seen: `label, scores`, and the column of bursts
+    evaluated_on: str, # which photographs these are
+    by: str = 'burst', # or the name of the column of bursts
+) -> Section:
+    "Make the section of the report that compares the rules by which the frames of a burst answer together."
+    heading = 'One answer for a burst'
+    if group_column(by) not in out_of_fold: return heading, 'The bursts of these photographs are not known.', ''
+    table = compare_burst_rules(out_of_fold, by)
+    text = (f'Evaluated on: {evaluated_on}. A camera takes a burst of photographs when something moves, and the '
+            f'{table.bursts[0]:,} bursts of these photographs are judged here as a whole. A burst shows an animal if '
+            'any of its photographs does. The rules stand in the order of how often they are right here; surveys use '
+            f'{next(iter(BURST_RULES))}. In brackets: 95 % intervals over bursts. Rules whose intervals overlap widely '
+            'may differ by chance.')
+    words = ''.join(f'<li><b>{name}</b>: {rule}</li>' for name, rule in _RULE_WORDS.items())
+    return heading, text, f'{table_html(_shown_rules(table))}<ul>{words}</ul>'
+
+
+def _shown_rules(table: pd.DataFrame) -> pd.DataFrame:
+    "Write the table of `compare_burst_rules` as the report shows it."
+    right = [f'{o.accuracy:.1%} ({o.low:.1%} to {o.high:.1%})' for o in table.itertuples()]
+    return pd.DataFrame({'rule': table.rule, 'bursts right': right,
+                         'recall, mean over classes': table.macro_recall.map('{:.1%}'.format)})
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #4b4f3b49
 def burst_metrics(

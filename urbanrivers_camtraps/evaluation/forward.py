@@ -347,10 +347,11 @@ def _happened(forward: ForwardAudit) -> str:
     "Describe what was judged."
     judged = forward.judged
     groups = judged[group_column(forward.by)].nunique()
-    text = (f'Trained on {len(forward.before):,} photographs until {forward.until}, judged on {len(judged):,} '
-            f'photographs ({groups:,} {_groups_word(forward.by)}) of the {forward.span} weeks after it, by the days of '
-            f'{forward.time_zone}: '
-            f"error {_share(forward.metrics().loc['error'])}; out of fold before it, "
+    one = f'its {_groups_word(forward.by)[:-1]}' if forward.by != 'image' else 'it'
+    text = (f'Trained on {len(forward.before):,} photographs until {forward.until} (by the days of '
+            f'{forward.time_zone}), and judged on {len(judged):,} photographs ({groups:,} {_groups_word(forward.by)}) '
+            f"of the {forward.span} weeks after it: error {_share(forward.metrics().loc['error'])}. On photographs "
+            f'before that day, each judged by a model that had not seen {one}: '
             f"{_share(forward.metrics('before').loc['error'])}.")
     if not (new := forward.new_classes): return text
     count = judged.label.isin(new).sum()
@@ -365,15 +366,23 @@ def _difference_words(forward: ForwardAudit) -> str:
             f'(95 % interval {_points(-o.high)} to {_points(-o.low)}; better in {won} and worse in {lost} '
             f'{_groups_word(forward.by)}).')
     todo = {RETRAIN: 'Retrain now.', HURTS: 'Retraining would hurt: look at the labels of the last weeks first.',
-            UNSURE: 'That is not enough to say whether retraining helps.'}
+            UNSURE: f'That is not enough to say whether retraining helps{_why_unsure(forward)}.'}
     return f'{text} {todo[forward.verdict]}'
+
+
+def _why_unsure(forward: ForwardAudit) -> str:
+    "Describe what keeps a difference from being sure."
+    o, (lost, won) = forward.comparison, forward.comparison.votes
+    if not (o.low > 0 or o.high < 0): return ': the interval holds 0'
+    return f': {won} against {lost} {_groups_word(forward.by)} may be chance (exact sign test, p = {o.p_groups:.2f})'
 
 
 def _promise_words(forward: ForwardAudit) -> str:
     "Describe whether temperature and threshold of the time before held."
     table = forward_promises(forward).set_index('promise')
     error = table.loc['calibration error']
-    text = f'Calibration error with the temperature of before: {error.before:.3f} before, {error.after:.3f} after.'
+    text = (f'Mean gap between the score of an answer and how often such answers are right (calibration error): '
+            f'{error.before:.3f} before that day, {error.after:.3f} after it.')
     if 'animal photographs kept' not in table.index: return text
     kept = table.loc['animal photographs kept']
     share = _share(pd.Series({'value': kept.after, 'low': kept.low, 'high': kept.high}))

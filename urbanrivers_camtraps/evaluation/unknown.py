@@ -170,7 +170,8 @@ def _cross_distances(
     distances = np.empty(len(scores))
     for fold in np.unique(folds):
         reference = score_directions(scores[kept[folds[kept] != fold]])
-        distances[folds == fold] = unknown_scores(scores[folds == fold], reference, neighbours)
+        nearest = max(1, round(neighbours*len(reference)/len(kept)))
+        distances[folds == fold] = unknown_scores(scores[folds == fold], reference, nearest)
     return distances, kept
 
 # %% ../../nbs/5_evaluation/57_unknown/571_unknown.ipynb #82ae48ec

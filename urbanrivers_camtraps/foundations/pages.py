@@ -51,7 +51,7 @@ def table_html(
     digits: int = 3, # digits after the point of a float
 ) -> str:
     "Turn a small table into HTML that scrolls on a phone."
-    rows = table.to_html(index=False, border=0, float_format=lambda o: f'{o:.{digits}f}')
+    rows = table.to_html(index=False, border=0, na_rep='–', float_format=lambda o: f'{o:.{digits}f}')
     return f'<div class="scroll">{rows}</div>'
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #c10faa40
@@ -96,6 +96,9 @@ th:first-child, td:first-child { text-align: left }
 .metrics span { color: var(--soft); font-size: .85rem }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem;
        border-top: 1px solid var(--line); padding-top: .8rem }
+@media (max-width: 40rem) {
+  section:not([class], [id]) > .scroll :is(th, td) { padding: .3rem .4rem }
+  section:not([class], [id]) > .scroll :is(th, td):first-child { white-space: normal; min-width: 7rem } }
 """
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #11180a80

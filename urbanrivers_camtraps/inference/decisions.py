@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DOUBT_COLUMNS', 'UNKNOWN_REASON', 'UNSURE_REASON', 'UNKNOWN_NAME', 'add_decisions', 'sure_from', 'answer_name',
-           'answer_names', 'doubt_columns']
+           'answer_score', 'answer_names', 'doubt_columns']
 
 # %% ../../nbs/6_inference/60_unknown/602_decisions.ipynb #86031c45
 from collections.abc import Mapping
@@ -72,6 +72,14 @@ def answer_name(
     return common_names.get(row['prediction'], row['prediction'])
 
 # %% ../../nbs/6_inference/60_unknown/602_decisions.ipynb #edfea45a
+def answer_score(
+    row: Mapping | pd.Series, # of what `add_decisions` returns
+) -> float | None: # None if it is none of the classes
+    "Return the score of what `answer_name` returns: that of the class, or the summed one of the higher taxon."
+    if row.get('review_reason') == UNKNOWN_REASON: return None
+    return float(row['taxon_score'] if isinstance(row.get('taxon'), str) else row['score'])
+
+
 def answer_names(
     predictions: Predictions, # from `add_decisions`; its common names are in `.attrs`
 ) -> pd.Series:

@@ -651,11 +651,12 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
 
 # %% ../../nbs/6_inference/65_season.ipynb #24d4d5e6
 def _doubt_settings(about: Description) -> dict:
-    "Return what a survey needs to join the frames of a burst: the higher taxa, and the score that is accepted."
+    "Return what a survey needs to join the frames of a burst: the higher taxa, and the scores that are accepted."
     columns = doubt_columns(about)
     accept = sure_from(about.accept)
     if about.roll_up is None or accept is None: return {'doubts': columns}
-    return {'doubts': columns, 'accept': accept, 'taxa': [asdict(o) for o in about.roll_up.taxa]}
+    return {'doubts': columns, 'accept': accept, 'class_thresholds': about.class_thresholds,
+            'taxa': [asdict(o) for o in about.roll_up.taxa]}
 
 # %% ../../nbs/6_inference/65_season.ipynb #c69962fd
 def _clocks(rows: pd.DataFrame, times_from: str) -> pd.DataFrame:

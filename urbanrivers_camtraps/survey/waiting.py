@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..foundations.doubt import HigherTaxon, roll_up_scores
-from ..foundations.predictions import Predictions, score_matrix
+from ..foundations.predictions import DECISIONS, Predictions, decide, score_matrix
 from ..inference.decisions import UNKNOWN_REASON
 
 # %% ../../nbs/8_survey/81_waiting/811_waiting.ipynb #a216e9e3
@@ -25,16 +25,20 @@ def is_waiting(
 # %% ../../nbs/8_survey/81_waiting/811_waiting.ipynb #f125457a
 def with_higher_taxa(
     shared: Predictions, # from `burst_predictions`
-    settings: Mapping, # of the season: `accept` and `taxa`, if its bundle has both
+    settings: Mapping, # of the season: `accept` and `taxa`, if its bundle has both; `class_thresholds`, if it has some
 ) -> Predictions: # the same rows with the higher taxon as `prediction`, and its score
-    "Name photographs by the lowest taxon that is sure, if no class is: `Anatidae`, `Aves`, `Animalia`."
+    """Name photographs by the lowest taxon that is sure, if no class is: `Anatidae`, `Aves`, `Animalia`.
+
+    A class that reaches its own threshold is sure, though a taxon needs the highest threshold of all classes."""
     if 'taxa' not in settings or shared.empty: return shared
     taxa = [HigherTaxon(**{**o, 'classes': tuple(o['classes'])}) for o in settings['taxa']]
     scores, classes = score_matrix(shared)
     found = roll_up_scores(scores, classes, taxa, settings['accept']).set_axis(shared.index)
-    is_rolled = found.taxon.notna()
+    accepted = decide(shared, None, settings.get('class_thresholds') or settings['accept']) == DECISIONS[1]
+    is_rolled = found.taxon.notna() & ~accepted
     return shared.assign(prediction=found.taxon.where(is_rolled, shared.prediction),
-                         score=found.taxon_score.where(is_rolled, shared.score), taxon=found.taxon)
+                         score=found.taxon_score.where(is_rolled, shared.score),
+                         taxon=found.taxon.where(is_rolled, None))
 
 # %% ../../nbs/8_survey/81_waiting/811_waiting.ipynb #0449223c
 def waiting_text(

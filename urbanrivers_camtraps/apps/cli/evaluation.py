@@ -19,15 +19,17 @@ from ...foundations.core import CamtrapsError, atomic_path
 from ...foundations.outputs import refuse_foreign_file, refuse_foreign_page
 
 # %% auto #0
-__all__ = ['pd', 'attention', 'audits', 'blank_filter', 'calibration', 'cleaning', 'view_comparison', 'crop_comparison',
-           'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages', 'privacy', 'probe',
-           'splits', 'left_outs', 'roll_ups', 'unknowns', 'tables', 'evaluate', 'compare']
+__all__ = ['pd', 'attention', 'audits', 'blank_filter', 'burst_answers', 'calibration', 'cleaning', 'view_comparison',
+           'crop_comparison', 'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages',
+           'privacy', 'probe', 'splits', 'left_outs', 'roll_ups', 'threshold_choice', 'unknowns', 'tables', 'evaluate',
+           'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
 attention = LazyModule('urbanrivers_camtraps.training.attention', extra='train')
 audits = LazyModule('urbanrivers_camtraps.evaluation.audit', extra='train')
 blank_filter = LazyModule('urbanrivers_camtraps.evaluation.blank_filter')
+burst_answers = LazyModule('urbanrivers_camtraps.evaluation.burst_predictions')
 calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
 cleaning = LazyModule('urbanrivers_camtraps.votes.cleaning')
 view_comparison = LazyModule('urbanrivers_camtraps.evaluation.view_comparison')
@@ -44,6 +46,7 @@ probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
 left_outs = LazyModule('urbanrivers_camtraps.training.left_out', extra='train')
 roll_ups = LazyModule('urbanrivers_camtraps.evaluation.roll_up')
+threshold_choice = LazyModule('urbanrivers_camtraps.evaluation.thresholds')
 unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
@@ -146,7 +149,9 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
                 audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
                 *_view_sections(judged, evaluated_on),
                 calibration.calibration_section(judged, evaluated_on),
+                burst_answers.burst_section(judged, evaluated_on),
                 blank_filter.filter_section(judged, evaluated_on),
+                threshold_choice.threshold_section(judged, evaluated_on),
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
     _begin('look where the model looked, and at unknown classes')
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
@@ -162,8 +167,8 @@ def _left_out(photographs: pd.DataFrame, recipe: Any, cache: Path) -> pd.DataFra
 
 def _unknown_sections(left_out: pd.DataFrame | None, judged: pd.DataFrame, evaluated_on: str) -> list:
     "Make the sections on classes that the model does not know, and on answers such as *a duck*."
-    try: accept = blank_filter.accept_threshold(judged)
-    except CamtrapsError: accept = None
+    limits = threshold_choice.choose_thresholds(judged)
+    accept = limits.by_class or limits.values.get('accept')  # as a bundle has it
     rolled = roll_ups.roll_up_section(judged, evaluated_on, accept, left_out)
     if left_out is None: return [rolled]
     answers = reports.unknown_class_section(left_out[left_out.label == left_out.left_out], ())

@@ -20,8 +20,8 @@ from ...foundations.core import CamtrapsError, atomic_path, notice
 
 # %% auto #0
 __all__ = ['backbone_names', 'backbones', 'banners', 'bundles', 'bundle_files', 'origins', 'calibration', 'view_comparison',
-           'crop_comparison', 'crop_boxes', 'finetune', 'learners', 'preprocess', 'unknowns', 'probe', 'quantise',
-           'privacy', 'pd', 'prediction_tables', 'tables', 'threshold_choice', 'train', 'predictions_by_frame',
+           'crop_comparison', 'crop_boxes', 'finetune', 'metric_functions', 'learners', 'preprocess', 'unknowns',
+           'probe', 'quantise', 'privacy', 'pd', 'tables', 'threshold_choice', 'train', 'predictions_by_frame',
            'trained_on', 'export', 'load_trained', 'predict_split', 'calibration_rows', 'is_final']
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #e8ceb093
@@ -36,6 +36,7 @@ view_comparison = LazyModule('urbanrivers_camtraps.evaluation.view_comparison')
 crop_comparison = LazyModule('urbanrivers_camtraps.evaluation.crop_comparison')
 crop_boxes = LazyModule('urbanrivers_camtraps.images.crops')
 finetune = LazyModule('urbanrivers_camtraps.training.finetune', extra='train')
+metric_functions = LazyModule('urbanrivers_camtraps.evaluation.metrics')
 learners = LazyModule('urbanrivers_camtraps.training.learner', extra='train')
 preprocess = LazyModule('urbanrivers_camtraps.training.preprocess', extra='train')
 unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
@@ -43,7 +44,6 @@ probe = LazyModule('urbanrivers_camtraps.training.probe', extra='train')
 quantise = LazyModule('urbanrivers_camtraps.training.quantise', extra='train')
 privacy = LazyModule('urbanrivers_camtraps.foundations.privacy')
 pd = LazyModule('pandas')
-prediction_tables = LazyModule('urbanrivers_camtraps.foundations.predictions')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 threshold_choice = LazyModule('urbanrivers_camtraps.evaluation.thresholds')
 
@@ -214,9 +214,7 @@ def _unknown(data: Path) -> dict | None:
     except CamtrapsError as error:
         typer.echo(f'no photograph will be called unknown: {error}')
         return None
-    path = data/'metrics.json'
-    measured = json.loads(path.read_text()).get('unknown', {}) if path.exists() else {}
-    return {**unknowns.rule_fields(rule), **measured}
+    return {**unknowns.rule_fields(rule), **_metrics_json(data/'metrics.json').get('unknown', {})}
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #3a902931
 def load_trained(
@@ -245,9 +243,16 @@ def predict_split(
     return predictions_by_frame(predictions, photographs[photographs.split == split], data)
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #aa2a463d
+def _metrics_json(path: Path) -> dict:
+    "Read what `camtraps evaluate` wrote; empty if it was not run. Raise `CamtrapsError` if it is damaged."
+    try: return json.loads(path.read_text('utf-8')) if path.exists() else {}
+    except ValueError as error:
+        raise CamtrapsError('is damaged', path, 'Run `camtraps evaluate` again') from error
+
+
 def _metrics(path: Path) -> dict[str, dict]:
     "Read the metrics that `camtraps evaluate` wrote, each with its conditions; none if it was not run."
-    values = json.loads(path.read_text()) if path.exists() else {}
+    values = _metrics_json(path)
     values.pop('unknown', None)  # it goes with the rule, see `_unknown`
     conditions = values.pop('evaluated_on', '')
     alone = values.pop('whole_frame_evaluated_on', conditions)
@@ -267,6 +272,15 @@ def _metrics_of_both(data: Path, by: str) -> dict[str, dict]:
     return view_comparison.view_metrics(judged, f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides")
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a9312e56
+def _metrics_of_training(data: Path, by: str) -> dict[str, dict]:
+    "Measure a model that was not evaluated, by the predictions that training left."
+    judged = calibration_rows(data)
+    values = {'error': metric_functions.prediction_error(judged), 'macro_recall': metric_functions.macro_recall(judged),
+              'photographs': len(judged)}
+    conditions = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
+    return {name: {'value': o, 'conditions': conditions} for name, o in values.items()}
+
+
 def _trained_on_day(folder: Path) -> str | None:
     "Return the day of the training; None if an earlier version, which did not note it, trained."
     return json.loads((folder/'run.json').read_text('utf-8')).get('trained')
@@ -301,13 +315,16 @@ def calibration_rows(
     data: Path, # folder of the tables
 ) -> pd.DataFrame: # `label, prediction, score, scores`, and `burst_id` if bursts are known
     "Read the predictions that thresholds are chosen on: of models that had not seen the photographs."
-    return prediction_tables.read_predictions(data/'out_of_fold.parquet', ('label', 'prediction', 'score', 'scores'))
+    return read_own_table(data/'out_of_fold.parquet', ('label', 'prediction', 'score', 'scores'))
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #5bef8c6d
 def _shipped_metrics(data: Path, learner: Any, photographs: pd.DataFrame) -> dict[str, dict]:
     "Collect the metrics of the bundle, each with its conditions; a final model has those of the model before."
-    metrics = _metrics(data/'metrics.json')
-    if learner.recipe.motion: metrics = {**_metrics_of_both(data, photographs.attrs.get('by', 'image')), **metrics}
+    metrics, by = _metrics(data/'metrics.json'), photographs.attrs.get('by', 'image')
+    if not metrics: notice('was not evaluated, so the bundle states only what training measured', data/'model',
+                           'Run `camtraps evaluate`, then export again')
+    if learner.recipe.motion: metrics = {**_metrics_of_both(data, by), **metrics}
+    metrics = metrics or _metrics_of_training(data, by)
     if not is_final(data): return metrics
     judged, before = calibration_rows(data), 'by models of the same recipe that had not seen them'
     out_of_fold = {'value': float((judged.prediction != judged.label).mean()),
@@ -336,7 +353,7 @@ def _train_final(method: Fit, recipe: Any, photographs: pd.DataFrame, seen: pd.D
     about = {**photographs.attrs, 'provenance': asdict(origins.provenance(photographs[photographs.split != 'none']))}
     probe.save_run(learner, data/'final', trained_on(seen), method=method.value, crops='frame_id' in seen, final=True,
                    trained=f'{date.today()}', **about)
-    known = json.loads((data/'metrics.json').read_text('utf-8'))
+    known = _metrics_json(data/'metrics.json')
     typer.echo(f"trained on all {rows.media_id.nunique():,} photographs. Its metrics are those of the model before: "
                f"error {known['error']:.1%} on {known['evaluated_on']}")
     next_step('export', 'write the bundle of this model')
@@ -352,10 +369,10 @@ def _evaluated_run(method: Fit, recipe: Any, photographs: pd.DataFrame, data: Pa
     changed = [name for name, value in wanted.items() if before[name] != value]
     if run['method'] != method.value: changed.append('method')
     if changed: raise CamtrapsError(f"has another {', '.join(changed)}", data/'model', todo)
-    metrics = data/'metrics.json'
-    opened = metrics.exists() and 'test photographs' in json.loads(metrics.read_text('utf-8'))['evaluated_on']
-    if opened or metrics.exists() and not (photographs.split == 'test').any(): return run
-    raise CamtrapsError('was not evaluated on the held-out set', data/'model', todo)
+    known, has_test = _metrics_json(data/'metrics.json'), bool((photographs.split == 'test').any())
+    if known and ('test photographs' in known['evaluated_on'] or not has_test): return run
+    if has_test: raise CamtrapsError('was not evaluated on the held-out set', data/'model', todo)
+    raise CamtrapsError('was not evaluated', data/'model', 'Run `camtraps evaluate`: there is no held-out set to open')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #025b413f
 def _add_small_model(folder: Path, precision: str, photographs: pd.DataFrame) -> None:

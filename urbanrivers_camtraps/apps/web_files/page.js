@@ -409,7 +409,7 @@ function tableRow(record) {
   } else {
     const latin = latinOf(record)
     cell([record.common, ...(latin ? [make('em', latin)] : [])])
-    cell(percent(record.taxon ? record.taxon.score : record.score))
+    cell(record.reason === UNKNOWN_REASON ? '–' : percent(record.taxon ? record.taxon.score : record.score))
   }
   cell(decisionMark(record), 'wayed')
   return row
