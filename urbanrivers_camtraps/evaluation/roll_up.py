@@ -69,10 +69,11 @@ def _roll_up_words(accept: float | Mapping[str, float] | None) -> str:
     sure = UNPROMISED if accept is None else accept
     text = (f'If no class has a score of {sure:g} or more, but all classes of a genus, family, order or class together '
             'have, the answer is that higher taxon, such as “a duck, goose or swan”, or “an animal”. '
-            'Precision: of these answers, the share that is right. Photographs that may show people get no such answer.')
+            'Precision: of these answers, the share that is right. Photographs that may show people get no such '
+            'answer.')
     if accept is not None: return text
-    return (f'No score carries the promise from which answers are accepted, so the bundle rolls nothing up. At a score of '
-            f'{sure:g}, which promises nothing, it would be as follows. {text}')
+    return (f'No score carries the promise from which answers are accepted, so the bundle rolls nothing up. At a score '
+            f'of {sure:g}, which promises nothing, it would be as follows. {text}')
 
 
 def _is_right(labels: pd.Series, taxa: pd.Series, rank: str) -> np.ndarray:

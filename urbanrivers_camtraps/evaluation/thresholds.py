@@ -69,13 +69,14 @@ def choose_thresholds(
     if 'burst_id' not in predictions:
         if recall is None: return Thresholds({}, {}, ('no thresholds: the photographs have no bursts',))
         raise FilterError('nothing can be promised without bursts', 'burst_id', 'Split by burst')
-    shipped, values = predictions if shipped is None else shipped, {}
+    shipped, values, wanted = predictions if shipped is None else shipped, {}, .99 if recall is None else recall
     try:
-        chosen = _transferred(blank_filter(predictions, .99 if recall is None else recall, confidence), predictions, shipped)
+        chosen = _transferred(blank_filter(predictions, wanted, confidence), predictions, shipped)
         values['blank'], sentence = float(chosen.threshold), str(chosen)
     except FilterError as error:
         if recall is not None: raise
-        sentence = 'no photograph will be called blank without review: ' + '. '.join(filter(None, (error.what, error.todo)))
+        why = '. '.join(filter(None, (error.what, error.todo)))
+        sentence = f'no photograph will be called blank without review: {why}'
     table = class_thresholds(predictions, confidence=confidence)
     accept = accept_threshold(predictions, confidence=confidence)
     if accept is not None: values['accept'] = _accept_of_shipped(accept, predictions, shipped, None)
@@ -92,12 +93,13 @@ def threshold_section(
     confidence: float = .95, # chance that the promises are kept
 ) -> Section:
     "Make the section of the report on the scores from which nobody needs to look, for each class."
-    heading, limits = 'From which score does nobody need to look?', choose_thresholds(predictions, confidence=confidence)
+    heading = 'From which score does nobody need to look?'
+    limits = choose_thresholds(predictions, confidence=confidence)
     promises = [f'{o[0].upper()}{o[1:].rstrip(".")}.' for o in limits.sentences[:2]]
     text = (f"Evaluated on: {evaluated_on}. {' '.join(promises)} A class gets a threshold if, with {confidence:.0%} "
             'confidence, 90 % of its answers are right from that score on, which takes at least '
-            f'{groups_needed(.9, confidence)} bursts with such answers; the others go to a volunteer. “camtraps export” '
-            'raises each threshold until the model that ships accepts no more than the models judged here.')
+            f'{groups_needed(.9, confidence)} bursts with such answers; the others go to a volunteer. “camtraps '
+            'export” raises each threshold until the model that ships accepts no more than the models judged here.')
     if 'burst_id' not in predictions: return heading, text, ''
     return heading, text, table_html(_shown_thresholds(class_thresholds(predictions, confidence=confidence)))
 
@@ -143,8 +145,8 @@ def _accept_sentence(accept: float | None, by_class: dict[str, float], confidenc
     "Describe from which score an answer other than blank is accepted, whichever class it names."
     if by_class: return 'each class is accepted from a score of its own'
     if accept is None: return 'no answer will be accepted without review: no score carries the promise'
-    return (f'answers other than blank are accepted from a score of {accept:.2f}: with {confidence:.0%} confidence, 95 % '
-            'of them are right, on average over new bursts')
+    return (f'answers other than blank are accepted from a score of {accept:.2f}: with {confidence:.0%} confidence, '
+            '95 % of them are right, on average over new bursts')
 
 
 def _sentences(table: pd.DataFrame) -> list[str]:

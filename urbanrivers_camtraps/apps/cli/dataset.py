@@ -96,7 +96,8 @@ def _print_split(split: pd.DataFrame, by: str, until: str | None = None) -> None
     typer.echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
     for row in splits.hard_to_split(split, by).itertuples():
         typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
-    if not (split.split == 'test').any(): typer.echo('no held-out set: all metrics will be out of fold, and `camtraps evaluate --final` is refused')
+    if not (split.split == 'test').any():
+        typer.echo('no held-out set: all metrics will be out of fold, and `camtraps evaluate --final` is refused')
     else:
         missing = sorted(set(split.label) - set(split.label[split.split == 'test']))
         why = f'because none came after {until}' if until else f'because their {by}s are too few'
