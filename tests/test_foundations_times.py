@@ -203,3 +203,27 @@ def test_excel(tmp_path):
     with pytest.raises(TableError, match='not a readable Excel file'): read_any_table(tmp_path/'broken.xlsx')
     (tmp_path/'old.xls').write_bytes(b'\xd0\xcf\x11\xe0' + bytes(99))
     with pytest.raises(TableError, match='Excel file of the old kind'): read_any_table(tmp_path/'old.xls')
+
+
+# ---- ends at midnight
+
+@pytest.mark.parametrize('cells, expected, said', [
+    (['2025-06-29', '2025-06-30T00:00:00'], ['2025-06-30 00:00', '2025-07-01 00:00'], '1 times at midnight are read as whole days'),
+    (['2025-06-29 00:00:00', '2025-06-30'], ['2025-06-30 00:00', '2025-07-01 00:00'], '1 times at midnight are read as whole days'),
+    (['2025-06-29 00:00', '2025-06-30 00:00'], ['2025-06-29 00:00', '2025-06-30 00:00'], '2 times at midnight are read as that moment'),
+    (['2025-06-29', '2025-06-30 00:00', '2025-06-30 09:30'], ['2025-06-30 00:00', '2025-06-30 00:00', '2025-06-30 09:30'], '1 days without an hour'),
+    (['2025-06-29', '2025-06-30T00:00:00Z'], ['2025-06-30 00:00', '2025-06-30 00:00'], None),  # stated: nothing to guess
+    (['2025-06-29', '2025-06-30'], ['2025-06-30 00:00', '2025-07-01 00:00'], None),
+    ([pd.Timestamp('2025-06-29'), pd.Timestamp('2025-06-30')], ['2025-06-30 00:00', '2025-07-01 00:00'], '2 times at midnight are read as whole days'),
+    ([pd.Timestamp('2025-06-29'), pd.Timestamp('2025-06-30 07:00')], ['2025-06-29 00:00', '2025-06-30 07:00'], None)])
+def test_an_end_at_midnight_is_read_by_one_rule_and_told(cells, expected, said):
+    with collect_notices() as notices: read = read_moments(pd.Series(cells, name='end'), 'd.csv', 'UTC', ends=True)
+    assert read.dt.strftime('%Y-%m-%d %H:%M').tolist() == expected
+    assert len(notices) == (said is not None) and all(f'd.csv, end: {said}' in o for o in notices)
+
+
+def test_each_row_may_have_a_zone_of_its_own():
+    clocks, zones = pd.Series(['2025-07-01 12:00']*3 + [None], list('abcd')), pd.Series(['America/Chicago', 'UTC+9', 'America/Chicago', 'UTC'])
+    read = read_moments(clocks, 'd.csv', zones)
+    assert read.index.tolist() == list('abcd') and read.isna().tolist() == [False]*3 + [True]
+    assert read[:3].dt.strftime('%H:%M').tolist() == ['17:00', '03:00', '17:00']

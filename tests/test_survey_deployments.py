@@ -259,3 +259,36 @@ def test_a_season_of_version_0_0_1_is_read(tmp_path, read):
     write_table(pd.DataFrame(old), tmp_path/'s.parquet', classes=['humans', 'empty'])
     placed = season_photographs(tmp_path/'s.parquet', read('deployment_id,start,end\na,2025-06-01,2025-06-30\n'))
     assert placed.prediction.tolist() == ['human', 'blank'] and placed.decision.tolist() == ['accept']*2
+
+
+# ---- several time zones in one table
+
+NETWORK = 'deployment_id,latitude,longitude,start,end,time_zone\n'
+
+
+def read_noticed(path, text, zone=None):
+    "Write a table, and read it; return it with its notices."
+    path.write_text(NETWORK + text)
+    with collect_notices() as notices: table = read_deployments(path, zone)
+    return table, notices
+
+
+def test_a_network_across_zones_is_read_by_the_zone_of_each_place(tmp_path):
+    rows = 'a,41.9,-87.6,2025-05-01 12:00,2025-05-02,America/Chicago\nb,40.7,-74.0,2025-05-01 12:00,2025-05-02,America/New_York\n'
+    with pytest.raises(TableError, match='several time zones: America/Chicago, America/New_York'): read_noticed(tmp_path/'d.csv', rows)
+    table, notices = read_noticed(tmp_path/'d.csv', rows, 'America/Chicago')
+    assert table.start.dt.strftime('%H:%M').tolist() == ['17:00', '16:00']
+    assert table.end.dt.strftime('%d %H:%M').tolist() == ['03 05:00', '03 04:00']
+    assert any('notes of 1 deployments are read by the time zone of their place, America/New_York' in o for o in notices)
+
+
+def test_a_camera_s_zone_that_is_not_that_of_the_notes_is_told(tmp_path):
+    table, notices = read_noticed(tmp_path/'d.csv', 'a,41.9,-87.6,2025-05-01 12:00,2025-05-02,America/Chicago\nb,41.9,-87.6,2025-05-01 12:00,2025-05-02,UTC\n')
+    assert table.start.dt.strftime('%H:%M').tolist() == ['17:00', '17:00'] and table.time_zone.tolist() == ['America/Chicago', 'UTC']
+    assert any('time_zone of 1 deployments (UTC) is that of the camera; start and end are read by the local clock, America/Chicago' in o for o in notices)
+
+
+def test_no_zone_is_proposed_because_of_coordinates_at_0_0(tmp_path):
+    rows = 'a,0,0,2025-05-01,2025-05-02,\nb,41.9,-87.6,2025-05-01,2025-05-02,\n'
+    table, notices = read_noticed(tmp_path/'d.csv', rows)
+    assert table.start.dt.strftime('%H:%M').tolist() == ['05:00', '05:00'] and any('a has the coordinates 0, 0' in o for o in notices)

@@ -332,7 +332,7 @@ def _open_book(content: bytes, path: Path, data_only: bool):
 # %% ../../nbs/0_foundations/01_tables.ipynb #62819861
 def _lines_of(sheet, formulas, path: Path) -> list[tuple[int, list[str]]]: # the same sheet of openpyxl twice
     "Return number and cells of each row that is not empty."
-    lines, days = [], _day_columns(sheet)
+    lines, days = [], _day_columns(sheet, path)
     for number, (row, written) in enumerate(zip(sheet.iter_rows(), formulas.iter_rows()), 1):
         for cell, formula in zip(row, written):
             if cell.value is None and formula.data_type == 'f':
@@ -344,10 +344,14 @@ def _lines_of(sheet, formulas, path: Path) -> list[tuple[int, list[str]]]: # the
     return lines
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #23eeaf8c
-def _day_columns(sheet) -> set[int]: # a sheet of openpyxl
+def _day_columns(sheet, path: Path) -> set[int]: # a sheet of openpyxl
     "Return the numbers of the columns in which every date is at midnight: they hold days, whatever their format."
     dated = [o for row in sheet.iter_rows() for o in row if isinstance(o.value, datetime)]
-    return {o.column for o in dated} - {o.column for o in dated if o.value.time() != time()}
+    days = {o.column for o in dated} - {o.column for o in dated if o.value.time() != time()}
+    hours = [o.coordinate for o in dated if o.column in days and re.search('[hH]', str(o.number_format))]
+    if hours: notice(f'{len(hours):,} times at midnight, such as in cell {hours[0]}, are read as days, since no other of '
+                     'their column has an hour', path)
+    return days
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #ba1f9f89
 def _cell_text(cell, is_day: bool = False) -> str:

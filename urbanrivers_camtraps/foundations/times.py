@@ -25,30 +25,31 @@ DateOrder = Literal['day-first', 'month-first']
 def read_moments(
     values: pd.Series, # moments, or their texts; its name is that of the column
     where: object, # table to name in an error
-    time_zone: str, # of those that name none, such as `America/Chicago`
+    time_zone: str | pd.Series, # of those that name none, such as `America/Chicago`; or one for each
     dates: DateOrder | None = None, # how `07/05/2025` is read; by default it is refused
     ends: bool = False, # whether a day without an hour means its end
 ) -> pd.Series: # in UTC, missing if they were
     """Read moments. Raise `TableError` with the line and the cell if one cannot be read, or can be read in two ways.
 
     Of the hour that comes twice in autumn the first is taken, and a time that summer time jumps over is moved to the
-    next one that exists; a notice counts both."""
-    check_zones([time_zone], where)
-    time_zone, values = plain_zone(time_zone), without_empty(values)
+    next one that exists; a notice counts both, and ends at midnight that may mean the moment or the day."""
+    zones = list(time_zone) if isinstance(time_zone, pd.Series) else time_zone
+    zones, values = pd.Series(zones, values.index, dtype=object), without_empty(values)
+    check_zones(zones, where)
     if isinstance(values.dtype, pd.DatetimeTZDtype): return values.dt.tz_convert('UTC').dt.as_unit('us')
-    return _in_utc(_as_moments(values, where, dates, ends), values, where, time_zone)
+    return _in_utc(_as_moments(values, where, dates, ends), values, where, zones.map(plain_zone))
 
 # %% ../../nbs/0_foundations/10_times.ipynb #bcdfd5d9
 def read_periods(
     table: pd.DataFrame, # `start, end`, either may be missing
     where: object, # table to name in an error
-    time_zone: str, # of moments that name none
+    time_zone: str | pd.Series, # of moments that name none; or one for each row
     dates: DateOrder | None = None, # see `read_moments`
 ) -> pd.DataFrame: # the same, `start` and `end` in UTC
     "Read periods. Raise `TableError` with the line if one ends before it starts."
     start = read_moments(table.start, where, time_zone, dates)
     end = read_moments(table.end, where, time_zone, dates, ends=True)
-    whole_day = end > read_moments(table.end, where, time_zone, dates)
+    whole_day = end > read_moments(table.end, where, time_zone, dates)  # the last of a day that has no hour
     wrong = np.flatnonzero((end < start) | (end == start) & whole_day)
     if len(wrong):
         line = table.iloc[wrong[0]]
@@ -171,24 +172,44 @@ def _offset(text: str) -> timezone:
 # %% ../../nbs/0_foundations/10_times.ipynb #a926eb31
 def _as_moments(values: pd.Series, where: object, dates: DateOrder | None, ends: bool) -> list[tuple]:
     "Return clock and zone of each value; both are None if it is missing."
-    days = all(o.time() == time() for o in values if isinstance(o, datetime) and not pd.isna(o))
-    found = []
+    found, is_day = [], []
     for row, value in enumerate(values):
         missing = pd.api.types.is_scalar(value) and pd.isna(value) or isinstance(value, str) and not value.strip()
-        try: found.append((None, None) if missing else _clock_of(value, dates, ends, days))
+        try: clock, zone, has_hour = (None, None, None) if missing else _clock_of(value, dates)
         except (ValueError, OverflowError) as error: _raise_unreadable(values, row, where, error)
-    return found
+        found.append((clock, zone))
+        is_day.append(not missing and not has_hour)
+    if not ends: return found
+    whole = _whole_days(found, is_day, values, where)
+    return [(clock + timedelta(days=1) if o else clock, zone) for (clock, zone), o in zip(found, whole)]
+
+
+def _whole_days(found: list[tuple], is_day: list[bool], values: pd.Series, where: object) -> list[bool]:
+    "Return which ends are days, not moments; a notice says what a midnight, or a day among hours, was taken for."
+    clocks = [clock if zone is None else None for clock, zone in found]
+    midnight = [o is not None and o.time() == time() and not day for o, day in zip(clocks, is_day)]
+    others = any(o is not None and o.time() != time() for o in clocks)
+    typed = all(isinstance(o, str) for o, at in zip(values, midnight) if at)
+    as_days = not others and (any(is_day) or not typed)
+    place = f'{where}{"" if values.name is None else f", {values.name}"}'
+    if sum(midnight) and as_days: notice(f'{sum(midnight):,} times at midnight are read as whole days', place,
+                                         'Write 23:59 of the day before if midnight is meant')
+    elif sum(midnight) and not others: notice(
+        f'{sum(midnight):,} times at midnight are read as that moment, so that their day does not count', place,
+        'Write the day without an hour if it counts')
+    if any(is_day) and others: notice(f'{sum(is_day):,} days without an hour count whole, among times with an hour', place,
+                                      'Write the hour, such as 00:00, if the camera did not work until midnight')
+    return [day or as_days and at for day, at in zip(is_day, midnight)]
 
 # %% ../../nbs/0_foundations/10_times.ipynb #77893057
-def _clock_of(value: object, dates: DateOrder | None, ends: bool, days: bool) -> tuple[datetime, tzinfo | None]:
-    "Return the clock and the zone of one value; `days`: whether the midnight of a timestamp stands for its day."
-    zone, midnight_is_day = None, days and isinstance(value, datetime) and value.tzinfo is None
+def _clock_of(value: object, dates: DateOrder | None) -> tuple[datetime, tzinfo | None, bool]:
+    "Return the clock and the zone of one value, and whether it has an hour."
+    zone = None
     if isinstance(value, str): value, zone = _written(value, dates)
     elif isinstance(value, datetime): value, zone = pd.Timestamp(value).to_pydatetime(warn=False), value.tzinfo
     elif not isinstance(value, date): raise ValueError('is not a date. Write 2025-04-30 or 2025-04-30 14:05')
-    is_day = not isinstance(value, datetime) or midnight_is_day and value.time() == time()
     clock = datetime(*value.timetuple()[:6], getattr(value, 'microsecond', 0))
-    return clock + timedelta(days=1)*(ends and is_day), zone
+    return clock, zone, isinstance(value, datetime)
 
 # %% ../../nbs/0_foundations/10_times.ipynb #7ee5a98a
 def _raise_unreadable(values: pd.Series, row: int, where: object, error: Exception) -> None:
@@ -205,12 +226,15 @@ def _line(table: pd.Series | pd.DataFrame, row: int, where: object) -> str:
     return f'{where}, line {table.index[row]}' if table.index.name == 'line' else f'{where}'
 
 # %% ../../nbs/0_foundations/10_times.ipynb #9d898a64
-def _in_utc(found: list[tuple], values: pd.Series, where: object, time_zone: str) -> pd.Series:
+def _in_utc(found: list[tuple], values: pd.Series, where: object, zones: pd.Series) -> pd.Series:
     "Turn clocks into UTC."
-    local = pd.Series([clock if zone is None else None for clock, zone in found], values.index, dtype='datetime64[us]')
+    local = pd.Series([clock if zone is None else None for clock, zone in found], dtype='datetime64[us]')
     stated = pd.Series([None if zone is None else clock.replace(tzinfo=zone).astimezone(timezone.utc)
-                        for clock, zone in found], values.index, dtype='datetime64[us, UTC]')
-    return stated.fillna(_localized(local, time_zone, f'{where}{"" if values.name is None else f", {values.name}"}'))
+                        for clock, zone in found], dtype='datetime64[us, UTC]')
+    place = f'{where}{"" if values.name is None else f", {values.name}"}'
+    parts = [_localized(own, zone, place) for zone, own in local.groupby(zones.to_numpy(), sort=False)]
+    if parts: stated = stated.fillna(pd.concat(parts).reindex(stated.index))
+    return stated.set_axis(values.index).rename(values.name)
 
 # %% ../../nbs/0_foundations/10_times.ipynb #4b03d4f2
 def _localized(clock: pd.Series, time_zone: str, where: object) -> pd.Series:

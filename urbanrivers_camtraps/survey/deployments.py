@@ -69,7 +69,8 @@ def read_deployments(
     table = table.assign(time_zone=table.time_zone.map(plain_zone, na_action='ignore').astype(object))
     _tell_places(table, time_zone, path)
     zone = local_time_zone(table, time_zone, path)
-    table = _read_problems(_not_in_future(read_periods(table, path, zone, dates), path), path, zone, dates)
+    zones = _zones_of_notes(table, zone, path)
+    table = _read_problems(_not_in_future(read_periods(table, path, zones, dates), path), path, zones, dates)
     return table.assign(
         time_zone=table.time_zone.fillna(zone), clock_ahead=_durations(table.clock_ahead, path),
         from_photographs=table.from_photographs.astype(str).str.lower() == 'true').reset_index(drop=True)
@@ -86,15 +87,14 @@ def local_time_zone(
     check_zones([time_zone] if time_zone else [], '--time-zone')
     if time_zone: return plain_zone(time_zone)
     columns = deployments.reindex(columns=['latitude', 'longitude', 'time_zone'])
-    places = columns[['latitude', 'longitude']].dropna().drop_duplicates()
-    stated = columns.time_zone.dropna().unique().tolist()
-    zones = list(dict.fromkeys(filter(None, (time_zone_at(*o) for o in places.itertuples(index=False)))))
+    stated, zones = columns.time_zone.dropna().unique().tolist(), _zones_of_places(columns)
     for found, origin in ((zones, 'by the coordinates'), (stated, 'the only one in the table')):
         if len(found) != 1: continue
         notice(f'times without a zone are those of {found[0]}, {origin}', where, 'Another: --time-zone')
         return found[0]
-    if zones: raise TableError(f"has cameras in several time zones: {', '.join(zones)}", where,
-                               f'Name the one of the local clock: --time-zone {zones[0]}')
+    if several := zones or stated:
+        raise TableError(f"has cameras in several time zones: {', '.join(several)}", where,
+                         f'Name the one of the local clock: --time-zone {several[0]}')
     raise TableError('the time zone of the local clock is not known', where, 'Add --time-zone, such as --time-zone '
                      'America/Chicago, or latitude and longitude')
 
@@ -299,7 +299,7 @@ def _durations(values: pd.Series, where: object) -> pd.Series:
     return pd.to_timedelta(values.astype(object).fillna('0s'))
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #cda1484b
-def _read_problems(table: pd.DataFrame, where: object, time_zone: str, dates: DateOrder | None) -> pd.DataFrame:
+def _read_problems(table: pd.DataFrame, where: object, time_zone: pd.Series, dates: DateOrder | None) -> pd.DataFrame:
     "Read the outages in columns of their own, whole days at both ends, and count them in a notice."
     found = []
     for name in sorted({o.rpartition('_')[0] for o in table if re.fullmatch(r'problem\d*_(from|to)', str(o))}):
@@ -364,6 +364,33 @@ def _not_in_future(deployments: pd.DataFrame, where: object) -> pd.DataFrame:
     if late.empty or deployments.index.name != 'line': return deployments
     raise DeploymentsError(f'{late.deployment_id.iloc[0]} ends in the future: {late.end.iloc[0]:%Y-%m-%d}',
                            f'{where}, line {late.index[0]}', 'Correct it, or leave it empty if the camera still hangs')
+
+# %% ../../nbs/8_survey/80_deployments.ipynb #43b94811
+def _zones_of_places(table: pd.DataFrame) -> list[str]: # of `latitude, longitude`
+    "List the time zones of the places, the most frequent first; the open sea, as at 0, 0, only if there is no other."
+    places = table[['latitude', 'longitude']].dropna().drop_duplicates()
+    zones = pd.Series([time_zone_at(*o) for o in places.itertuples(index=False)], dtype=object).value_counts()
+    land = [o for o in zones.index if not o.startswith('Etc/')]
+    return land or zones.index.tolist()
+
+
+def _zones_of_notes(table: pd.DataFrame, time_zone: str, where: object) -> pd.Series:
+    """Return the time zone of the notes of each deployment: that of the local clock.
+
+    In a network across time zones, a deployment's own zone counts if it is that of its place, and the other is not."""
+    zones, own = pd.Series(time_zone, table.index, dtype=object), table.time_zone.fillna(time_zone)
+    if all(isinstance(table[o].dtype, pd.DatetimeTZDtype) for o in ('start', 'end')): return zones
+    other = own.map({o: utc_offsets(o) != utc_offsets(time_zone) for o in own.unique()})
+    for row in table[other & table[['latitude', 'longitude']].notna().all(axis=1)].itertuples():
+        here = time_zone_at(row.latitude, row.longitude)
+        if here and utc_offsets(here) == utc_offsets(own[row.Index]) != utc_offsets(time_zone): zones[row.Index] = here
+    for zone, number in zones[zones != time_zone].value_counts().items():
+        notice(f'notes of {number:,} deployments are read by the time zone of their place, {zone}', where)
+    if clocks := int((other & (zones == time_zone)).sum()):
+        names = ', '.join(dict.fromkeys(own[other & (zones == time_zone)]))
+        notice(f'time_zone of {clocks:,} deployments ({names}) is that of the camera; start and end are read by the local '
+               f'clock, {time_zone}', where, 'Write start and end with an offset, such as 2025-06-01 09:30-06:00, if they are not')
+    return zones
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #262fc171
 def _is_at_sea(latitude: float, longitude: float) -> bool:
