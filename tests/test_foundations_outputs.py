@@ -245,6 +245,35 @@ def test_file_names_in_latin_1_are_listed(tmp_path, encoding):
     assert len(read_table(tmp_path/'data'/'dataset.parquet')) == 15
 
 
+@pytest.fixture
+def odd_card(tmp_path, photograph):
+    "A card whose folders are called in Latin-1, in UTF-8, and by what commands a terminal."
+    for name in (b'caf\xe9', 'M\u00fcller'.encode(), b'esc\x1b[31mred'):
+        folder = os.fsencode(tmp_path/'card')+b'/'+name
+        os.makedirs(folder)
+        shutil.copy(photograph, folder+b'/IMG_0001.JPG')
+    return tmp_path/'card'
+
+
+@pytest.mark.parametrize('environment', [{'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}, {'LC_ALL': 'C.UTF-8'}])
+@pytest.mark.parametrize('arguments', [['predict'], ['predict', '--out', 'season.parquet'], ['predict', '--out', 'all.csv'], ['check']])
+def test_folders_of_any_name_in_any_locale(tmp_path, odd_card, bundle_folder, environment, arguments):
+    command, *options = arguments
+    bundle = ['--bundle', bundle_folder] if command == 'predict' else []
+    ran = camtraps(command, 'card', *bundle, *options, cwd=tmp_path, **environment)
+    shown = ran.stdout + ran.stderr
+    assert ran.returncode in (0, 4) and b'Traceback' not in shown and b'unexpected' not in shown, shown
+    assert b'\x1b' not in shown and b'caf\\xe9' in shown and (b'esc\\x1b[31mred' in shown)
+    for name in options[1:]:
+        paths = set(read_any_table(tmp_path/name).path)
+        assert paths == {'card/caf\\xe9/IMG_0001.JPG', 'card/M\u00fcller/IMG_0001.JPG', 'card/esc\x1b[31mred/IMG_0001.JPG'}
+
+
+def test_every_command_prints_in_one_safe_way():
+    loud = [o.name for o in (ROOT/'urbanrivers_camtraps'/'apps').rglob('*.py') if 'typer.echo(' in o.read_text('utf-8')]
+    assert loud == ['options.py'] and (ROOT/'urbanrivers_camtraps/apps/cli/options.py').read_text('utf-8').count('typer.echo(') == 1
+
+
 @pytest.mark.parametrize('number', ['ENOTSUP', 'ENOLCK'])
 def test_a_network_drive_without_locks(tmp_path, monkeypatch, number):
     import fcntl

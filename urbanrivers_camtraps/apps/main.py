@@ -18,7 +18,7 @@ from .cli.dataset import card, dataset
 from .cli.evaluation import compare, evaluate
 from .cli.images import images
 from .cli.inference import predict_photographs, speciesnet_app
-from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, read_own_table
+from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, echo, read_own_table
 from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
@@ -61,7 +61,7 @@ def sandbox(
     try: wrong = practice.Faults(**{name.strip(): float(share) for name, _, share in shares})
     except (TypeError, ValueError) as error:
         raise CamtrapsError(f'cannot be read ({error})', '--faults', 'Write name=share, separated by commas') from error
-    ready = lambda address: typer.echo(f'CAMTRAPS_SITE={address}')
+    ready = lambda address: echo(f'CAMTRAPS_SITE={address}')
     practice.run_sandbox(_make_sandbox(size, images, manifest, seed).in_version(api.value), wrong, port=port,
                          ready=ready)
 
@@ -92,16 +92,16 @@ def demo(
              'card': lambda: card(data=out), 'train': lambda: _train_demo(drawn, seed, out),
              'evaluate': lambda: evaluate(final=True, data=out), 'export': lambda: export(data=out)}
     _run_steps(steps)
-    typer.echo('\n— predict')
+    echo('\n— predict')
     test = read_own_table(out/'predictions.parquet')
     predict_photographs(test.path[~privacy.shows_people(test)].head(5).tolist(), out/'bundle')
-    typer.echo(f'\nLook at {out/"report.html"}. Try it: `camtraps app --bundle {out/"bundle"}`')
+    echo(f'\nLook at {out/"report.html"}. Try it: `camtraps app --bundle {out/"bundle"}`')
 
 # %% ../../nbs/9_apps/98_main.ipynb #cec7006a
 def _train_demo(drawn: bool, seed: int, out: Path) -> None:
     "Train, on drawn photographs with a quick recipe, and say so."
     if not drawn: return train(seed=seed, data=out)
-    typer.echo('quick recipe for drawn photographs: EfficientNet-Lite0 at 224 pixels, without the motion crop. '
+    echo('quick recipe for drawn photographs: EfficientNet-Lite0 at 224 pixels, without the motion crop. '
                '`camtraps train` by default: EfficientNet-Lite2 at 320 pixels, with the motion crop')
     train(backbone='tf_efficientnet_lite0', motion=False, seed=seed, data=out)
 
@@ -115,14 +115,14 @@ def _votes_to_photographs(server: str, out: Path) -> None:
 def _run_steps(steps: dict) -> None:
     "Run each step below its title."
     for title, step in steps.items():
-        typer.echo(f'\n— {title}')
+        echo(f'\n— {title}')
         step()
 
 # %% ../../nbs/9_apps/98_main.ipynb #e988fe0f
 def _failed(error: Exception) -> int:
     "Print an error in one line and return the exit status."
     if os.environ.get('CAMTRAPS_DEBUG'): raise error
-    typer.echo(f"camtraps: {printable(' '.join(_reason(error).split()))}", err=True)
+    echo(f"camtraps: {printable(' '.join(_reason(error).split()))}", err=True)
     return 1
 
 # %% ../../nbs/9_apps/98_main.ipynb #7612e004
@@ -157,7 +157,7 @@ def _print_on_any_terminal() -> None:
 # %% ../../nbs/9_apps/98_main.ipynb #3fb55f5d
 def _show_notice(text: str) -> None:
     "Print what was passed over, guessed or left out in one line."
-    typer.echo(f'note: {text}', err=True)
+    echo(f'note: {text}', err=True)
 
 # %% ../../nbs/9_apps/98_main.ipynb #ad45f23d
 def run(

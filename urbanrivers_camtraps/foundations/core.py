@@ -56,8 +56,7 @@ def printable(
     text: object, # a name or path of any kind
 ) -> str:
     "Return text in which each character can be seen: others become `\\\\x…`, as Python writes them."
-    whole = str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
-    return ''.join(o if o.isprintable() else o.encode('unicode_escape').decode() for o in whole)
+    return ''.join(o if o.isprintable() else o.encode('unicode_escape').decode() for o in printable_path(str(text)))
 
 # %% ../../nbs/0_foundations/00_core.ipynb #2e47dc0e
 class SettingError(CamtrapsError):
@@ -222,7 +221,9 @@ def printable_path(
     path: str | Path, # as the disk has it
 ) -> str:
     "Return a path as text that any table can hold; bytes that are not UTF-8, which a card may have, become `\\\\x…`."
-    return os.fsencode(path).decode(errors='backslashreplace')
+    try: data = str(path).encode('utf-8', 'surrogateescape')
+    except UnicodeEncodeError: data = str(path).encode('utf-8', 'backslashreplace')  # half a letter, as on Windows
+    return data.decode('utf-8', 'backslashreplace')
 
 # %% ../../nbs/0_foundations/00_core.ipynb #5bb312d0
 class LockedError(CamtrapsError):

@@ -349,8 +349,8 @@ def _day_columns(sheet, path: Path) -> set[int]: # a sheet of openpyxl
     dated = [o for row in sheet.iter_rows() for o in row if isinstance(o.value, datetime)]
     days = {o.column for o in dated} - {o.column for o in dated if o.value.time() != time()}
     hours = [o.coordinate for o in dated if o.column in days and re.search('[hH]', str(o.number_format))]
-    if hours: notice(f'{len(hours):,} times at midnight, such as in cell {hours[0]}, are read as days, since no other of '
-                     'their column has an hour', path)
+    if hours: notice(f'{len(hours):,} times at midnight, such as in cell {hours[0]}, are read as days, since no other '
+                     'of their column has an hour', path)
     return days
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #ba1f9f89

@@ -197,8 +197,8 @@ def _whole_days(found: list[tuple], is_day: list[bool], values: pd.Series, where
     elif sum(midnight) and not others: notice(
         f'{sum(midnight):,} times at midnight are read as that moment, so that their day does not count', place,
         'Write the day without an hour if it counts')
-    if any(is_day) and others: notice(f'{sum(is_day):,} days without an hour count whole, among times with an hour', place,
-                                      'Write the hour, such as 00:00, if the camera did not work until midnight')
+    if any(is_day) and others: notice(f'{sum(is_day):,} days without an hour count whole, among times with an hour',
+                                      place, 'Write the hour, such as 00:00, if the camera did not work until midnight')
     return [day or as_days and at for day, at in zip(is_day, midnight)]
 
 # %% ../../nbs/0_foundations/10_times.ipynb #77893057

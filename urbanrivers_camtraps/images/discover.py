@@ -327,9 +327,9 @@ def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
 def _copy_notes(copies: pd.DataFrame) -> list[str]:
     "Return a line for each pair of folders that hold the same photographs."
     if copies.empty: return []
-    pairs = copies.map(os.path.dirname).value_counts(sort=False).items()
+    pairs = Counter(zip(map(os.path.dirname, copies.path), map(os.path.dirname, copies.copy_of)))
     return [f'{_count(number, "photograph")} of {copy} {"is" if number == 1 else "are"} the same as in {first}: '
-            'each counts twice. Leave one of them out' for (copy, first), number in pairs]
+            'each counts twice. Leave one of them out' for (copy, first), number in pairs.items()]
 
 # %% ../../nbs/2_images/21_discover.ipynb #0bd248ed
 def _count(number: int, noun: str) -> str:

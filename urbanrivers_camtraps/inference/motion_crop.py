@@ -224,5 +224,5 @@ def _box_of(item: _Neighbourhood, background: Background) -> tuple[tuple[float, 
 
 
 def _filled(seconds: np.ndarray) -> np.ndarray:
-    "Give times that are missing the time before, or else the time after; 0 if there is none at all."
+    "Return times, the missing ones with the time before, or else the time after; 0 if there is none at all."
     return pd.Series(seconds, dtype=float).ffill().bfill().fillna(0).to_numpy()

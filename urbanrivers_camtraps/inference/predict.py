@@ -55,7 +55,7 @@ def predict(
     if deployment is not None: trim = _trim_of(bundle, deployment, trim)
     found = find_photographs(photographs)
     paths, results = found.photographs.path.tolist(), {}
-    frames = pd.DataFrame({'path': paths})
+    frames = pd.DataFrame({'path': paths}, dtype=object)
     if cameras is not None: frames = frames.merge(cameras.drop_duplicates('path'), how='left', on='path')
     begun = _results(bundle, frames, trim, max_side, workers or os.cpu_count() or 1)
     for path, *result in tqdm(begun, total=len(paths), desc='photographs', disable=not progress): results[path] = result

@@ -285,7 +285,7 @@ def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | N
 # %% ../../nbs/6_inference/65_season.ipynb #c7cdc920
 def _frames(sources: list[str], job: Job, bundle: Bundle) -> pd.DataFrame:
     "List the frames that are needed to score some sources."
-    frames = order_frames(pd.DataFrame({'path': sources})) if job.frames is None else job.frames
+    frames = order_frames(pd.DataFrame({'path': sources}, dtype=object)) if job.frames is None else job.frames
     return frames_around(frames, sources, bundle.description.background.neighbours)
 
 

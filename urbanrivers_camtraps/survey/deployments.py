@@ -388,8 +388,9 @@ def _zones_of_notes(table: pd.DataFrame, time_zone: str, where: object) -> pd.Se
         notice(f'notes of {number:,} deployments are read by the time zone of their place, {zone}', where)
     if clocks := int((other & (zones == time_zone)).sum()):
         names = ', '.join(dict.fromkeys(own[other & (zones == time_zone)]))
-        notice(f'time_zone of {clocks:,} deployments ({names}) is that of the camera; start and end are read by the local '
-               f'clock, {time_zone}', where, 'Write start and end with an offset, such as 2025-06-01 09:30-06:00, if they are not')
+        notice(f'time_zone of {clocks:,} deployments ({names}) is that of the camera; start and end are read by the '
+               f'local clock, {time_zone}', where,
+               'Write start and end with an offset, such as 2025-06-01 09:30-06:00, if they are not')
     return zones
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #262fc171

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .inference import name_bundle
-from .options import APPS, BundleFolder, HubKind, LazyModule, app
+from .options import APPS, BundleFolder, HubKind, LazyModule, app, echo
 
 # %% auto #0
 __all__ = ['bundles', 'gradio_app', 'hub', 'predicting', 'web_page', 'serve_app', 'publish_bundle', 'web']
@@ -57,8 +57,8 @@ def publish_bundle(
     out = out or bundle.parent/kind.value
     published = hub.publish(kind.value, name, bundle, private=private, drawn=drawn, dry_run=dry_run,
                             folder=out)
-    typer.echo(published.difference.to_string(index=False))
-    typer.echo(f'{published!r}\n{published.folder}')
+    echo(published.difference.to_string(index=False))
+    echo(f'{published!r}\n{published.folder}')
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #b9d179e0
 @app.command(rich_help_panel=APPS)
@@ -68,4 +68,4 @@ def web(
     space: Annotated[str, typer.Option(help='Also offer a Space that predicts: its owner/name or its address.')] = None,
 ) -> None:
     "Write a web page that predicts in the visitor's own browser: no photograph leaves the phone."
-    typer.echo(f'web page: {web_page.write_web_page(_whole_frame_bundle(bundle), out, space)}')
+    echo(f'web page: {web_page.write_web_page(_whole_frame_bundle(bundle), out, space)}')

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import IN_DOUBT, SURVEY, Data, LazyModule, app, read_own_table
+from .options import IN_DOUBT, SURVEY, Data, LazyModule, app, echo, read_own_table
 from .survey import Dates, Deployments, TimeZone
 from ...foundations.core import CamtrapsError, notice
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, write_csv, write_page
@@ -52,10 +52,10 @@ def check(
     if out: _refuse_foreign(out)  # before the work
     health = _health(list(sources or ()), deployments, pixels, time_zone, dates.value if dates else None, data)
     for note in health.notes: notice(note)
-    for line in _lines(health): typer.echo(line)
+    for line in _lines(health): echo(line)
     if out:
         _write(health, out)
-        typer.echo(f'all findings: {out}')
+        echo(f'all findings: {out}')
     return IN_DOUBT if health.in_doubt else None
 
 # %% ../../../nbs/9_apps/97_cli/9781_check.ipynb #98c661f5

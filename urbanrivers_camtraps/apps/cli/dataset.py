@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from urbanrivers_camtraps.apps.cli.options import (
-    DATASET, Boxes, By, Data, LazyModule, PlaceZone, app, boxes_with_empty, list_skipped, next_step, place_zone,
-    read_own_table, results_for)
+from .options import (
+    DATASET, Boxes, By, Data, LazyModule, PlaceZone, app, boxes_with_empty, echo, list_skipped, next_step,
+    place_zone, read_own_table, results_for)
 
 # %% auto #0
 __all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'duplicates', 'merging', 'motion_boxes', 'splits', 'tables',
@@ -86,24 +86,24 @@ def _merged(photographs: pd.DataFrame, merges: list[str]) -> pd.DataFrame:
     changed = photographs[photographs.label != photographs.unmerged_label].label.unique()
     for label, rows in photographs[photographs.label.isin(changed)].groupby('label'):
         parts = ' and '.join(f'{count:,} of {name}' for name, count in rows.unmerged_label.value_counts().items())
-        typer.echo(f'{label}: {len(rows):,} photographs, {parts}, are one class from here on')
+        echo(f'{label}: {len(rows):,} photographs, {parts}, are one class from here on')
     return photographs
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c1e89a9e
 def _print_split(split: pd.DataFrame, by: str, until: str | None = None) -> None:
     "Show the photographs a class and side, and name what is hard to judge or in no split."
-    typer.echo(splits.split_counts(split).to_string())
-    typer.echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
+    echo(splits.split_counts(split).to_string())
+    echo(f'{len(split):,} photographs, no {by} on two sides, hash {splits.content_hash(split)}')
     for row in splits.hard_to_split(split, by).itertuples():
-        typer.echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
+        echo(f'{row.label}: {row.groups} {by}s. {row.what_to_do}')
     if not (split.split == 'test').any():
-        typer.echo('no held-out set: all metrics will be out of fold, and `camtraps evaluate --final` is refused')
+        echo('no held-out set: all metrics will be out of fold, and `camtraps evaluate --final` is refused')
     else:
         missing = sorted(set(split.label) - set(split.label[split.split == 'test']))
         why = f'because none came after {until}' if until else f'because their {by}s are too few'
-        if missing: typer.echo(f"not in the held-out set, {why}: {', '.join(missing)}")
+        if missing: echo(f"not in the held-out set, {why}: {', '.join(missing)}")
     outside = (split.split == 'none').sum()
-    if outside: typer.echo(f'{outside:,} photographs are in no split, because their {by} is not known')
+    if outside: echo(f'{outside:,} photographs are in no split, because their {by} is not known')
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #0731e87c
 def _with_bursts(data: Path) -> pd.DataFrame:
@@ -145,7 +145,7 @@ def _write_crops(photographs: pd.DataFrame, boxes: Path, data: Path) -> pd.DataF
                                         data/'crops')
     tables.write_table(detections, data/'detections.parquet', file=boxes.name)
     tables.write_table(cut, data/'crops.parquet', **photographs.attrs)
-    typer.echo(f'{len(cut):,} crops of {cut.frame_id.nunique():,} photographs in {data/"crops"}')
+    echo(f'{len(cut):,} crops of {cut.frame_id.nunique():,} photographs in {data/"crops"}')
     return unreadable
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #b2221a58
@@ -155,5 +155,5 @@ def card(
     data: Data = Path('data'),
 ) -> None:
     "Show what is in the data set on one page, data.html."
-    typer.echo(f'data card: {data_card.write_card(data, out)}')
+    echo(f'data card: {data_card.write_card(data, out)}')
     next_step('train', 'train a classifier')

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from urbanrivers_camtraps.apps.cli.options import (
-    EVALUATION, Data, LazyModule, PlaceZone, SpeciesNetFile, app, is_own_metrics, next_step, place_zone,
+    EVALUATION, Data, LazyModule, PlaceZone, SpeciesNetFile, app, echo, is_own_metrics, next_step, place_zone,
     read_own_table, results_for)
 from .training import load_trained, predict_split
 from ...foundations.core import CamtrapsError, atomic_path
@@ -92,9 +92,9 @@ def evaluate(
                                  sections)
     with atomic_path(data/'metrics.json') as path:
         path.write_text(json.dumps({**found, **_conditions(judged, evaluated_on), **unknown}, indent=1))
-    typer.echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
+    echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
                f"{found['majority_error']:.1%}")
-    typer.echo(f'report: {report}')
+    echo(f'report: {report}')
     next_step('export', 'write the bundle that predicts without torch')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #57f856cf
@@ -107,7 +107,7 @@ def _refuse_foreign(report: Path, data: Path, final: bool) -> None:
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #369b224a
 def _begin(step: str) -> None:
     "Show what is being done: a report takes minutes."
-    typer.echo(f'evaluate: {step} …', err=True)
+    echo(f'evaluate: {step} …', err=True)
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #11cfe07a
 def _data_sections(photographs: pd.DataFrame, recipe: Any, data: Path) -> list:
@@ -143,7 +143,7 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
     cache = data/'features'
     _begin('measure what split, banner and place give away')
     audit = audits.audit(photographs, learner.recipe, cache=cache)
-    typer.echo(str(audit))
+    echo(str(audit))
     _begin('judge the weeks after a day, calibration, blank filter and learning curves')
     sections = [*_forward_sections(audit, photographs, learner.recipe, days, cache),
                 audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
@@ -179,7 +179,7 @@ def _unknown_metrics(left_out: pd.DataFrame | None, evaluated_on: str) -> dict:
     "Return what is caught of left-out classes, for the bundle, and print it."
     if left_out is None: return {}
     means = unknowns.unknown_summary(unknowns.left_out_metrics(left_out))
-    typer.echo(f"unknown classes: {means['caught']:.0%} caught if 5% of the known photographs go to a volunteer, "
+    echo(f"unknown classes: {means['caught']:.0%} caught if 5% of the known photographs go to a volunteer, "
                f"area under the curve {means['auc']:.2f}")
     return {'unknown': {**means, 'conditions': f'each class left out in turn, by heads on {evaluated_on}'}}
 
@@ -193,7 +193,7 @@ def _forward_sections(audit: Any, photographs: pd.DataFrame, recipe: Any, days: 
     except audits.AuditError as error:
         if until: raise
         reason = error.what
-    typer.echo(f'{forward}' if forward else f'no forward audit: {reason}')
+    echo(f'{forward}' if forward else f'no forward audit: {reason}')
     return [forwards.side_by_side_section(audit, forward, reason), forwards.forward_section(forward, reason)]
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #f1fd42a2
@@ -231,7 +231,7 @@ def _ensemble_section(data: Path, judged: pd.DataFrame, speciesnet: Path, evalua
     others = results_for(both, speciesnet).predictions
     section = ensemble.ensemble_section(judged, others, ensemble.fit_ensemble_weight(out_of_fold, others),
                                         evaluated_on, _group(judged))
-    typer.echo(section[1])
+    echo(section[1])
     return section
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #07d4bedc
@@ -242,4 +242,4 @@ def compare(
 ) -> None:
     "Compare two models photograph by photograph, with McNemar's test."
     runs = [tables.read_table(o, ('media_id', 'label', 'prediction')) for o in (first, second)]
-    typer.echo(str(comparison.compare_runs(*runs, by='burst_id' if 'burst_id' in runs[0] else None)))
+    echo(str(comparison.compare_runs(*runs, by='burst_id' if 'burst_id' in runs[0] else None)))

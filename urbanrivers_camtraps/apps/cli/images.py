@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .options import IMAGES, Data, LazyModule, app, list_skipped, next_step, read_own_table
+from .options import (
+    IMAGES, Data, LazyModule, app, echo, list_skipped, next_step, read_own_table)
 
 # %% auto #0
 __all__ = ['download', 'tables', 'images']
@@ -38,7 +39,7 @@ def images(
     photographs, skipped = download.download_photographs(labels, data/'images', max_side, workers, resume=resume,
                                                          verify=verify)
     tables.write_table(photographs, data/'photographs.parquet', max_side=max_side)
-    typer.echo(f'{len(photographs):,} photographs in {data/"images"}')
+    echo(f'{len(photographs):,} photographs in {data/"images"}')
     status = list_skipped(skipped, data/'skipped.csv')
     if (skipped.reason == download.NO_ADDRESS).all(): status = None  # nothing failed
     next_step('dataset', 'find bursts and split the photographs')

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from urbanrivers_camtraps.apps.cli.options import (
-    INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, TimesFrom, app, list_skipped,
-    next_step)
+    INFERENCE, SOME_SKIPPED, Boxes, BundleFolder, Engine, Format, LazyModule, Precision, TimesFrom, app, echo,
+    list_skipped, next_step)
 from ...foundations.core import CamtrapsError, notice, printable
 from ...foundations.outputs import refuse_foreign_csv
 
@@ -93,10 +93,10 @@ def predict_photographs(
         cameras = None if listed is None else listed[['path', 'camera', 'seconds']]
         predictions = predicting.predict(loaded, photographs, trim, max_side=max_side, cameras=cameras)
     relative = {'relative_to': relative_to} if relative_to else {}
-    if out: typer.echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
+    if out: echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
     else: _print_predictions(predictions, loaded.common_names)
     for skipped in predictions.skipped.itertuples():
-        typer.echo(f'skipped: {printable(skipped.id)}: {printable(skipped.reason)}', err=True)
+        echo(f'skipped: {printable(skipped.id)}: {printable(skipped.reason)}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #beb94d22
@@ -115,7 +115,7 @@ def _print_predictions(predictions: pd.DataFrame, common_names: dict[str, str]) 
     if 'review_reason' in shown:
         columns += ['decision', 'review_reason']
         shown = shown.assign(review_reason=shown.review_reason.fillna(''))
-    typer.echo(shown[columns].to_string(index=False))
+    echo(shown[columns].to_string(index=False))
     _print_waiting(predictions)
 
 
@@ -124,15 +124,15 @@ def _print_waiting(predictions: pd.DataFrame) -> None:
     if 'review_reason' not in predictions: return
     reasons, taxa = predictions.review_reason, predictions.get('taxon')
     if count := int((reasons == decisions.UNKNOWN_REASON).sum()):
-        typer.echo(f'{count:,} wait for a volunteer: {decisions.UNKNOWN_REASON}')
+        echo(f'{count:,} wait for a volunteer: {decisions.UNKNOWN_REASON}')
     if taxa is not None and (rolled := int(taxa.notna().sum())):
-        typer.echo(f'{rolled:,} are sure of no species, but of a higher taxon (column taxon)')
+        echo(f'{rolled:,} are sure of no species, but of a higher taxon (column taxon)')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #e1988ad9
 def _read_bundle(folder: Path, precision: Precision) -> Any:
     "Read a bundle, and print what runs it."
     bundle = bundles.read_bundle(folder, precision=precision.value)
-    typer.echo(f'device: {bundle.device}', err=True)
+    echo(f'device: {bundle.device}', err=True)
     return bundle
 
 
@@ -149,7 +149,7 @@ def name_bundle(
     about = bundle_files.read_description(folder)
     views = ', with the motion crop' if about.motion else ''
     text = f'bundle: {printable(folder)}, {about.backbone}{views}, {len(about.classes)} classes, {about.origin}'
-    typer.echo(text, err=True)
+    echo(text, err=True)
     if not bundles.is_chosen(bundle):
         notice('was found here and is used, but nobody chose it', folder,
                'Choose one with --bundle or the setting CAMTRAPS_BUNDLE')
@@ -205,13 +205,13 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
     try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value)
     except KeyboardInterrupt:
-        typer.echo('stopped: the same command continues', err=True)
+        echo('stopped: the same command continues', err=True)
         raise
     season = seasons.read_season(table)
     if table != out:
         seasons.write_season(table, out, kind.value, relative_to)
         table.unlink()
-    typer.echo(f'{len(season):,} photographs: {out}')
+    echo(f'{len(season):,} photographs: {out}')
     _print_waiting(season)
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
     if table == out:
@@ -242,7 +242,7 @@ def speciesnet_run(
 ) -> int | None:
     "Run Google's package `speciesnet` on photographs. If it is interrupted, the same command continues."
     failed = speciesnet.run_speciesnet(photographs, out, country, region, model, python, progress=True)
-    typer.echo(f'predictions: {out}')
+    echo(f'predictions: {out}')
     return list_skipped(failed, out.with_suffix('.skipped.csv'))
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #a648a7dd
@@ -251,4 +251,4 @@ def speciesnet_pin(
     model: Annotated[Path, typer.Argument(help='Folder of a model that you downloaded and trust.')],
 ) -> None:
     "Write the hashes of a model's files, so that only these files are ever loaded. They hold code."
-    for name, digest in speciesnet_files.pin_model(model).items(): typer.echo(f'{digest}  {name}')
+    for name, digest in speciesnet_files.pin_model(model).items(): echo(f'{digest}  {name}')

@@ -22,7 +22,7 @@ from ...foundations.outputs import allow_overwriting, remove_own_csv, write_csv
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
            'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order',
            'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
-           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
+           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule', 'echo',
            'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step', 'results_for', 'boxes_with_empty',
            'place_zone']
 
@@ -120,8 +120,16 @@ app = _App(
 def _print_version(wanted: bool) -> None:
     "Print the version and end."
     if not wanted: return
-    typer.echo(f'camtraps {importlib.import_module("urbanrivers_camtraps").__version__}')
+    echo(f'camtraps {importlib.import_module("urbanrivers_camtraps").__version__}')
     raise typer.Exit()
+
+# %% ../../../nbs/9_apps/97_cli/970_options.ipynb #732783f3
+def echo(
+    text: object, # one line or several
+    err: bool = False, # to the error stream
+) -> None:
+    "Print text in which each character can be seen."
+    typer.echo('\n'.join(map(printable, str(text).split('\n'))), err=err)
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ce63e203
 @app.callback()
@@ -202,8 +210,8 @@ def list_skipped(
     skipped = skipped.rename(columns={'path': 'id', 'error': 'reason'} if 'id' not in skipped else {})
     write_csv(skipped, path, ('id', 'reason'))
     for name, reason in zip(skipped.id.head(3), skipped.reason):
-        typer.echo(f'skipped: {printable(name)}: {printable(reason)}', err=True)
-    typer.echo(f'{len(skipped):,} skipped; all are listed in {printable(path)}', err=True)
+        echo(f'skipped: {printable(name)}: {printable(reason)}', err=True)
+    echo(f'{len(skipped):,} skipped; all are listed in {printable(path)}', err=True)
     return SOME_SKIPPED
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #54107bcf
@@ -212,7 +220,7 @@ def next_step(
     purpose: str, # what it does, as an infinitive
 ) -> None:
     "Name the command that usually follows."
-    typer.echo(f'Next: `camtraps {command}` to {purpose}')
+    echo(f'Next: `camtraps {command}` to {purpose}')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #651e308b
 pd = LazyModule('pandas')
@@ -228,7 +236,7 @@ def results_for(
     predictions, detections = (detector_json.match_photographs(photographs, o) for o in (found.predictions,
                                                                                          found.detections))
     missing = len(photographs) - predictions.media_id.nunique()
-    if missing: typer.echo(f'{path} has no answer for {missing:,} of {len(photographs):,} photographs', err=True)
+    if missing: echo(f'{path} has no answer for {missing:,} of {len(photographs):,} photographs', err=True)
     return detector_json.DetectorResults(predictions, detections, found.skipped)
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #a5faa4b8

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from urbanrivers_camtraps.apps.cli.options import (
-    DATASET_COLUMNS, REVIEW, Boxes, Data, LazyModule, Order, SpeciesNetFile, app, boxes_with_empty, next_step,
+    DATASET_COLUMNS, REVIEW, Boxes, Data, LazyModule, Order, SpeciesNetFile, app, boxes_with_empty, echo, next_step,
     read_own_table, results_for)
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
@@ -51,12 +51,12 @@ def review(
     judged = read_own_table(data/'out_of_fold.parquet')
     opinions = label_errors.opinions_table(judged, *_other_opinions(open_ones, speciesnet, boxes),
                                            photographs=photographs)
-    typer.echo(opinions.agreement.value_counts().to_string(header=False))
-    typer.echo(f'opinions: {queues.review_metrics(opinions)}')
+    echo(opinions.agreement.value_counts().to_string(header=False))
+    echo(f'opinions: {queues.review_metrics(opinions)}')
     queues.write_review_report(opinions, data/'review.html')
 
     def ready(address: str) -> None:
-        typer.echo(f"review page: {address} (stop with Ctrl-C; the reviews are in {data/'reviews.sqlite'})")
+        echo(f"review page: {address} (stop with Ctrl-C; the reviews are in {data/'reviews.sqlite'})")
         next_step('clean', 'use the reviews')
 
     queue = queues.review_queue(opinions, order.value, limit)
@@ -68,7 +68,7 @@ def _review_sample(path: Path, reviewers: int, port: int) -> None:
     drawn, answers = tables.read_table(path, ('media_id', 'drawn', 'turn', 'paths')), samples.reviews_path(path)
 
     def ready(address: str) -> None:
-        typer.echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')
+        echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')
         next_step('survey --season … --sample …', 'correct the answer by what people saw')
 
     queue, frames = samples.sample_queue(drawn), samples.sample_frames(drawn)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from .options import (
-    SURVEY, Data, DateFormat, LazyModule, People, app, list_skipped, next_step, read_own_table)
+    SURVEY, Data, DateFormat, LazyModule, People, app, echo, list_skipped, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, read_duration
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
@@ -109,12 +109,12 @@ def survey(
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
     conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
-    for warning in warnings: typer.echo(warning, err=True)
+    for warning in warnings: echo(warning, err=True)
     first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
     notes = (*seen.notes, *(() if events else (conditions,)))
     whole.report(out, **comparison, sections=first, warnings=warnings, notes=notes)
     write_csv(whole.rates(), beside('rates'), _RATES)
-    typer.echo(f'{len(seen.events):,} events: {out}')
+    echo(f'{len(seen.events):,} events: {out}')
     if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
     if arms and changed: _write_effects(whole, comparison, beside('effects'))
     else: remove_own_csv(beside('effects'), _EFFECTS)
@@ -126,7 +126,7 @@ def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` 
     "Write what changed at the impact locations as CSV, and show the first line."
     effects = whole.effects(**comparison)
     write_csv(changes.effects_table(effects), path, _EFFECTS)
-    typer.echo(str(effects[0]))
+    echo(str(effects[0]))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
 #: Columns by which lists of ours are known.
@@ -274,7 +274,7 @@ def _server_deployments(season: list[Path] | None, data: Path) -> Path | None:
     A season has the server's deployments only if photographs of the server were predicted."""
     path = data/'deployments.parquet'
     if not path.is_file() or season and not (data/'unreviewed.parquet').is_file(): return None
-    typer.echo(f'deployments as the server has them: {path}. --deployments names another table')
+    echo(f'deployments as the server has them: {path}. --deployments names another table')
     return path
 
 
@@ -311,7 +311,7 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     if listed is not None:
         warnings = (*warnings, 'Only photographs that no volunteer has looked at are counted. The reviewed ones are in '
                                'the survey without --season.')
-    for note in notes: typer.echo(note)
+    for note in notes: echo(note)
     events, alone = (event_tables.make_events(o, event_gap, 'prediction') for o in (shared, by_model))
     return _Seen(shared, events, places, skipped=placed.skipped, notes=notes, warnings=warnings, by_model=alone,
                  bursts=_called(everything, by_model))
@@ -402,9 +402,9 @@ def sample(
                        changed=changed or '')
     counts = drawn[drawn.drawn].groupby('group').size()
     shown = ', '.join(f'{count:,} {group}' for group, count in counts.items())
-    typer.echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
+    echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
     outside = int(drawn.group.isna().sum())
-    if outside: typer.echo(f'{outside:,} bursts are in no arm or period and cannot be drawn')
+    if outside: echo(f'{outside:,} bursts are in no arm or period and cannot be drawn')
     next_step(f'review --sample {out}', 'look at them; then `camtraps survey --sample` corrects the answer')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #235d1dcf
@@ -457,10 +457,10 @@ def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, b
     if comparison['arms'] is not None and comparison['changed']:
         found = corrected.corrected_effects(seen.by_model, drawn, whole.operation, comparison['arms'],
                                             comparison['changed'], label)
-        typer.echo(str(found['corrected']))
+        echo(str(found['corrected']))
     table = corrected.answers_rows(totals, corrected.group_totals(drawn, scores=False), found)
     write_csv(table, beside('corrected'), _CORRECTED)
-    typer.echo(f"corrected by a sample: {beside('corrected')}")
+    echo(f"corrected by a sample: {beside('corrected')}")
     return reports.corrected_sections(table, found, text, label)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3e45b0b1
@@ -487,7 +487,7 @@ def plan(
     label = drawn.attrs.get('species') or changes.WILDLIFE
     alone = changes.before_after(seen.by_model, operation, places, _changed(changed), label, permutations=0)
     needed = sample_plans.plan_sample(drawn, alone, [width], seconds).iloc[0]
-    typer.echo(f'Look at {needed.bursts:,.0f} bursts in all ({drawn.seen.notna().sum():,} are answered): '
+    echo(f'Look at {needed.bursts:,.0f} bursts in all ({drawn.seen.notna().sum():,} are answered): '
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
                f'{needed.low:.2f} to {needed.high:.2f}; how much locations differ makes most of it, and only more '
                'locations change that.')
@@ -526,11 +526,11 @@ def package(
     package_writing.write_camtrap_dp(
         out, seen.photographs, places, seen.events, digits, people.value, seen.votes, time_zone=seen.time_zone, **about)
     _validate(out)
-    typer.echo(f'data package: {out}, without the photographs themselves')
-    if digits is None: typer.echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
+    echo(f'data package: {out}, without the photographs themselves')
+    if digits is None: echo('its coordinates are exact: --digits 2 rounds them to about a kilometre')
     missing = package_writing.skipped_media(seen.photographs, places, people.value, seen.votes)
     withheld = missing.reason.str.contains('people')
-    if withheld.any(): typer.echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
+    if withheld.any(): echo(f'{withheld.sum():,} photographs of people or vehicles are not in it')
     skipped = _list_skipped_photographs(seen, lists[0])
     return list_skipped(missing[~withheld], lists[1]) or skipped
 

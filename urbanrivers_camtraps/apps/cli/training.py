@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from urbanrivers_camtraps.apps.cli.options import (
-    DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, is_own_metrics, next_step,
+    DATASET_COLUMNS, TRAINING, Data, Fit, LazyModule, Precision, app, echo, is_own_metrics, next_step,
     read_own_table)
 from ...foundations.core import CamtrapsError, atomic_path, notice
 
@@ -87,7 +87,7 @@ def train(
     seen = read_own_table(data/'crops.parquet', (*DATASET_COLUMNS, 'frame_id')) if crops else photographs
     size = size or backbones.default_size(backbone)
     if not int(os.environ.get('RANK', 0)):
-        typer.echo(f'device: {backbones.describe_device(backbones.training_device())}', err=True)
+        echo(f'device: {backbones.describe_device(backbones.training_device())}', err=True)
     settings = {} if motion is None else {'motion': motion}
     recipe = preprocess.default_recipe(seen, backbone=backbone, size=size, epochs=epochs, seed=seed, **settings)
     if final: return _train_final(method, recipe, photographs, seen, data)
@@ -108,7 +108,7 @@ def train(
     (data/'final'/'run.json').unlink(missing_ok=True)
     error = (judged.prediction != judged.label).mean()
     views = ', with the motion crop' if recipe.motion else ''
-    typer.echo(f'{method.value} of {backbone} at {size} pixels{views}: error {error:.1%} on {len(judged)} {split}')
+    echo(f'{method.value} of {backbone} at {size} pixels{views}: error {error:.1%} on {len(judged)} {split}')
     next_step('evaluate', 'write the report')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #884d4848
@@ -199,12 +199,12 @@ def export(
         examples=_examples(learner, seen), deployments=banners.deployment_trims(photographs),
         crops=seen is not photographs, final=is_final(data), more_thresholds=thresholds, unknown=_unknown(data),
         roll_up=True)
-    typer.echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
+    echo(f'bundle: {folder}, {bundle_files.read_description(folder).origin}')
     if learner.recipe.motion: _print_both(metrics)
     if small is not Precision.float32: _add_small_model(folder, small.value, seen)
     if pickle:
         with atomic_path(data/'model'/'learner.pkl') as temporary: learner.export(temporary)
-        typer.echo(f"fastai's learner: {data/'model'/'learner.pkl'}")
+        echo(f"fastai's learner: {data/'model'/'learner.pkl'}")
     next_step(f'predict PHOTOGRAPHS --bundle {folder}', 'use it')
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #7dbe0005
@@ -212,7 +212,7 @@ def _unknown(data: Path) -> dict | None:
     "Find when a photograph shows none of the classes, on predictions out of fold; None if these are too few."
     try: rule = unknowns.fit_unknown(read_own_table(data/'out_of_fold.parquet'))
     except CamtrapsError as error:
-        typer.echo(f'no photograph will be called unknown: {error}')
+        echo(f'no photograph will be called unknown: {error}')
         return None
     return {**unknowns.rule_fields(rule), **_metrics_json(data/'metrics.json').get('unknown', {})}
 
@@ -263,7 +263,7 @@ def _metrics(path: Path) -> dict[str, dict]:
 def _print_both(metrics: dict[str, dict]) -> None:
     "Print how good the bundle is with the motion crop, and with the whole frame only."
     for name in ('error', 'whole_frame_error'):
-        typer.echo(f"{name.replace('_', ' ')} {metrics[name]['value']:.1%}: {metrics[name]['conditions']}")
+        echo(f"{name.replace('_', ' ')} {metrics[name]['value']:.1%}: {metrics[name]['conditions']}")
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #a4c012ed
 def _metrics_of_both(data: Path, by: str) -> dict[str, dict]:
@@ -307,7 +307,7 @@ def _thresholds(learner: Any, seen: pd.DataFrame, photographs: pd.DataFrame, dat
         limits = threshold_choice.choose_thresholds(way_of(judged), way_of(shipped), recall, confidence)
         found[f'{prefix}thresholds'], found[f'{prefix}class_thresholds'] = limits.values, limits.by_class
         way = 'whole frame only: ' if prefix else ''
-        for sentence in limits.sentences: typer.echo(f'{way}{sentence}')
+        for sentence in limits.sentences: echo(f'{way}{sentence}')
     return found
 
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #1d9ae500
@@ -354,7 +354,7 @@ def _train_final(method: Fit, recipe: Any, photographs: pd.DataFrame, seen: pd.D
     probe.save_run(learner, data/'final', trained_on(seen), method=method.value, crops='frame_id' in seen, final=True,
                    trained=f'{date.today()}', **about)
     known = _metrics_json(data/'metrics.json')
-    typer.echo(f"trained on all {rows.media_id.nunique():,} photographs. Its metrics are those of the model before: "
+    echo(f"trained on all {rows.media_id.nunique():,} photographs. Its metrics are those of the model before: "
                f"error {known['error']:.1%} on {known['evaluated_on']}")
     next_step('export', 'write the bundle of this model')
 
@@ -379,4 +379,4 @@ def _add_small_model(folder: Path, precision: str, photographs: pd.DataFrame) ->
     "Add a smaller model to the bundle if it costs little on validation photographs."
     calibrate_on = photographs[photographs.split == 'train'].sample(frac=1, random_state=0).path.head(100)
     cost, added = quantise.add_quantised(folder, precision, calibrate_on, photographs[photographs.split == 'valid'])
-    typer.echo(str(cost) if added else f'{cost}: that costs too much, so the bundle is left without it')
+    echo(str(cost) if added else f'{cost}: that costs too much, so the bundle is left without it')

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import (
-    SOME_SKIPPED, VOTES, Consensus, Data, LazyModule, app, next_step, read_own_table)
+    SOME_SKIPPED, VOTES, Consensus, Data, LazyModule, app, echo, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, setting
 from ...foundations.outputs import refuse_foreign_csv, write_csv
 
@@ -65,7 +65,7 @@ def fetch(
     api.write_fetched(fetched, data)
     shutil.rmtree(data/'.fetch', ignore_errors=True)
     used = fetched.media if flagged else fetched.media[fetched.media.left_out.isna()]
-    typer.echo(f'{len(fetched.observations):,} vote rows on {used.media_id.nunique():,} photographs')
+    echo(f'{len(fetched.observations):,} vote rows on {used.media_id.nunique():,} photographs')
     _name_places(fetched.places, data)
     status = _list_unused(fetched.skipped, data/'fetch_skipped.csv')
     next_step('clean', 'turn the votes into labels')
@@ -100,7 +100,7 @@ def _list_unreviewed(server: str | None, flagged: bool, data: Path) -> None:
     tables.write_table(photographs, out, camtraps='fetch')
     if len(places): tables.write_table(places, data/'deployments.parquet', camtraps='fetch')
     shutil.rmtree(data/'.fetch_unreviewed', ignore_errors=True)
-    typer.echo(f'{len(photographs):,} photographs that nobody has looked at: {out}')
+    echo(f'{len(photographs):,} photographs that nobody has looked at: {out}')
     _name_places(places, data)
     next_step(f'predict {out} --out {data/"season.parquet"}', 'predict what is on them')
 
@@ -110,7 +110,7 @@ def _name_places(places: pd.DataFrame, data: Path) -> None:
     if places.empty: return
     hanging = int(places.end.isna().sum())
     locations = places.location_id.nunique()
-    typer.echo(f'{len(places):,} deployments at {locations:,} locations, {hanging:,} of them without an end: '
+    echo(f'{len(places):,} deployments at {locations:,} locations, {hanging:,} of them without an end: '
                f'{data/"deployments.parquet"}')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #262524b6
@@ -118,10 +118,10 @@ def _list_unused(skipped: pd.DataFrame, path: Path) -> int | None:
     "Name the votes and photographs that could not be used, and return the exit status."
     unused = skipped[skipped.effect != documents.EMPTY]
     if empty := len(skipped) - len(unused):
-        typer.echo(f'{empty:,} fields that the server left empty are listed in {path}')
-    for row in unused.head(3).itertuples(): typer.echo(f'{row.effect}: {row.id} {row.field}: {row.reason}', err=True)
+        echo(f'{empty:,} fields that the server left empty are listed in {path}')
+    for row in unused.head(3).itertuples(): echo(f'{row.effect}: {row.id} {row.field}: {row.reason}', err=True)
     if unused.empty: return None
-    typer.echo(f'{len(unused):,} votes or photographs were left out; all are listed in {path}', err=True)
+    echo(f'{len(unused):,} votes or photographs were left out; all are listed in {path}', err=True)
     return SOME_SKIPPED
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #e4b06ce6
@@ -153,12 +153,12 @@ def clean_votes(
     for name in _CLEANED:
         tables.write_table(getattr(cleaned, name), data/f'{name}.parquet', **vars(rules))
     write_csv(cleaned.unknown_names, data/'unknown_names.csv')
-    typer.echo(cleaned.funnel[['step', 'rows', 'photographs']].to_string(index=False))
-    typer.echo(cleaned.labels.label.value_counts().to_string(header=False))
+    echo(cleaned.funnel[['step', 'rows', 'photographs']].to_string(index=False))
+    echo(cleaned.labels.label.value_counts().to_string(header=False))
     if len(cleaned.unknown_names):
-        typer.echo(f'{len(cleaned.unknown_names)} names are not in the table of names: {data/"unknown_names.csv"}')
+        echo(f'{len(cleaned.unknown_names)} names are not in the table of names: {data/"unknown_names.csv"}')
     if not cleaned.calibrated_on:
-        typer.echo('No photograph has enough votes to check the confidence, so it is a guess for these labels')
+        echo('No photograph has enough votes to check the confidence, so it is a guess for these labels')
     next_step('images', 'download the labelled photographs')
 
 # %% ../../../nbs/9_apps/97_cli/971_votes.ipynb #dc1ad230
@@ -182,6 +182,6 @@ def _votes_and_reviews(data: Path, june_2025: bool) -> tuple[pd.DataFrame, pd.Da
     reviewed = data/'reviews.sqlite'
     if june_2025 or not reviewed.exists(): return observations, votes
     reviews = review_store.read_reviews(reviewed)
-    typer.echo(f'{reviews.media_id.nunique():,} photographs take their label from their reviews, not from their '
+    echo(f'{reviews.media_id.nunique():,} photographs take their label from their reviews, not from their '
                f'votes: {reviewed}')
     return review_store.add_reviews(observations, reviews, votes)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...foundations.core import printable_path
 from ...foundations.tables import need_columns, read_table
 from ...images.discover import find_photographs
 from ...images.light import LIGHT_COLUMNS, add_light
@@ -48,7 +49,10 @@ def check_season(
     paths = [season] if isinstance(season, str | Path) else season
     table = pd.concat([pd.DataFrame(read_table(o, ('path', 'clock'))) for o in paths], ignore_index=True)
     columns = ['path', 'clock', *(o for o in LIGHT_COLUMNS if o in table)]
-    return _health_of(table[columns].drop_duplicates('path', ignore_index=True), deployments, now)
+    unread = table.assign(unreadable=table.get('reason')).dropna(subset=['unreadable'])
+    table = table[~table.index.isin(unread.index)].drop_duplicates('path', ignore_index=True)
+    if table.empty: raise HealthError('holds no photograph that could be read', ', '.join(map(str, paths)))
+    return _health_of(table[columns], deployments, now, _broken(unread))
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #3cb29c7b
 _REVIEWED = ('Only photographs that volunteers have looked at are known: a gap may also be photographs that nobody has '
@@ -81,7 +85,7 @@ def check_fetched(
 def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Timestamp | None,
                notes: Iterable[str] = ()) -> CameraHealth:
     "Place photographs by their folders, check the cameras, and add what could not be placed to the notes."
-    table = table.assign(path=[os.fsencode(o).decode(errors='replace') for o in table.path])  # Latin-1 on old cards
+    table = table.assign(path=[printable_path(o) for o in table.path])  # Latin-1 on old cards
     if deployments is None:
         deployments, table = _deployments_of_folders(table)
         notes = (*notes, 'Dates and the sun were not compared, because there is no table of deployments')
@@ -136,7 +140,7 @@ def _nearest_in_time(table: pd.DataFrame, candidates: pd.DataFrame, deployments:
 
 def _broken(photographs: pd.DataFrame) -> list[str]: # of `add_light`
     "Count the photographs that cannot be read, and name the first."
-    first = photographs.head(1)
+    first = photographs.head(1)[['path', 'unreadable']]
     return [f'{counted(len(photographs))} cannot be read: {o.path} {o.unreadable}' for o in first.itertuples()]
 
 
