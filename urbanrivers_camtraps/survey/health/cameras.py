@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ...foundations.core import CamtrapsError
+from ...foundations.core import CamtrapsError, with_slashes
 from ...foundations.tables import need_columns
 
 # %% ../../../nbs/8_survey/82_health/820_cameras.ipynb #143a9cc9
@@ -174,7 +174,7 @@ def card_folder(
     path: str, # of a photograph
 ) -> str:
     "Return the folder of a card: the path without the folders that cameras make."
-    parts = str(path).replace('\\', '/').split('/')[:-1]
+    parts = with_slashes(str(path)).split('/')[:-1]
     while parts and _CARD_FOLDER.match(parts[-1]): parts.pop()
     return '/'.join(parts)
 
