@@ -27,7 +27,7 @@ def add_groups(
     arms: pd.DataFrame | None = None, # `location` (or `location_id`) and `arm`; without them there is one group
     changed: str | tuple | None = None, # day of the change; or first and last day of a time left out
 ) -> pd.DataFrame: # with `group`, such as `impact after`; missing if a burst is in none
-    "Say to which arm and period each burst belongs. Raises `SurveyError` if only one of arms and change is known."
+    "Add the arm and the period of each burst. Raises `SurveyError` if only one of arms and change is known."
     if (arms is None) != (changed is None): raise SurveyError('need each other', '--arms and --changed', 'Give both')
     if arms is None: return units.assign(group='all')
     need_columns(units, ('deployment_id', 'timestamp'), 'bursts')

@@ -478,7 +478,7 @@ def plan(
     dates: Dates = None,
     data: Data = Path('data'),
 ) -> None:
-    "Say how many bursts people have to look at, and when only more locations help."
+    "Compute how many bursts people have to look at, and name what only more locations can change."
     if arms is None or not changed:
         raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed')
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
