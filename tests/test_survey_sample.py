@@ -169,3 +169,27 @@ def test_odds_are_those_of_the_draw():
     odds = draw_sample(units, n=80).odds.to_numpy()
     error = np.sqrt(odds*(1 - odds)/400)
     assert (np.abs(times/400 - odds) < 4.5*error + .002).all()
+
+
+def test_events_are_edited_in_a_spreadsheet_and_come_back(season, simulated):
+    told = [*options(season, simulated)[:4], '--time-zone', 'America/Chicago']
+    assert called('events', season/'events.xlsx', *told).exit_code == 0
+    book = pd.read_excel(season/'events.xlsx', dtype=object)
+    count = len(book)
+    done = called('survey', *told, '--events', season/'events.xlsx', '--out', season/'same.html')
+    assert done.exit_code == 0 and 'events.xlsx: 0 changes by hand' in done.output, done.output
+    book.loc[0, 'label'], book.loc[1, 'count'] = 'Ondatra zibethicus', 3
+    added = book.iloc[[2]].assign(event_id=None, label='Lontra canadensis', media_ids=None, photographs=None)
+    pd.concat([book.drop(index=5), added]).to_excel(season/'events.xlsx', index=False)
+    done = called('survey', *told, '--events', season/'events.xlsx', '--out', season/'s.html')
+    assert done.exit_code == 0 and '4 changes by hand' in done.output, done.output
+    changed = pd.read_csv(season/'s_events_changed.csv').set_index('change')
+    assert sorted(changed.index) == ['added', 'count', 'label', 'removed']
+    assert changed.loc['label', 'before':'after'].tolist() == [SPECIES, 'Ondatra zibethicus'] and changed.after['count'] == '3'
+    rates = pd.read_csv(season/'s_rates.csv')
+    assert rates[rates.label == 'Lontra canadensis'].events.sum() == 1 and rates[rates.label == 'wildlife'].events.sum() == count  # one less, one more
+    done = called('package', season/'package', *told, '--events', season/'events.xlsx')
+    assert done.exit_code in (0, 3), done.output
+    rows = pd.read_csv(season/'package'/'observations.csv')
+    of_events = rows[rows.observationLevel == 'event']
+    assert len(of_events) == count and {'Ondatra zibethicus', 'Lontra canadensis'} <= set(of_events.scientificName)

@@ -44,7 +44,7 @@ def read_edited_events(
     time_zone: str, # of the local clock
     dates: str | None = None, # how `07/05/2025` is read, see `read_events`
 ) -> pd.DataFrame: # with `EVENT_COLUMNS`; a row that was added has no photographs
-    "Read events back. Raise `TableError` with the line if one cannot be read, and `EventsError` if an id is there twice."
+    "Read events back. Raise `TableError` with the line that cannot be read, `EventsError` if an id is there twice."
     table = read_events(path, deployments, time_zone, dates)
     twice = table.event_id[table.event_id.duplicated()]
     if len(twice): raise EventsError(f'{twice.iloc[0]} is there twice', path, 'Leave event_id empty in a new row')

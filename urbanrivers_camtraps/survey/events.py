@@ -125,7 +125,8 @@ def read_events(
     need_columns(table, ('label', 'start'), path)
     table = read_periods(table.assign(end=table.get('end')), path, time_zone, dates)
     numbers = {o: read_numbers(table[o], path, 'Write such as 2') for o in ('count', 'photographs') if o in table}
-    if 'event_id' not in table: table = table.assign(event_id=[f'line {o}' for o in table.index])
+    own = table.event_id if 'event_id' in table else pd.Series(None, table.index, dtype=object)
+    table = table.assign(event_id=own.fillna(pd.Series([f'line {o}' for o in table.index], table.index)))
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
     return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
 

@@ -18,9 +18,9 @@ from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remo
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'bursts',
-           'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables', 'event_tables', 'reports',
-           'effort', 'origins', 'names', 'tables', 'Season', 'Deployments', 'EventGap', 'TimeZone', 'Dates', 'survey',
-           'sample', 'plan', 'package']
+           'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables', 'event_tables',
+           'edited_events', 'reports', 'effort', 'origins', 'names', 'tables', 'Season', 'Deployments', 'EventGap',
+           'TimeZone', 'Dates', 'survey', 'sample', 'plan', 'events', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -38,6 +38,7 @@ package_validation = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.validati
 changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
+edited_events = LazyModule('urbanrivers_camtraps.survey.edited_events')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
@@ -63,7 +64,8 @@ Dates = Annotated[DateFormat, typer.Option(
 def survey(
     season: Season = None,
     events: Annotated[Path, typer.Option(
-        help='Table of events (.csv, .xlsx, .parquet), used with --deployments and without --season.')] = None,
+        help='Table of events (.csv, .xlsx, .parquet), used with --deployments. With --season: what `camtraps events` '
+             'wrote and you edited; each change is listed.')] = None,
     deployments: Deployments = None,
     outages: Annotated[Path, typer.Option(
         help='Table of when cameras did not work: deployment_id, start, end.')] = None,
@@ -92,9 +94,9 @@ def survey(
 
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv. With --out NAME.html these are
     NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
-    if events and season: raise CamtrapsError('cannot be used together', '--events and --season', 'Choose one of them')
     order = dates.value if dates else None
-    if events: seen = _given_events(events, deployments, time_zone, order)
+    if events and season: seen = _edited(_seen(season, deployments, event_gap, time_zone, data, order), events, order)
+    elif events: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     time_zone = seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
@@ -118,6 +120,7 @@ def survey(
     if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
     if arms and changed: _write_effects(whole, comparison, beside('effects'))
     else: remove_own_csv(beside('effects'), _EFFECTS)
+    _list_edits(seen, beside('events_changed'))
     skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
     return list_skipped(whole.skipped, beside('events_skipped')) or skipped
 
@@ -138,7 +141,8 @@ def _refuse_foreign_files(out: Path, beside: Callable[[str], Path], seen: _Seen,
     "Raise `OutputError` before anything is written if a file of somebody else has the name of one that will be."
     refuse_foreign_page(out)
     left_out = seen.skipped is not None and len(seen.skipped)
-    lists = {'corrected': (corrects, _CORRECTED), 'rates': (True, _RATES), 'effects': (compares, _EFFECTS),
+    lists = {'corrected': (corrects, _CORRECTED), 'events_changed': (seen.edits is not None, _EDITS),
+             'rates': (True, _RATES), 'effects': (compares, _EFFECTS),
              'photographs_skipped': (left_out, _SKIPPED), 'events_skipped': (len(whole.skipped), _SKIPPED)}
     for name, (is_written, mark) in lists.items():
         if is_written: refuse_foreign_csv(beside(name), mark)
@@ -240,6 +244,7 @@ class _Seen(NamedTuple):
     time_zone: str | None = None # of the local clock
     warnings: tuple[str, ...] = () # what a reader has to know first
     by_model: pd.DataFrame | None = None # events as the model alone has them
+    edits: pd.DataFrame | None = None # what somebody changed in the events: `event_id, change, before, after`
     bursts: pd.DataFrame | None = None # of a season, one row a burst, with `called`: the model has an animal there
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
@@ -363,6 +368,26 @@ def _given_events(events: Path, deployments: Path | None, time_zone: str | None,
     places = deployment_tables.read_deployments(deployments, time_zone, dates)
     zone = deployment_tables.local_time_zone(places, time_zone, deployments)
     return _Seen(None, event_tables.read_events(events, places, zone, dates), places, time_zone=zone)
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8aeb0f1a
+#: Columns by which a list of changes is known.
+_EDITS = ('event_id', 'change')
+
+
+def _edited(seen: _Seen, events: Path, dates: str | None) -> _Seen:
+    "Take the events that somebody edited in the place of the season's, and name the changes first."
+    table = edited_events.read_edited_events(events, seen.deployments, seen.time_zone, dates)
+    table.attrs = seen.events.attrs
+    edits = edited_events.changed_events(seen.events, table)
+    kinds = ', '.join(f'{count:,} {kind}' for kind, count in edits.change.value_counts().items())
+    text = f'{events.name}: {len(edits):,} changes by hand{f" ({kinds})" if kinds else ""} are in these events.'
+    return seen._replace(events=table, edits=edits, warnings=(text, *seen.warnings))
+
+
+def _list_edits(seen: _Seen, path: Path) -> None:
+    "List what somebody changed in the events."
+    if seen.edits is None: remove_own_csv(path, _EDITS)
+    else: write_csv(seen.edits, path, _EDITS)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7eed8d14
 def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
@@ -493,6 +518,25 @@ def plan(
                'locations change that.')
     next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
+@app.command(rich_help_panel=SURVEY)
+def events(
+    out: Annotated[Path, typer.Argument(help='File of the events: .xlsx or .csv.')],
+    season: Season = None,
+    deployments: Deployments = None,
+    event_gap: EventGap = '30min',
+    time_zone: TimeZone = None,
+    dates: Dates = None,
+    data: Data = Path('data'),
+) -> int | None:
+    "Write the events as a table that people can edit; `camtraps survey --events` and `package --events` take it back."
+    seen = _seen(season, deployments, event_gap, time_zone, data, dates.value if dates else None)
+    for warning in _warnings(seen): typer.echo(warning, err=True)
+    edited_events.write_events(seen.events, out, seen.time_zone)
+    typer.echo(f'{len(seen.events):,} events, times of {seen.time_zone}: {out}')
+    next_step(f'survey --season … --events {out}', 'take it back after you edited it')
+    return _list_skipped_photographs(seen, out.with_name(f'{out.stem}_photographs_skipped.csv'))
+
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3bab6c39
 @app.command(rich_help_panel=SURVEY)
 def package(
@@ -511,13 +555,17 @@ def package(
         '--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
     model: Annotated[str, typer.Option(
         help='Name and version of the model that made the predictions of a season.')] = '',
+    events: Annotated[Path, typer.Option(
+        help='What `camtraps events` wrote and you edited. By default the events are made anew.')] = None,
     event_gap: EventGap = '30min',
     time_zone: TimeZone = None,
     dates: Dates = None,
     data: Data = Path('data'),
 ) -> int | None:
     "Write labels or predictions, and events, as a Camtrap DP 1.0.2 data package, and validate it."
-    seen = _seen(season, deployments, event_gap, time_zone, data, dates.value if dates else None)
+    order = dates.value if dates else None
+    seen = _seen(season, deployments, event_gap, time_zone, data, order)
+    if events: seen = _edited(seen, events, order)
     places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
              'description': ' '.join((*_warnings(seen), *seen.notes))}
