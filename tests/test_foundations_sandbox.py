@@ -15,7 +15,7 @@ import requests
 from PIL import Image
 
 from urbanrivers_camtraps.foundations import sandbox as module
-from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
+from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError, collect_notices
 from urbanrivers_camtraps.foundations.drawings import DRAWN_CLASSES, draw_photograph
 from urbanrivers_camtraps.foundations.sandbox import (
     API_PATH,
@@ -242,7 +242,7 @@ HEAD = 'path,location,seq_id,burst_index,observation_type,scientific_name'
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('path,location\na,b', 'lacks the column seq_id'), (HEAD, 'has no rows'), ('', 'is not a readable CSV'),
+    ('path,location\na,b', 'lacks seq_id'), (HEAD, 'has no rows'), ('', 'is empty'),
     (f'{HEAD}\nimages/9.jpg,x,1,1,blank,', '1 of 1 photographs are missing, such as images/9'),
     (f'{HEAD}\nimages/0.jpg,x,1,1,bird,', "line 2 has the observation_type 'bird'"),
     (f'{HEAD}\nimages/0.jpg,x,1,1,animal,', 'without a scientific_name')])
@@ -252,8 +252,18 @@ def test_broken_manifest(tmp_path, text, message):
     with pytest.raises(CamtrapsError, match=message): make_sandbox_from(folder, manifest)
 
 
+@pytest.mark.parametrize('encoding, delimiter', [('utf-8', ','), ('cp1252', ';'), ('utf-16', '\t')])
+def test_a_manifest_as_spreadsheets_write_it(tmp_path, encoding, delimiter):
+    folder, manifest = written(tmp_path)
+    text = manifest.read_text().replace('path,', 'note,path,', 1).splitlines()
+    text = [text[0], *(f'Fluß,{o}' for o in text[1:])]
+    manifest.write_bytes('\n'.join(text).replace(',', delimiter).encode(encoding))
+    with collect_notices() as notices: real = make_sandbox_from(folder, manifest)
+    assert len(real.truth) == len(text) - 1 and any('1 column is not used: note' in o for o in notices)
+
+
 def test_no_manifest(tmp_path):
-    with pytest.raises(CamtrapsError, match='there is no such manifest'):
+    with pytest.raises(CamtrapsError, match='there is no such table. A manifest is a table with the columns path'):
         make_sandbox_from(tmp_path, tmp_path/'none.csv')
 
 

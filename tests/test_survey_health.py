@@ -193,3 +193,37 @@ def test_a_name_in_latin_1_stops_nothing(tmp_path):
     (folder/'1.JPG').rename(Path(os.fsdecode(os.fsencode(folder) + b'/caf\xe9.JPG')))
     camera, = check_card(tmp_path/'card', progress=False).cameras
     assert len(camera.photographs) == 3
+
+
+# ---- clocks without a time, and clocks that stand still
+
+def card_with_clock(tmp_path, written: list[str | None], light: bool = True) -> Path:
+    "Draw a card whose EXIF says exactly this, by day and by night in turn; with a table of its one deployment."
+    for number, text in enumerate(written):
+        exif = Image.Exif()
+        if text is not None: exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = text
+        shade = (120 if number % 2 else 60) if light else 90
+        path = tmp_path/'card'/'cam1'/f'IMG_{number:04}.JPG'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((160, 120), 60).point(lambda v, s=shade: max(0, min(255, v - 128 + s))).convert('RGB').save(path, exif=exif)
+    (tmp_path/'d.csv').write_text(f'{HEAD}cam1,cam1,41.9,-87.65,2025-05-01 12:00,2025-06-30 12:00\n')
+    return tmp_path/'card'
+
+
+@pytest.mark.parametrize('text', ['0000:00:00 00:00:00', '    :  :     :  :  ', None])
+def test_a_card_without_a_single_time_is_named(tmp_path, text):
+    card = card_with_clock(tmp_path, [text]*20)
+    found = check_card(card, read_deployments(tmp_path/'d.csv'), progress=False).findings
+    assert found.finding.tolist()[0] == 'no time' and found.effect[0] == '20 of 20 photographs are left out'
+
+
+@pytest.mark.parametrize('light', [True, False])
+def test_a_clock_that_stands_still_is_named(tmp_path, light):
+    card = card_with_clock(tmp_path, ['2025:05:03 10:00:00']*20, light)
+    found = check_card(card, read_deployments(tmp_path/'d.csv'), progress=False).findings
+    assert found.finding.tolist()[0] == 'clock stands still' and '20 of 20 photographs show 2025-05-03 10:00:00' in found.cause[0]
+
+
+def test_a_burst_is_no_clock_that_stands_still(tmp_path):
+    card = card_with_clock(tmp_path, [f'2025:05:{3 + number//10:02} 10:00:00' for number in range(20)])
+    assert 'clock stands still' not in check_card(card, read_deployments(tmp_path/'d.csv'), progress=False).findings.finding.tolist()

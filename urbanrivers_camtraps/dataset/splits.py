@@ -19,7 +19,7 @@ import pandas as pd
 from .bursts import DatasetError, SplitBy, group_ids
 from .dates import is_after, read_day
 from ..foundations.core import BLANK, notice, printable_path
-from ..foundations.names import class_name, common_name, read_name
+from ..foundations.names import class_name, common_name, read_name, tell_animals
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import PHOTOGRAPH_ALIASES, need_columns, read_any_table
 from ..images.discover import find_photographs
@@ -163,6 +163,7 @@ def read_folder(
     if named.label.isna().all():
         todo = 'Lay them out as images/<Species_name>/photograph.jpg'
         raise DatasetError('holds no class folders with photographs', folder, todo)
+    tell_animals(named.label)
     rows, skipped = [], list(skipped.itertuples(index=False, name=None))
     for photograph in named.itertuples():
         if not isinstance(photograph.label, str): skipped.append((photograph.path, 'stands in no class folder'))

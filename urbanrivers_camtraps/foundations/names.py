@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPECIES_RANKS', 'Reading', 'Names', 'read_name', 'read_column', 'read_labels', 'common_name', 'is_species_rank',
            'normalise_name', 'folder_name', 'class_name', 'label_meaning', 'standard_labels', 'standard_classes',
-           'taken_for_animals', 'read_names']
+           'taken_for_animals', 'tell_animals', 'read_names']
 
 # %% ../../nbs/0_foundations/02_names.ipynb #1d4d857f
 import csv, re, unicodedata
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from . import core
-from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, TableError, near_setting
+from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, TableError, near_setting, notice
 from .tables import read_any_table
 
 # %% ../../nbs/0_foundations/02_names.ipynb #3811d195
@@ -175,6 +175,17 @@ def taken_for_animals(
     found = {o for o in set(labels) if isinstance(o, str) and o.strip() and not label_meaning(o)}
     return sorted(o for o in found if not read_name(o, names).known)
 
+# %% ../../nbs/0_foundations/02_names.ipynb #9b2d16e3
+def tell_animals(
+    labels: pd.Series, # of events, photographs or folders
+) -> None:
+    "Show which labels are taken for animals although no table knows them, in one line."
+    found = taken_for_animals(labels.dropna().unique())
+    if not found: return
+    shown = f"{', '.join(found[:5])}{' …' if len(found) > 5 else ''}"
+    notice(f'{len(found):,} labels were taken for animals: {shown}', todo='If one means people, vehicles or blank, '
+           'rename it to human, vehicle or blank; add the names of animals to your table (CAMTRAPS_NAMES)')
+
 # %% ../../nbs/0_foundations/02_names.ipynb #73832102
 #: Ranks at which an animal is named well enough to be a class.
 SPECIES_RANKS = ('species', 'subspecies')
@@ -199,7 +210,7 @@ _COLUMNS = ('name', 'accepted', 'rank', 'common_name', 'source', 'note')
 # %% ../../nbs/0_foundations/02_names.ipynb #fc6262fc
 def _read_csv(path: str | Path) -> pd.DataFrame:
     "Read one table of names as strings. Columns other than `name` may be absent."
-    table = read_any_table(path, ('name',)).reset_index(drop=True)
+    table = read_any_table(path, ('name',), dict.fromkeys(_COLUMNS, ())).reset_index(drop=True)
     return table.reindex(columns=list(_COLUMNS)).fillna('')
 
 # %% ../../nbs/0_foundations/02_names.ipynb #d1020a15

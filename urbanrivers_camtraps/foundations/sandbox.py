@@ -30,11 +30,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError
+from .core import BLANK, HUMAN, NOT_ANIMALS, VEHICLE, CamtrapsError, TableError
 from .core import serve_in_background, serve_until_interrupted
 from .drawings import DRAWN_CLASSES, LIGHTS, animal_boxes, draw_photograph
 from .provenance import DRAWN_BY, is_drawn
 from .seasons import half_month_of, times_by_light
+from .tables import read_any_table
 from urbanrivers_camtraps.foundations.sandbox_versions import (
     check_version, counted_names, deployments_json, export_json, is_given, json_time, locations_json, move_on,
     newer_document, person_json)
@@ -741,17 +742,14 @@ _MANIFEST_COLUMNS = ('path', 'location', 'seq_id', 'observation_type', 'scientif
 
 def _read_manifest(path: str | Path) -> pd.DataFrame:
     "Read a manifest. Raise `CamtrapsError` if it cannot be read, or lacks a column or all rows."
-    todo = f"A manifest is a CSV with the columns {', '.join(_MANIFEST_COLUMNS)}"
-    try: table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error: raise CamtrapsError('there is no such manifest', path, todo) from error
-    except (ValueError, OSError) as error:
-        raise CamtrapsError(f'is not a readable CSV ({error})', path, todo) from error
-    if missing := [o for o in _MANIFEST_COLUMNS if o not in table]:
-        raise CamtrapsError(f"lacks the column {', '.join(missing)}", path, todo)
-    if table.empty: raise CamtrapsError('has no rows', path, 'Write one row a photograph')
-    for column in _MANIFEST_COLUMNS: table[column] = table[column].str.strip()
+    aliases = dict.fromkeys((*_MANIFEST_COLUMNS, 'label', 'frame', 'burst_index'), ())
+    try: table = read_any_table(path, _MANIFEST_COLUMNS, aliases)
+    except TableError as error:
+        todo = f"A manifest is a table with the columns {', '.join(_MANIFEST_COLUMNS)}"
+        raise CamtrapsError(error.what, error.where, todo) from error
+    table = table.astype(object).where(table.notna(), '').astype(str)
     _check_manifest(table, path)
-    return table
+    return table.reset_index(drop=True)
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #26896e99
 def _check_manifest(table: pd.DataFrame, path: str | Path) -> None:
@@ -759,9 +757,9 @@ def _check_manifest(table: pd.DataFrame, path: str | Path) -> None:
     kinds = ('animal', *NOT_ANIMALS)
     if len(bad := table[~table.observation_type.isin(kinds)]):
         kind = bad.observation_type.iloc[0]
-        raise CamtrapsError(f"line {bad.index[0]+2} has the observation_type '{kind}'", path, f"Use {', '.join(kinds)}")
+        raise CamtrapsError(f"line {bad.index[0]} has the observation_type '{kind}'", path, f"Use {', '.join(kinds)}")
     if len(bad := table[(table.observation_type == 'animal') & (table.scientific_name == '')]):
-        raise CamtrapsError(f'line {bad.index[0]+2} is an animal without a scientific_name', path,
+        raise CamtrapsError(f'line {bad.index[0]} is an animal without a scientific_name', path,
                             'Fill it in, or drop the line')
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #0492c4f5

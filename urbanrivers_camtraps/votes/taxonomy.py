@@ -176,13 +176,14 @@ REGION_FILE = files('urbanrivers_camtraps.votes')/'region_chicago.csv'
 
 
 def read_region(
-    path: str | Path | None = None, # a CSV with `name` and `source`; by default the package's, of Chicago
+    path: str | Path | None = None, # a table with `name` and `source`; by default the package's, of Chicago
 ) -> pd.DataFrame: # `name, source`
     """Read the list of species of a region.
 
     Raises `TableError` if it is not one, and `TaxonomyError` if a name is not a species."""
     path = Path(path or REGION_FILE)
-    region = read_any_table(path, ('name', 'source'))[['name', 'source']].fillna('').reset_index(drop=True)
+    region = read_any_table(path, ('name', 'source'), {'name': ('scientificName', 'species'), 'source': ('reference',)})
+    region = region[['name', 'source']].fillna('').reset_index(drop=True)
     lost = [o for o in region.name if (taxon_of(o) or Taxon()).species is None]
     if lost: raise TaxonomyError(f'{lost[0]!r} is not a species', path.name, 'Write it as `Genus species`')
     return region

@@ -30,6 +30,8 @@ def check_clock(
     findings = _no_time(camera)
     table = camera.photographs[camera.photographs.clock.notna()].reset_index(drop=True).assign(is_trusted=True)
     if table.empty: return ClockCheck(findings, camera.timed(table))
+    if still := _standing_still(camera, table):
+        return ClockCheck([*findings, still], camera.timed(table.assign(clock=pd.NaT, is_trusted=False)))
     whole = _whole_shift(camera, table)
     if whole is not None:
         ahead, finding = whole
@@ -277,6 +279,23 @@ def _split(camera: Camera, after: pd.Timestamp, ahead: pd.Timedelta | None) -> s
     return (f'Divide its line in the table of deployments at {after:%Y-%m-%d %H:%M}: both lines with folder '
             f'{camera.deployment_id}, the second with clock_ahead {write_duration(ahead)}; '
             'or list the time as an outage')
+
+# %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #7ca97600
+#: More photographs than a burst has within one second.
+_STILL = 15
+
+
+def _standing_still(camera: Camera, table: pd.DataFrame) -> Finding | None:
+    "Describe a clock that shows one time, or a handful, for most photographs; None if it runs."
+    counts = table.clock.dt.floor('s').value_counts()
+    count = int(counts[counts >= _STILL].sum())
+    if count <= len(table)/2: return None
+    return camera.finding(
+        'clock stands still', camera.start, camera.end,
+        cause=f'{count:,} of {counted(len(table))} show {counts.index[0]:%Y-%m-%d %H:%M:%S} or another time that '
+              f'stands {_STILL} times or more: the clock has no battery, or a program wrote the time',
+        effect='its photographs are one event, or few; effort stays right',
+        todo='Take the times from somewhere else, such as the banner, or leave this camera out', photographs=count)
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #bfe8ce84
 def _no_time(camera: Camera) -> list[Finding]:

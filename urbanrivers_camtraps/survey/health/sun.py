@@ -40,6 +40,7 @@ def clock_error(
     reason = _cannot_tell(camera)
     if reason: return ClockError(np.nan, np.nan, np.nan, 0., reason)
     table = _thinned(camera.photographs)
+    if len(table) < 2*_FEWEST: return ClockError(np.nan, np.nan, np.nan, 0., 'too few photographs')
     sun = _sun_of(camera, table.clock)
     fits = [_fit(o, sun) for o in _is_day_candidates(table)]
     if not fits: return ClockError(np.nan, np.nan, np.nan, 0., 'all photographs are equally bright')
