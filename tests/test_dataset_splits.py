@@ -209,3 +209,12 @@ def test_a_day_that_cannot_be_used_is_refused(made):
     with pytest.raises(DatasetError, match='nothing in test'): split_by_date(dated, '2025-01-01', 'UTC')
     with pytest.raises(DatasetError, match='Name the time zone'): split_photographs(dated, until='2024-06-01')
     with pytest.raises(CamtrapsError, match='not known'): split_by_date(dated, '2024-06-01', 'Mars/Olympus')
+
+
+def test_class_folders_that_no_table_knows_are_told(tmp_path):
+    for number, name in enumerate(('Procyon_lotor', 'humans', 'xylophone')):
+        (tmp_path/name).mkdir()
+        Image.new('RGB', (64, 48), (number, 20, 30)).save(tmp_path/name/'1.jpg')
+    with collect_notices() as notices: photographs, _ = read_folder(tmp_path)
+    assert sorted(photographs.label) == ['Procyon lotor', 'human', 'xylophone']
+    assert [o for o in notices if 'taken for animals' in o][0].startswith('1 labels were taken for animals: xylophone')

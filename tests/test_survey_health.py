@@ -214,7 +214,8 @@ def card_with_clock(tmp_path, written: list[str | None], light: bool = True) -> 
 def test_a_card_without_a_single_time_is_named(tmp_path, text):
     card = card_with_clock(tmp_path, [text]*20)
     found = check_card(card, read_deployments(tmp_path/'d.csv'), progress=False).findings
-    assert found.finding.tolist()[0] == 'no time' and found.effect[0] == '20 of 20 photographs are left out'
+    assert found.finding.tolist()[0] == 'no time' and found.effect[0] == '20 of 20 photographs are left out; its days count as watched with nothing seen'
+    assert 'no photograph' not in found.finding.tolist() and found.is_outage[0]
 
 
 @pytest.mark.parametrize('light', [True, False])
@@ -227,3 +228,32 @@ def test_a_clock_that_stands_still_is_named(tmp_path, light):
 def test_a_burst_is_no_clock_that_stands_still(tmp_path):
     card = card_with_clock(tmp_path, [f'2025:05:{3 + number//10:02} 10:00:00' for number in range(20)])
     assert 'clock stands still' not in check_card(card, read_deployments(tmp_path/'d.csv'), progress=False).findings.finding.tolist()
+
+
+@pytest.mark.parametrize('offset, gps, zone, said', [
+    ('+00:00', None, '', 'state UTC+00:00, and America/Chicago is UTC-05:00'), ('-05:00', None, '', None), ('+00:00', None, 'UTC', None),
+    (None, 5, '', 'state UTC-10:00'), (None, 0, '', None)])
+def test_an_offset_in_the_exif_that_contradicts_the_table_is_named(tmp_path, offset, gps, zone, said):
+    "`gps`: by how many hours the time of GPS is later than that of a clock that is right; all pictures are equally bright."
+    for day in range(1, 21):
+        exif = Image.Exif()
+        own, place = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
+        own[ExifTags.Base.DateTimeOriginal] = f'2025:05:{day + 1:02} 08:00:00'
+        if offset: own[ExifTags.Base.OffsetTimeOriginal] = offset
+        if gps is not None: place[ExifTags.GPS.GPSDateStamp], place[ExifTags.GPS.GPSTimeStamp] = f'2025:05:{day + 1:02}', (13. + gps, 0., 7.)
+        path = tmp_path/'card'/'cam1'/f'IMG_{day:04}.JPG'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (160, 120), (90, 90, day)).save(path, exif=exif)
+    (tmp_path/'d.csv').write_text(f'{HEAD.strip()},time_zone\ncam1,cam1,41.9,-87.65,2025-05-01 12:00,2025-05-22 12:00,{zone}\n')
+    found = check_card(tmp_path/'card', read_deployments(tmp_path/'d.csv', 'America/Chicago'), progress=False).findings
+    causes = found.cause[found.finding == 'another time zone in its EXIF'].tolist()
+    assert len(causes) == (said is not None) and all(said in o for o in causes)
+    assert 'another time zone in its EXIF' not in check_card(tmp_path/'card', progress=False).findings.finding.tolist()
+
+
+def test_coordinates_in_doubt_are_said_once(tmp_path, capsys):
+    card = card_with_clock(tmp_path, [f'2025:05:{day:02} 10:00:00' for day in range(2, 20)])
+    (tmp_path/'d.csv').write_text(f'{HEAD}cam1,cam1,41.9,87.65,2025-05-01 12:00,2025-05-21 12:00\n')
+    assert run(['check', str(card), '--deployments', str(tmp_path/'d.csv'), '--time-zone', 'America/Chicago', '--no-pixels']) == 4
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count('far from the time zone America/Chicago') == 1

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STORED_SIDE', 'BYTES_LIMIT', 'PIXEL_LIMIT', 'COSTLY_PIXEL_LIMIT', 'SCAN_LIMIT', 'SHORTEST_SIDE', 'NARROWEST',
-           'PhotographError', 'open_photograph', 'photograph_bytes', 'describe_photograph', 'read_clock', 'parse_clock']
+           'PhotographError', 'open_photograph', 'photograph_bytes', 'describe_photograph', 'read_clock', 'parse_clock',
+           'read_utc_offset']
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d3577402
 import hashlib, importlib, io, os, re, struct, zlib
@@ -292,6 +293,44 @@ def parse_clock(
     year, month, day, hour, minute, second, _, half = match.groups()
     hour = int(hour) if half is None else int(hour)%12 + 12*(half.lower() == 'pm')
     with suppress(ValueError): return datetime(int(year), int(month), int(day), hour, int(minute), int(second or 0))
+    return None
+
+# %% ../../nbs/2_images/20_photograph.ipynb #9bfa0f9a
+_OFFSET_TAGS = (ExifTags.Base.OffsetTimeOriginal, ExifTags.Base.OffsetTimeDigitized, ExifTags.Base.OffsetTime)
+_OFFSET = re.compile(r'(?:.*\d\s*)?(?:(Z|UTC)|([+-])(\d{1,2}):?(\d{2}))')
+
+
+def read_utc_offset(
+    source: str | Path | bytes, # a file, or its bytes
+) -> float | None: # hours, such as -5.0; None if the file does not say
+    "Read how far ahead of UTC a camera's clock is, from its EXIF: as an offset, behind the time, or by the time of GPS."
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=_formats_for(_head(source), 'photograph')) as image:
+            exif = image.getexif()
+            tags, gps = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}, exif.get_ifd(ExifTags.IFD.GPSInfo)
+    except (Image.DecompressionBombError, PhotographError, *_BROKEN): return None
+    stated = [_offset_of(str(tags[o])) for o in (*_OFFSET_TAGS, *_CLOCK_TAGS) if o in tags]
+    clock = next(filter(None, (parse_clock(str(tags[o])) for o in _CLOCK_TAGS if o in tags)), None)
+    return next((o for o in [*stated, _offset_by_gps(clock, gps)] if o is not None), None)
+
+
+def _offset_of(text: str) -> float | None:
+    "Read the offset at the end of a text, in hours."
+    match = _OFFSET.fullmatch(text.replace('\0', ' ').strip())
+    if not match: return None
+    hours = 0. if match[1] else int(match[3]) + int(match[4])/60
+    return -hours if match[2] == '-' else hours
+
+
+def _offset_by_gps(clock: datetime | None, gps: dict) -> float | None:
+    "Return how far a clock is ahead of the time of GPS, in quarters of an hour; None if that is no time zone."
+    with suppress(*_BROKEN):
+        date, (hour, minute, second) = gps[ExifTags.GPS.GPSDateStamp], gps[ExifTags.GPS.GPSTimeStamp]
+        utc = parse_clock(f'{date} {int(hour)}:{int(minute)}:{int(second)}')
+        hours = (clock - utc).total_seconds()/3600
+        quarters = round(4*hours)/4
+        return quarters if abs(hours - quarters) < 1/12 and abs(hours) <= 14 else None
     return None
 
 # %% ../../nbs/2_images/20_photograph.ipynb #266d0d39

@@ -33,7 +33,7 @@ from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
 from ..images.discover import find_photographs, is_photograph_path, skip_reason
 from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import (
-    STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock)
+    STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock, read_utc_offset)
 from .bundle import Bundle, read_bundle
 from .decisions import DOUBT_COLUMNS, doubt_columns, sure_from
 from .motion_crop import (
@@ -367,6 +367,7 @@ def predict_season(
     (parts/'.lock').unlink(missing_ok=True)
     parts.rmdir()
     _tell_clocks(path, times_from)
+    _tell_offsets(path, sources)
     _tell_twice(path, sources)
     if bundle.description.motion: _tell_views(path)
     return path
@@ -678,6 +679,19 @@ def _tell_clocks(path: Path, times_from: str) -> None:
     if without: notice(f'{without:,} photographs have no time in their EXIF', path, todo)
     if by_file: notice(f'{by_file:,} photographs have no time in their EXIF, and have that of their file', path,
                        'Check it: a file that was copied may have the time of the copy')
+
+# %% ../../nbs/6_inference/65_season.ipynb #f408212b
+def _tell_offsets(path: Path, sources: pd.DataFrame) -> None:
+    "Notice in which folders the first photograph states an offset from UTC, which is not applied."
+    folders = {}
+    for source in sources.path[sources.reason.isna() & sources['size'].notna()]:
+        if '://' not in source: folders.setdefault(os.path.dirname(source), source)
+    found = {folder: read_utc_offset(first) for folder, first in folders.items()}
+    stated = {folder: hours for folder, hours in found.items() if hours is not None}
+    if not stated: return
+    named = ', '.join(f'UTC{hours:+g} h' for hours in sorted(set(stated.values())))
+    notice(f'the EXIF of {len(stated):,} folders states an offset from UTC ({named}), such as of {next(iter(stated))}: a '
+           'survey goes by the time_zone of each deployment', path, 'Check that they agree: `camtraps check` compares them')
 
 # %% ../../nbs/6_inference/65_season.ipynb #7ef8f5b8
 def _tell_twice(path: Path, sources: pd.DataFrame) -> None:

@@ -55,6 +55,7 @@ def read_deployments(
     path: str | Path, # a table with the columns above: `.csv`, `.xlsx` or `.parquet`
     time_zone: str | None = None, # of the local clock, such as `America/Chicago`; by default that of the coordinates
     dates: DateOrder | None = None, # how `07/05/2025` is read; by default it is refused
+    tell_places: bool = True, # whether coordinates that cannot be right are told; the check of the cameras lists them
 ) -> pd.DataFrame: # `DEPLOYMENT_COLUMNS`, `CLOCK_COLUMNS` and any others; `start` and `end` in UTC, if known
     """Read a table of deployments. Raise `DeploymentsError` or `TableError` with the line if something cannot be right.
 
@@ -67,8 +68,11 @@ def read_deployments(
     table = _named_locations(table).assign(latitude=_degrees(table.latitude, 90, path),
                                            longitude=_degrees(table.longitude, 180, path))
     table = table.assign(time_zone=table.time_zone.map(plain_zone, na_action='ignore').astype(object))
-    _tell_places(table, time_zone, path)
-    zone = local_time_zone(table, time_zone, path)
+    if tell_places: _tell_places(table, time_zone, path)
+    try: zone = local_time_zone(table, time_zone, path)
+    except TableError:
+        if not tell_places: _tell_places(table, time_zone, path)  # wrong coordinates may be why
+        raise
     zones = _zones_of_notes(table, zone, path)
     table = _read_problems(_not_in_future(read_periods(table, path, zones, dates), path), path, zones, dates)
     return table.assign(

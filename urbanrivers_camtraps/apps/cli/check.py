@@ -65,7 +65,7 @@ def _health(sources: list[Path], deployments: Path | None, pixels: bool, time_zo
     kind, data = _kind_of(sources or [data]), sources[0] if sources else data
     fetched = data/'deployments.parquet'
     if kind == 'fetch' and deployments is None and fetched.is_file(): deployments = fetched
-    places = deployment_tables.read_deployments(deployments, time_zone, dates) if deployments else None
+    places = deployment_tables.read_deployments(deployments, time_zone, dates, False) if deployments else None
     if kind == 'card': return cards.check_card(sources or [data], places, pixels)
     if kind == 'fetch': return _health_of_fetch(data, places, pixels, time_zone)
     if places is None:

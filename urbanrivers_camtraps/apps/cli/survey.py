@@ -531,9 +531,9 @@ def events(
 ) -> int | None:
     "Write the events as a table that people can edit; `camtraps survey --events` and `package --events` take it back."
     seen = _seen(season, deployments, event_gap, time_zone, data, dates.value if dates else None)
-    for warning in _warnings(seen): typer.echo(warning, err=True)
+    for warning in _warnings(seen): echo(warning, err=True)
     edited_events.write_events(seen.events, out, seen.time_zone)
-    typer.echo(f'{len(seen.events):,} events, times of {seen.time_zone}: {out}')
+    echo(f'{len(seen.events):,} events, times of {seen.time_zone}: {out}')
     next_step(f'survey --season … --events {out}', 'take it back after you edited it')
     return _list_skipped_photographs(seen, out.with_name(f'{out.stem}_photographs_skipped.csv'))
 

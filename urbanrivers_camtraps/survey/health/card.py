@@ -17,7 +17,7 @@ from ...foundations.core import printable_path
 from ...foundations.tables import need_columns, read_table
 from ...images.discover import find_photographs
 from ...images.light import LIGHT_COLUMNS, add_light
-from ...images.photograph import read_clock
+from ...images.photograph import read_clock, read_utc_offset
 from ..deployments import deployments_of_paths, make_deployments
 from .cameras import HealthError, card_folder, counted, wall_time
 from .check import CameraHealth, check_cameras
@@ -33,7 +33,8 @@ def check_card(
     "Check the cameras of a card. Raise `PhotographError` if there is no photograph."
     found = find_photographs(sources)
     paths = found.photographs.path
-    table = pd.DataFrame({'path': paths, 'clock': pd.Series([read_clock(o) for o in paths], dtype='datetime64[us]')})
+    table = pd.DataFrame({'path': paths, 'clock': pd.Series([read_clock(o) for o in paths], dtype='datetime64[us]'),
+                          'utc_offset': pd.Series([read_utc_offset(o) for o in paths], dtype=float)})
     if not pixels: return _health_of(table, deployments, now, found.notes)
     table = add_light(table, progress)
     whole = table[table.unreadable.isna()].reset_index(drop=True)
@@ -87,7 +88,7 @@ def _health_of(table: pd.DataFrame, deployments: pd.DataFrame | None, now: pd.Ti
     "Place photographs by their folders, check the cameras, and add what could not be placed to the notes."
     table = table.assign(path=[printable_path(o) for o in table.path])  # Latin-1 on old cards
     if deployments is None:
-        deployments, table = _deployments_of_folders(table)
+        deployments, table = _deployments_of_folders(table.drop(columns='utc_offset', errors='ignore'))
         notes = (*notes, 'Dates and the sun were not compared, because there is no table of deployments')
     else: table = table.assign(deployment_id=_placed(table, deployments))
     missing = table[table.deployment_id.isna()]

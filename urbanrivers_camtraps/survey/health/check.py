@@ -22,7 +22,7 @@ from .cameras import Camera, Finding, cameras, counted, findings_table, wall_tim
 from .clocks import check_clock
 from .pictures import check_copies, check_neighbours, check_pictures
 from .silence import check_silence
-from .sun import check_sun, sun_elevation
+from .sun import check_stated_offset, check_sun, sun_elevation
 
 # %% ../../../nbs/8_survey/82_health/825_check.ipynb #cb377d37
 @dataclass(frozen=True, repr=False)
@@ -133,10 +133,11 @@ def _checked(camera: Camera, now: pd.Timestamp | None, others: tuple | None) -> 
     table = timed.photographs
     trusted = timed.timed(table[table.is_trusted] if len(table) and table.is_trusted.any() else table)
     by_sun = check_sun(trusted)
+    stated = [] if by_sun else check_stated_offset(trusted)
     for finding in by_sun:
         table = table.assign(clock=table.clock - (finding.clock_ahead - camera.clock_ahead))
     timed = timed.timed(table)
-    return [*findings, *by_sun, *check_silence(timed), *check_pictures(timed)], timed
+    return [*findings, *by_sun, *stated, *check_silence(timed), *check_pictures(timed)], timed
 
 
 def _others(camera: Camera, every: list[Camera]) -> tuple[pd.Timestamp, pd.Timestamp] | None:

@@ -29,7 +29,7 @@ def check_clock(
     now = now or pd.Timestamp.now()
     findings = _no_time(camera)
     table = camera.photographs[camera.photographs.clock.notna()].reset_index(drop=True).assign(is_trusted=True)
-    if table.empty: return ClockCheck(findings, camera.timed(table))
+    if table.empty: return ClockCheck(findings, camera.timed(camera.photographs.assign(is_trusted=False)))
     if still := _standing_still(camera, table):
         return ClockCheck([*findings, still], camera.timed(table.assign(clock=pd.NaT, is_trusted=False)))
     whole = _whole_shift(camera, table)
@@ -302,8 +302,10 @@ def _no_time(camera: Camera) -> list[Finding]:
     "Describe photographs without a time, if they are more than one in twenty."
     count, total = int(camera.photographs.clock.isna().sum()), len(camera.photographs)
     if count <= total/20: return []
+    is_all = count == total and pd.notna(camera.start) and pd.notna(camera.end)
     return [camera.finding(
         'no time', camera.start, camera.end,
-        cause='the files have lost their EXIF (edited, sent by a messenger, made by software), or the server has none',
-        effect=f'{count:,} of {total:,} photographs are left out', todo='Copy the files from the card again',
-        photographs=count)]
+        cause='the files have lost their EXIF (edited, sent by a messenger, made by software), its clock was never set '
+              '(0000:00:00), or the server has none',
+        effect=f'{count:,} of {total:,} photographs are left out' + is_all*'; its days count as watched with nothing seen',
+        todo='Copy the files from the card again', photographs=count, is_outage=bool(is_all))]
