@@ -303,7 +303,7 @@ _OFFSET = re.compile(r'(?:.*\d\s*)?(?:(Z|UTC)|([+-])(\d{1,2}):?(\d{2}))')
 def read_utc_offset(
     source: str | Path | bytes, # a file, or its bytes
 ) -> float | None: # hours, such as -5.0; None if the file does not say
-    "Read how far ahead of UTC a camera's clock is, from its EXIF: as an offset, behind the time, or by the time of GPS."
+    "Read how far ahead of UTC a camera's clock is, from its EXIF: an offset, a zone behind the time, or that of GPS."
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file, formats=_formats_for(_head(source), 'photograph')) as image:

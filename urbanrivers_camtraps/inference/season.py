@@ -690,8 +690,9 @@ def _tell_offsets(path: Path, sources: pd.DataFrame) -> None:
     stated = {folder: hours for folder, hours in found.items() if hours is not None}
     if not stated: return
     named = ', '.join(f'UTC{hours:+g} h' for hours in sorted(set(stated.values())))
-    notice(f'the EXIF of {len(stated):,} folders states an offset from UTC ({named}), such as of {next(iter(stated))}: a '
-           'survey goes by the time_zone of each deployment', path, 'Check that they agree: `camtraps check` compares them')
+    notice(f'the EXIF of {len(stated):,} folders states an offset from UTC ({named}), such as of {next(iter(stated))}: '
+           'a survey goes by the time_zone of each deployment', path,
+           'Check that they agree: `camtraps check` compares them')
 
 # %% ../../nbs/6_inference/65_season.ipynb #7ef8f5b8
 def _tell_twice(path: Path, sources: pd.DataFrame) -> None:

@@ -307,5 +307,6 @@ def _no_time(camera: Camera) -> list[Finding]:
         'no time', camera.start, camera.end,
         cause='the files have lost their EXIF (edited, sent by a messenger, made by software), its clock was never set '
               '(0000:00:00), or the server has none',
-        effect=f'{count:,} of {total:,} photographs are left out' + is_all*'; its days count as watched with nothing seen',
+        effect=f'{count:,} of {total:,} photographs are left out'
+               f'{"; its days count as watched with nothing seen" if is_all else ""}',
         todo='Copy the files from the card again', photographs=count, is_outage=bool(is_all))]

@@ -106,20 +106,20 @@ def check_sun(
 def check_stated_offset(
     camera: Camera, # from `cameras`, with `utc_offset`: hours that its photographs state, missing if they state none
 ) -> list[Finding]: # one or none
-    "Describe a camera whose photographs state another offset from UTC than its time zone has, unless the sun agrees with that."
+    "Describe a camera whose photographs state another offset from UTC than its time zone has, unless the sun refutes it."
     table = camera.photographs
     if 'utc_offset' not in table: return []
     table = table[table.utc_offset.notna() & table.clock.notna()]
     if len(table) <= len(camera.photographs)/2: return []
-    local = table.clock.dt.tz_localize(camera.time_zone, ambiguous=np.ones(len(table), bool), nonexistent='shift_forward')
+    local = table.clock.dt.tz_localize(camera.time_zone, np.ones(len(table), bool), 'shift_forward')
     zone = (table.clock - local.dt.tz_convert('UTC').dt.tz_localize(None))/pd.Timedelta('1h')
     hours = float((table.utc_offset - camera.clock_ahead/pd.Timedelta('1h') - zone).median())
     if abs(hours) < _SLACK or _sun_refutes(camera, hours): return []
     stated = _written_offset(table.utc_offset.median())
     return [camera.finding(
         'another time zone in its EXIF', table.clock.min(), table.clock.max(),
-        cause=f'its photographs state {stated}, and {camera.time_zone} is {_written_offset(zone.median())}: its clock was '
-              'set so, or it writes the same offset whatever its clock shows',
+        cause=f'its photographs state {stated}, and {camera.time_zone} is {_written_offset(zone.median())}: its clock '
+              'was set so, or it writes the same offset whatever its clock shows',
         effect=f'if its clock was set so, every hour of day is wrong by {abs(hours):g} h; days of effort stay right',
         todo=f'Look at the banner of a photograph at dawn. If it is so, write time_zone {stated} into its line of the '
              'table of deployments', photographs=len(table))]
