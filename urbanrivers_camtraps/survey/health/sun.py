@@ -106,7 +106,7 @@ def check_sun(
 def check_stated_offset(
     camera: Camera, # from `cameras`, with `utc_offset`: hours that its photographs state, missing if they state none
 ) -> list[Finding]: # one or none
-    "Describe a camera whose photographs state another offset from UTC than its time zone has, unless the sun refutes it."
+    "Describe a camera whose photographs state another offset from UTC than its zone has, unless the sun refutes it."
     table = camera.photographs
     if 'utc_offset' not in table: return []
     table = table[table.utc_offset.notna() & table.clock.notna()]
