@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from urbanrivers_camtraps.images import banners
 from urbanrivers_camtraps.images.banners import PHOTOGRAPHS_NEEDED, add_banners, find_banners, plot_banners
@@ -47,3 +48,21 @@ def test_strips_of_real_frames_show_no_person(frames, monkeypatch):
     plot_banners(table)
     assert table.label.isin(['human', 'vehicle']).any()
     assert shown and not table.set_index('path').label[shown].isin(['human', 'vehicle']).any()
+
+
+@pytest.mark.parametrize('share, rows', [(0, 21), (.2, 45), (.7, 45), (1, 45)])
+def test_a_camera_that_was_replaced_by_one_with_a_higher_banner(tmp_path, share, rows):
+    "Two cameras with white paper of 20 and 44 rows and photographs of one size, one after the other at one deployment."
+    generator, table = np.random.default_rng(1), []
+    for number in range(40):
+        depth, size = (44, 30) if number >= 40*(1 - share) else (20, 13)
+        noise = generator.normal(generator.integers(40, 200), 40, (480, 640, 3))
+        image = Image.fromarray(np.clip(noise, 0, 255).astype('uint8'))
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((0, 480 - depth, 640, 480), fill='white')
+        text = f'2025-06-{number % 28 + 1:02} 1{number % 10}:22:0{number % 6}  {number*7 % 40}C  CAM 12'
+        draw.text((10, 480 - depth + (depth - size)//2 - 1), text, 'black', ImageFont.load_default(size))
+        image.save(tmp_path/f'{number}.jpg', quality=85)
+        table.append({'path': tmp_path/f'{number}.jpg', 'width': 640, 'height': 480, 'deployment_id': 'd', 'timestamp': pd.Timestamp(number, unit='h')})
+    banner, = find_banners(pd.DataFrame(table)).itertuples()
+    assert (banner.banner_how, round(banner.banner_top*480), round(banner.banner_bottom*480)) == ('found', 0, rows)

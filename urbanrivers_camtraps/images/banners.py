@@ -166,8 +166,19 @@ def _agreed(seen: np.ndarray, deep: int) -> int | None: # rows; None if they do 
     by_ink = int(np.quantile(ends, .9, method='higher'))
     if len(depths) < 2: return by_ink if by_ink < deep - 1 else None  # black paper before black nights
     depth = int(np.quantile(depths[1:], .1, method='higher'))  # the scene may go on in this grey, but not be shorter
+    other = _other_depth(seen, depth, deep)
+    if other is not None: return other
     if (np.abs(depths - depth) <= 1).mean() < .5: return None
     return by_ink if np.quantile(seen[:, 3], .75) >= depth else depth
+
+
+def _other_depth(seen: np.ndarray, depth: int, deep: int) -> int | None: # rows; None if there is no such banner
+    "Find a higher banner on the same paper, as of a camera that was replaced: its writing stands in its middle."
+    for rows in np.unique(seen[:, 1])[::-1]:
+        own = seen[np.abs(seen[:, 1] - rows) <= 1]
+        if rows >= deep or rows <= depth + 2 or len(own) < max(3, .1*len(seen)): continue
+        if np.abs(np.median(own[:, 2] + own[:, 3] + 1) - rows) <= max(3, .2*rows): return int(rows)
+    return None
 
 # %% ../../nbs/2_images/25_banners.ipynb #c2557035
 def _papered(
