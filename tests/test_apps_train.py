@@ -165,3 +165,28 @@ def test_the_held_out_set_is_opened_before_the_last_model(tmp_path, monkeypatch)
         else:
             with pytest.raises(CamtrapsError, match='was not evaluated on the held-out set'): judge(training.Fit.probe, Recipe(), rows, tmp_path)
     with pytest.raises(CamtrapsError, match='has another size, method'): judge(training.Fit.finetune, Recipe(size=96), rows, tmp_path)
+
+
+def test_both_ways_of_looking_are_measured_in_report_bundle_and_readme(tmp_path, capsys):
+    "With the motion crop, metrics are stated for both views and for the whole frame only: in the report, bundle.json and the README."
+    table = read_table(photographs_in(tmp_path)/'dataset.parquet')
+    for column, place in zip(BOX, (.25, .25, .75, .75)): table[column] = [np.nan, *[place]*(len(table) - 1)]  # one had no neighbours
+    write_table(table, tmp_path/'dataset.parquet', **table.attrs)
+    assert called('train', *QUICK[:-1], '--motion', data=tmp_path) == 0 and called('evaluate', data=tmp_path) == 0
+    assert called('export', data=tmp_path) == 0
+    both = 'each by whole frame and motion crop, but 1 without enough neighbours by the whole frame only'
+    page, known = (tmp_path/'report.html').read_text('utf-8'), read_description(tmp_path/'bundle')
+    section = page.split('<h2>One view or two</h2>')[1].split('</section>')[0]
+    assert both in section and '<th>whole frame only</th>' in section and '<th>whole frame and motion crop</th>' in section
+    judged = read_table(tmp_path/'out_of_fold.parquet')
+    alone = np.array(known.classes)[np.stack(judged.whole_scores).argmax(1)]
+    for name, wrong in (('error', judged.prediction != judged.label), ('whole_frame_error', alone != judged.label)):
+        assert known.metrics[name].value == pytest.approx(wrong.mean()) == json.loads((tmp_path/'metrics.json').read_text())[name]
+    readme = (tmp_path/'bundle'/'README.md').read_text('utf-8')
+    assert both in known.metrics['error'].conditions and both in readme
+    assert 'as if it had come alone' in known.metrics['whole_frame_error'].conditions and 'as if it had come alone' in readme
+    headings = {'One answer for a burst', 'From which score does nobody need to look?', 'Where no species is sure', 'None of the classes it knows',
+                'Is it right next month?', 'Random, burst, next weeks, unseen location'}
+    assert all(f'<h2>{o}</h2>' in page for o in headings)
+    told = capsys.readouterr()
+    assert 'whole frame error' in told.out and 'was not evaluated' not in told.err

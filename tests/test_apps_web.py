@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,10 +23,13 @@ from playwright.sync_api import expect, sync_playwright
 
 from test_apps_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browser, wait_for
 from urbanrivers_camtraps.apps.web import WebError, write_web_page
+from urbanrivers_camtraps.foundations.doubt import score_directions, unknown_scores
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
 from urbanrivers_camtraps.inference.bundle import read_bundle
+from urbanrivers_camtraps.inference.decisions import UNKNOWN_REASON
 from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
 from urbanrivers_camtraps.training.bundle_format import golden_photographs
+from urbanrivers_camtraps.votes.higher_taxa import higher_taxa
 
 pytestmark = needs_browser
 
@@ -201,6 +205,49 @@ def test_a_card_gets_the_table_that_predict_writes(page, card, known, tmp_path):
         for column in ('score', *known.classes): assert abs(float(rows[path][column]) - float(row[column])) < SAME, (path, column)
     assert page.locator('img[onerror]').count() == 0
     assert page.locator('#ways div').first.inner_text().split() == [str(len(expected)), 'photographs']
+
+
+@pytest.fixture(scope='module')
+def doubtful(decisive, card, known, tmp_path_factory) -> Path:
+    "The bundle with higher taxa and a rule by which every other photograph of the card is like none that it knows."
+    folder = Path(shutil.copytree(decisive, tmp_path_factory.mktemp('doubtful')/'bundle'))
+    description, found = json.loads((folder/'bundle.json').read_text()), predict(known, card, progress=False)
+    patterns = score_directions(np.stack(found.scores))
+    distances = np.sort(unknown_scores(np.stack(found.scores), patterns[::2], 1))
+    widest = np.diff(distances).argmax()  # far from every distance, so that decoders cannot change an answer
+    description['unknown'] = {'reference': [' '.join(f'{o:.4f}' for o in row) for row in patterns[::2]], 'neighbours': 1, 'share': .05,
+                              'threshold': distances[widest:widest + 2].mean()}
+    description['roll_up'] = {'taxa': [asdict(o) for o in higher_taxa(known.classes)]}
+    best = np.stack(found.scores)[:, :-1].max(1)
+    description['thresholds'] = {'accept': float(np.sort(best)[-1] + .01)}  # no class is sure; taxa may be
+    (folder/'bundle.json').write_text(json.dumps(description))
+    return folder
+
+
+def test_doubt_is_told_as_predict_tells_it(browser, doubtful, card, tmp_path):
+    "Distance, reason and higher taxon of each photograph are those of Python, in the table and on the page."
+    found = predict(read_bundle(doubtful), card, progress=False)
+    reasons = set(found.review_reason.str.split(' \\(', regex=True).str[0])
+    assert UNKNOWN_REASON in reasons and found.taxon.notna().any(), reasons
+    write_predictions(found, tmp_path/'python.csv')
+    with (tmp_path/'python.csv').open(newline='') as file: expected = {o['path'].removeprefix(f'{card.parent}/'): o for o in csv.DictReader(file)}
+    written(doubtful, tmp_path/'site')
+    server = serve(tmp_path/'site')
+    try:
+        page = opened(browser, f'http://127.0.0.1:{server.server_port}/')
+        give(page, card, by='#folder')
+        rows = table(page)
+        assert page.text.splitlines()[0] == (tmp_path/'python.csv').read_text().splitlines()[0] and list(rows) == list(expected)
+        for path, row in expected.items():
+            if row['error']: continue
+            assert [rows[path][o] for o in ('decision', 'taxon', 'taxon_rank')] == [row[o] for o in ('decision', 'taxon', 'taxon_rank')], path
+            assert rows[path]['review_reason'].split(' (')[0] == row['review_reason'].split(' (')[0], path
+            for column in ('unknown_score', 'taxon_score'):
+                assert row[column] == rows[path][column] == '' or abs(float(rows[path][column]) - float(row[column])) < 10*SAME, (path, column)
+        unknown = page.locator('#rows tr', has_text='Unknown').first
+        assert '–' in unknown.inner_text() and '%' not in unknown.inner_text()
+        assert not page.wrong
+    finally: stop(server)
 
 
 def test_refuses_what_python_refuses(page, tmp_path):

@@ -117,7 +117,7 @@ VERDICTS = {
     'unknown': ('ask', 'None of the classes I know: show it to a volunteer',
                 'The scores are unlike those of all photographs that it learned from. The bars below show only which '
                 'classes come nearest.'),
-    'taxon': ('ask', 'No species is sure', 'Together, the species of a higher group are.')}
+    'taxon': ('ask', 'No species is sure', 'That is the sum of the scores of all species of this group that it knows.')}
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b5567f
 def verdict(

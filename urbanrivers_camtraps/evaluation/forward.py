@@ -391,7 +391,7 @@ def _promise_words(forward: ForwardAudit) -> str:
 # %% ../../nbs/5_evaluation/58_forward/581_forward.ipynb #c7c0b2a8
 #: What each way to judge answers.
 _ANSWERS = {
-    'image': 'what a random split promises. Siblings of a burst are on both sides, so this is too good.',
+    'image': 'what a random split promises. Photographs of one burst are on both sides, so this is too good.',
     'burst': 'how it does on new visits, at cameras and in seasons that it knows.',
     'forward': 'how it does later, at cameras that it knows.',
     'retrained': 'the same, if it is trained again each week on all that came before.',

@@ -53,5 +53,5 @@ def waiting_text(
                          'volunteer and are in no event.')
     if len(rolled):
         names = ', '.join(f'{name} {count:,}' for name, count in rolled.items())
-        sentences.append(f'{rolled.sum():,} photographs are sure of no species, and count as a higher taxon: {names}.')
+        sentences.append(f'Of {rolled.sum():,} photographs no species is sure. They count as a higher taxon: {names}.')
     return tuple(sentences)

@@ -126,7 +126,7 @@ def _print_waiting(predictions: pd.DataFrame) -> None:
     if count := int((reasons == decisions.UNKNOWN_REASON).sum()):
         echo(f'{count:,} wait for a volunteer: {decisions.UNKNOWN_REASON}')
     if taxa is not None and (rolled := int(taxa.notna().sum())):
-        echo(f'{rolled:,} are sure of no species, but of a higher taxon (column taxon)')
+        echo(f'of {rolled:,} no species is sure, but a higher taxon is (column taxon)')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #e1988ad9
 def _read_bundle(folder: Path, precision: Precision) -> Any:

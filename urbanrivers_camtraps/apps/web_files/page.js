@@ -98,7 +98,7 @@ function sureFrom(description) {
 function sureTaxon(scores, best, description) {
   const { classes, roll_up: rollUp } = description, accept = sureFrom(description)
   if (!rollUp || accept === undefined || scores[best] >= accept) return null
-  const people = rollUp.people.map(o => classes.indexOf(o))
+  const people = (rollUp.people ?? []).map(o => classes.indexOf(o))
   if (people.includes(best) || people.reduce((sum, o) => sum + scores[o], 0) >= .1) return null
   const summed = rollUp.taxa.map(o => ({ ...o, score: o.classes.reduce((sum, name) => sum + scores[classes.indexOf(name)], 0) }))
   const sure = summed.filter(o => o.score >= accept)
