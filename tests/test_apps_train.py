@@ -13,7 +13,9 @@ from PIL import Image
 from urbanrivers_camtraps.apps.cli import training
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.dataset.splits import add_folds, split_photographs
+from urbanrivers_camtraps.evaluation.blank_filter import blank_filter
 from urbanrivers_camtraps.foundations.core import CamtrapsError, collect_notices
+from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.images.background import BOX
 from urbanrivers_camtraps.training.bundle_format import read_description
@@ -190,3 +192,26 @@ def test_both_ways_of_looking_are_measured_in_report_bundle_and_readme(tmp_path,
     assert all(f'<h2>{o}</h2>' in page for o in headings)
     told = capsys.readouterr()
     assert 'whole frame error' in told.out and 'was not evaluated' not in told.err
+
+
+def test_thresholds_are_chosen_on_scores_of_the_kind_that_ships(tmp_path, monkeypatch):
+    """Training leaves scores before the temperature. A threshold that is chosen on those is too low for the model that ships.
+
+    That model knows these photographs by heart and tells all of them apart, so counting on it does not mend the threshold."""
+    random, count = np.random.default_rng(0), 400
+    is_blank = np.arange(count) % 2 == 0
+    logit = np.where(is_blank, 6., 0.) + random.normal(0, .7, count)
+    table = pd.DataFrame({'media_id': [f'p{o}' for o in range(count)], 'label': np.where(is_blank, 'blank', 'Castor canadensis'),
+                          'burst_id': np.arange(count).astype(str), 'split': 'train', 'fold': np.arange(count) % 5})
+    def scored(logits: np.ndarray) -> Predictions:
+        blank = 1/(1 + np.exp(-logits))
+        best = np.where(blank >= .5, 'blank', 'Castor canadensis')
+        return Predictions(table.assign(prediction=best, score=np.maximum(blank, 1 - blank), scores=list(np.stack([1 - blank, blank], 1))),
+                           ['Castor canadensis', 'blank'])
+    told, expected = [], blank_filter(scored(logit/.5), .95)
+    monkeypatch.setattr(training, 'calibration_rows', lambda _: scored(logit))
+    monkeypatch.setattr(training, 'probe', SimpleNamespace(learner_predictions=lambda *_, **__: scored(np.where(is_blank, 6., -6.))))
+    monkeypatch.setattr(training.typer, 'echo', told.append)
+    found = training._thresholds(SimpleNamespace(temperature=.5), table, table, tmp_path, .95, .95)
+    assert found['thresholds']['blank'] == pytest.approx(expected.threshold) and expected.threshold > blank_filter(scored(logit), .95).threshold + .05
+    assert f'{100*expected.blanks_removed:g} % of the blank ones' in told[0]

@@ -69,7 +69,7 @@ def evaluate(
     _refuse_foreign(report, data, final)  # before the work
     learner, photographs, seen = load_trained(data)
     by = photographs.attrs.get('by', 'image')
-    judged = read_own_table(data/'out_of_fold.parquet')
+    judged = calibration.apply_temperature(read_own_table(data/'out_of_fold.parquet'), learner.temperature)  # as it ships
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final and not (photographs.split == 'test').any():
         raise CamtrapsError('there is no held-out set', data/'dataset.parquet',
@@ -148,7 +148,7 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
     sections = [*_forward_sections(audit, photographs, learner.recipe, days, cache),
                 audits.audit_section(audit), *_crop_sections(judged, data, evaluated_on),
                 *_view_sections(judged, evaluated_on),
-                calibration.calibration_section(judged, evaluated_on),
+                calibration.calibration_section(read_own_table(data/'out_of_fold.parquet'), evaluated_on),
                 burst_answers.burst_section(judged, evaluated_on),
                 blank_filter.filter_section(judged, evaluated_on),
                 threshold_choice.threshold_section(judged, evaluated_on),

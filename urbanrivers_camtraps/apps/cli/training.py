@@ -297,14 +297,17 @@ def _examples(learner: Any, photographs: pd.DataFrame) -> dict[str, str]:
 # %% ../../../nbs/9_apps/97_cli/974_training.ipynb #8a9a021e
 def _thresholds(learner: Any, seen: pd.DataFrame, photographs: pd.DataFrame, data: Path, recall: float | None,
                 confidence: float) -> dict[str, dict[str, float]]:
-    "Choose the thresholds of both ways of looking on predictions out of fold, and print what they promise."
+    """Choose the thresholds of both ways of looking on predictions out of fold, and print what they promise.
+
+    These are scaled by the temperature of the model that ships, so that both have scores of the same kind."""
     judged, found = calibration_rows(data), {}
     rows = probe.learner_predictions(learner, seen[seen.split.isin(judged.split.unique())], cache=data/'features')
     shipped = predictions_by_frame(rows, photographs, data)
     ways = {'': lambda o: o}
     if 'whole_scores' in judged: ways['whole_frame_'] = view_comparison.whole_frame_predictions
     for prefix, way_of in ways.items():
-        limits = threshold_choice.choose_thresholds(way_of(judged), way_of(shipped), recall, confidence)
+        scaled = calibration.apply_temperature(way_of(judged), learner.temperature)
+        limits = threshold_choice.choose_thresholds(scaled, way_of(shipped), recall, confidence)
         found[f'{prefix}thresholds'], found[f'{prefix}class_thresholds'] = limits.values, limits.by_class
         way = 'whole frame only: ' if prefix else ''
         for sentence in limits.sentences: echo(f'{way}{sentence}')
