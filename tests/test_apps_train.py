@@ -211,7 +211,7 @@ def test_thresholds_are_chosen_on_scores_of_the_kind_that_ships(tmp_path, monkey
     told, expected = [], blank_filter(scored(logit/.5), .95)
     monkeypatch.setattr(training, 'calibration_rows', lambda _: scored(logit))
     monkeypatch.setattr(training, 'probe', SimpleNamespace(learner_predictions=lambda *_, **__: scored(np.where(is_blank, 6., -6.))))
-    monkeypatch.setattr(training.typer, 'echo', told.append)
+    monkeypatch.setattr(training, 'echo', told.append)
     found = training._thresholds(SimpleNamespace(temperature=.5), table, table, tmp_path, .95, .95)
     assert found['thresholds']['blank'] == pytest.approx(expected.threshold) and expected.threshold > blank_filter(scored(logit), .95).threshold + .05
     assert f'{100*expected.blanks_removed:g} % of the blank ones' in told[0]

@@ -69,7 +69,7 @@ def evaluate(
     _refuse_foreign(report, data, final)  # before the work
     learner, photographs, seen = load_trained(data)
     by = photographs.attrs.get('by', 'image')
-    judged = calibration.apply_temperature(read_own_table(data/'out_of_fold.parquet'), learner.temperature)  # as it ships
+    judged = calibration.apply_temperature(read_own_table(data/'out_of_fold.parquet'), learner.temperature)
     evaluated_on = f"{len(judged)} {judged.attrs['evaluated_on']}, no {by} on two sides"
     if final and not (photographs.split == 'test').any():
         raise CamtrapsError('there is no held-out set', data/'dataset.parquet',
