@@ -95,9 +95,9 @@ def survey(
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv. With --out NAME.html these are
     NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
     order = dates.value if dates else None
-    if events and season: seen = _edited(_seen(season, deployments, event_gap, time_zone, data, order), events, order)
-    elif events: seen = _given_events(events, deployments, time_zone, order)
+    if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
+    if events and season: seen = _edited(seen, events, order)
     time_zone = seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
@@ -110,10 +110,9 @@ def survey(
     beside, out = _beside(out, data), out or data/'survey.html'
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
-    conditions = f'More than {event_gap} without a photograph end an event. Months and hours are those of {time_zone}.'
     for warning in warnings: echo(warning, err=True)
     first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
-    notes = (*seen.notes, *(() if events else (conditions,)))
+    notes = [*seen.notes, *([] if events else [_CONDITIONS.format(event_gap, time_zone)])]
     whole.report(out, **comparison, sections=first, warnings=warnings, notes=notes)
     write_csv(whole.rates(), beside('rates'), _RATES)
     echo(f'{len(seen.events):,} events: {out}')
@@ -132,6 +131,8 @@ def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` 
     echo(str(effects[0]))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
+#: What events, months and hours of a survey mean.
+_CONDITIONS = 'More than {} without a photograph end an event. Months and hours are those of {}.'
 #: Columns by which lists of ours are known.
 _RATES, _EFFECTS, _SKIPPED = ('events', 'camera_days', 'rate'), ('label', 'ratio'), ('id', 'reason')
 
