@@ -230,6 +230,7 @@ def fit_head(
     targets: np.ndarray, # the number of each row's class
     classes: int, # how many there are
     C: float = Recipe.C, # inverse of the regularisation
+    steps: int = 100, # of the optimiser, at most
 ) -> tuple[np.ndarray, np.ndarray]: # weight: classes × features; bias: classes
     """Fit a balanced multinomial logistic regression on standardised features, with the standardisation folded in.
 
@@ -240,7 +241,7 @@ def fit_head(
     importance = len(targets)/classes/counts.float()
     inputs, turn = _fewer_columns(inputs)
     weight, bias = torch.zeros(classes, inputs.shape[1], requires_grad=True), torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn='strong_wolfe')
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn='strong_wolfe')
 
     def loss() -> torch.Tensor:
         "Compute the penalised loss."
