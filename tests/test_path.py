@@ -282,7 +282,7 @@ def test_second_run_fetches_only_what_is_missing(demo, practice, tmp_path):
 def test_a_model_is_not_judged_on_another_split(demo, tmp_path):
     shutil.copytree(demo[0]/'model', tmp_path/'data'/'model')
     for name in ('photographs', 'observations'): shutil.copy(demo[0]/f'{name}.parquet', tmp_path/'data')
-    assert camtraps('dataset', '--seed', 7, folder=tmp_path).returncode == 0
+    assert camtraps('dataset', '--seed', 7, '--no-motion', folder=tmp_path).returncode == 0
     done = camtraps('evaluate', folder=tmp_path)
     assert done.returncode == 1 and 'another split' in done.stderr
     assert not (tmp_path/'data'/'report.html').exists()
@@ -290,20 +290,21 @@ def test_a_model_is_not_judged_on_another_split(demo, tmp_path):
 
 @pytest.mark.skipif(not FRAMES, reason='CAMTRAPS_FRAMES names no folder of real frames')
 def test_demo_on_real_frames(tmp_path):
-    done = camtraps('demo', '--images', FRAMES, '--manifest', Path(FRAMES)/'manifest.csv', folder=tmp_path)
+    given = pd.read_csv(Path(FRAMES)/'manifest.csv')
+    given = given[given.groupby('label').seq_id.transform(lambda o: pd.factorize(o)[0] % 3 == 0)]  # a third of each class's bursts
+    given.to_csv(tmp_path/'manifest.csv', index=False)
+    done = camtraps('demo', '--images', FRAMES, '--manifest', tmp_path/'manifest.csv', folder=tmp_path)
     assert done.returncode == 0, done.stderr
     photographs = read_table(tmp_path/'demo'/'dataset.parquet')
-    given = pd.read_csv(Path(FRAMES)/'manifest.csv')
     given['media_id'] = [hashlib.md5((Path(FRAMES)/o).read_bytes()).hexdigest() for o in given.path]
     both = photographs.merge(given[['media_id', 'seq_id']].drop_duplicates('media_id'), on='media_id')
-    assert len(both) == len(photographs) > 1000
+    assert len(both) == len(photographs) > 300
     assert both.groupby('seq_id').split.nunique().max() == 1  # the banner's own bursts, not those we found
     figures = pd.read_json(tmp_path/'demo'/'metrics.json', typ='series')
     assert figures.error < .3 < figures.majority_error
-    for schema in ('5.0.5', '5.0.6'):  # a second opinion in each of the layouts
-        write_opinions(photographs, tmp_path/'speciesnet.json', schema)
-        done = camtraps('evaluate', '--speciesnet', 'speciesnet.json', '--data', 'demo', folder=tmp_path)
-        assert done.returncode == 0 and 'counts' in done.stdout, done.stderr
+    write_opinions(photographs, tmp_path/'speciesnet.json', '5.0.6')
+    done = camtraps('evaluate', '--speciesnet', 'speciesnet.json', '--data', 'demo', folder=tmp_path)
+    assert done.returncode == 0 and 'counts' in done.stdout, done.stderr
 
 
 def waited(condition, seconds: float = 60) -> bool:
@@ -391,5 +392,5 @@ def test_what_cannot_be_ends_in_one_line(tmp_path, bundle_folder, arguments, sai
     done = camtraps(*(str(bundle_folder) if o == 'BUNDLE' else o for o in arguments), folder=tmp_path)
     assert done.returncode == 1
     *before, last = done.stderr.splitlines()
-    assert last.startswith('camtraps: ') and said in last and all(o.startswith('bundle: ') for o in before)
+    assert last.startswith('camtraps: ') and said in last and all(o.startswith(('bundle: ', 'device: ')) for o in before)
     assert sorted(tmp_path.iterdir()) == [tmp_path/'nothing']  # nothing half-written

@@ -6,6 +6,7 @@
 __all__ = ['write_events', 'read_edited_events', 'changed_events']
 
 # %% ../../nbs/8_survey/81_edited/813_edited_events.ipynb #e0bb2abe
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,8 @@ def write_events(
     if path.suffix.lower() == '.csv': return write_csv(table, path, _MARK)
     if path.suffix.lower() != '.xlsx':
         raise EventsError('is no kind of table that people edit', path, 'Call it .xlsx or .csv')
+    if find_spec('openpyxl') is None:
+        raise EventsError('takes openpyxl', path, "Call it .csv, or pip install 'urbanrivers_camtraps[survey]'")
     refuse_foreign_file(path, lambda o: set(_MARK) <= set(read_any_table(o).columns))
     with atomic_path(path) as temporary, temporary.open('wb') as file:
         table.to_excel(file, sheet_name='events', index=False, freeze_panes=(1, 1), engine='openpyxl')
