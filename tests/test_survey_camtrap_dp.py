@@ -344,7 +344,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
         write_camtrap_dp(tmp_path/'p', photographs.assign(url='https://example.org/../m.jpg'), deployments)
     (tmp_path/'p').mkdir()
     (tmp_path/'p'/'notes.txt').write_text('mine')
-    with pytest.raises(CamtrapDPError, match='more than a data package'): write_camtrap_dp(tmp_path/'p', photographs, deployments)
+    with pytest.raises(CamtrapDPError, match='not written by camtraps'): write_camtrap_dp(tmp_path/'p', photographs, deployments)
     assert (tmp_path/'p'/'notes.txt').read_text() == 'mine'
 
 

@@ -108,7 +108,8 @@ class _Assignments:
     "The order of the queue, and which page has been given what for the time being."
     def __init__(self, queue: pd.DataFrame, reviews: Reviews, reviewers: int = 1, minutes: float = 5,
                  clock: Callable[[], float] = time.monotonic):
-        self.labels = dict(zip(queue.media_id, queue.label if 'label' in queue else [None]*len(queue)))
+        self.are_labelled = 'label' in queue
+        self.labels = dict(zip(queue.media_id, queue.label if self.are_labelled else [None]*len(queue)))
         self.reviews, self.reviewers, self.seconds, self.clock = reviews, reviewers, 60*minutes, clock
         self._held, self._lock = {}, threading.Lock()  # media_id → holder → until
 
@@ -138,13 +139,13 @@ class _Assignments:
             self._held = {o: holders for o, holders in held.items() if holders}
         return new, len(waiting) - len(free) - len(set(waiting) & set(have))
 
-    def progress(self, reviewer: str) -> dict[str, int]:
+    def progress(self, reviewer: str) -> dict[str, int | None]: # `changed` is missing if no photograph had a label
         "Count the photographs that do not wait for this person, and those whose label somebody changed."
         given = self._given()
         changed = sum(any(o not in (self.labels[media_id], CANNOT_TELL) for o in labels.values())
                       for media_id, labels in given.items())
         done = sum(not self._waits(o, reviewer) for o in given.values())
-        return {'done': done, 'total': len(given), 'changed': changed}
+        return {'done': done, 'total': len(given), 'changed': changed if self.are_labelled else None}
 
 # %% ../../nbs/7_review/73_server.ipynb #4b3f7900
 def _present(value: object) -> object:

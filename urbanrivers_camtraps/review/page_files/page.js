@@ -71,7 +71,8 @@ async function sendKept() {
 function count(progress) {
   $('progress').max = progress.total
   $('progress').value = progress.done
-  $('counted').textContent = `${progress.done} of ${progress.total} · ${progress.changed} changed`
+  const changed = progress.changed === null ? '' : ` · ${progress.changed} changed`
+  $('counted').textContent = `${progress.done} of ${progress.total}${changed}`
 }
 
 // One request at a time; photographs that came with an earlier one, or were answered meanwhile, are left out.
@@ -124,7 +125,8 @@ function ended({ waiting, progress }) {
   $('end-title').textContent = waiting ? 'Others are looking at the last ones' : 'Nothing is left to review'
   $('end-text').textContent = waiting
     ? `${waiting} photographs are with other reviewers. They come here if they are not answered within some minutes.`
-    : `${progress.done} of ${progress.total} photographs are reviewed, and the label of ${progress.changed} changed. The next camtraps clean takes them in.`
+    : progress.changed === null ? `${progress.done} of ${progress.total} bursts are reviewed. The next camtraps survey --sample takes them in.`
+      : `${progress.done} of ${progress.total} photographs are reviewed, and the label of ${progress.changed} changed. The next camtraps clean takes them in.`
   return waiting > 0
 }
 
@@ -135,6 +137,7 @@ function show() {
   $('review').dataset.media = item.media_id
   $('other').hidden = true
   $('reason').textContent = item.reason
+  $('said').hidden = !item.opinions.some(o => o.label)  // nothing leads the eye in a sample by chance
   $('opinions').replaceChildren(...item.opinions.map(opinion))
   $('strip').replaceChildren(...item.burst.map(thumbnail))
   $('strip').hidden = item.burst.length < 2
