@@ -296,7 +296,7 @@ def test_the_table_is_filtered_and_sorted(page, card, known):
     assert page.locator('#rows tr').count() == (found.decision == 'accept').sum()
     page.get_by_label('Decision').select_option('')
     label = found.prediction.iloc[0]
-    page.get_by_label('Class').select_option(label)
+    page.get_by_label('Class').select_option(known.common_names[label])
     assert page.locator('#rows tr').count() == (found.prediction == label).sum()
     page.get_by_label('Class').select_option('')
     page.get_by_role('button', name='Probability').click()
