@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from typer.main import get_command
 
+from urbanrivers_camtraps.apps import main
 from urbanrivers_camtraps.apps.cli import options
 
 CLI = Path(options.__file__).parent
@@ -53,6 +55,12 @@ def test_choices_are_those_of_the_library():
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     "Run the command in a process of its own."
     return subprocess.run([sys.executable, '-m', 'urbanrivers_camtraps.apps.main', *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_every_command_is_listed_in_the_help(tmp_path):
+    done = run('--help', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for command in get_command(main.app).commands: assert f' {command} ' in done.stdout, command
 
 
 def test_version_and_unknown_commands(tmp_path):

@@ -183,7 +183,7 @@ def test_the_list_of_chicago_and_other_lists(animals, chicago, tmp_path):
     assert_eq(in_region(pd.Series(['Anas platyrhynchos', 'Anas', 'Aves', 'Branta']), read_region(own)).tolist(), [True, True, True, False])
     own.write_text('name,source\nAves,a friend\n')
     assert_fail(lambda: read_region(own), contains="'Aves' is not a species")
-    own.write_text('species\nMallard\n')
+    own.write_text('animal\nMallard\n')
     assert_fail(lambda: read_region(own), contains='lacks name, source')
     own.write_bytes(b'name,source\n\xff\xfe,x')
     assert_fail(lambda: read_region(own), contains='is not a species')

@@ -60,7 +60,7 @@ EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Revi
 #: The commands in their usual order.
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
           'predict', 'speciesnet',
-          'review', 'check', 'survey', 'package', 'app', 'web', 'publish')
+          'review', 'check', 'sample', 'plan', 'events', 'survey', 'package', 'app', 'web', 'publish')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #735fad06
 def _exit(status: int | None, **options: object) -> None:
@@ -76,7 +76,7 @@ class _InUsualOrder(TyperGroup):
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ca4c01af
 #: Commands that write no file that could be in the way.
-_WRITES_NOTHING = ('sandbox', 'compare', 'serve_app')
+_WRITES_NOTHING = ('sandbox', 'compare', 'plan', 'serve_app')
 _Overwrite = Annotated[bool, typer.Option('--overwrite', help='Also replace files and folders that were not written by '
                                                               'camtraps.')]
 
