@@ -57,7 +57,7 @@ def answer(folder: Path, simulated, share: float = 1.) -> pd.DataFrame:
     "Let people see the truth on the drawn bursts, in the order of the page."
     drawn = read_table(folder/'season_sample.parquet')
     truth = simulated.units.set_index(simulated.units.burst_id.astype(str)).animal
-    reviews = Reviews(reviews_path(folder/'season_sample.parquet'))
+    reviews = Reviews(reviews_path(folder/'season.parquet'))
     shown = drawn[drawn.drawn].sort_values('turn')
     for number, row in enumerate(shown.head(round(share*len(shown))).itertuples()):
         seen = truth[Path(row.media_id).stem]
@@ -124,6 +124,30 @@ def test_a_sample_of_another_season_is_refused(season, simulated):
     write_table(table.iloc[:-5], season/'season.parquet', **table.attrs)
     done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
     assert done.exit_code == 1 and 'drawn from other photographs' in done.output and not (season/'s.html').exists()
+
+
+def test_a_sample_of_another_model_or_another_change_is_refused(season, simulated):
+    told = options(season, simulated)
+    called('sample', *told, '--n', 64)
+    answer(season, simulated)
+    later = [*told[:-3], '2024-07-20', *told[-2:]]
+    done = called('survey', *later, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
+    assert done.exit_code == 1 and 'another day of change' in done.output and not (season/'s.html').exists()
+    table = read_table(season/'season.parquet')
+    flipped = [o[[1, 0, 2]] for o in table.scores]  # a model that answers otherwise
+    prediction = np.where(table.prediction == 'blank', SPECIES, 'blank')
+    write_table(table.assign(scores=flipped, prediction=prediction), season/'season.parquet', **table.attrs)
+    done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
+    assert done.exit_code == 1 and 'another model' in done.output and not (season/'s.html').exists()
+
+
+def test_two_samples_of_a_season_share_its_answers(season, simulated):
+    told = options(season, simulated)
+    called('sample', *told, '--n', 64)
+    answer(season, simulated)
+    assert called('sample', *told, '--n', 64, '--out', season/'again.parquet').exit_code == 0
+    done = called('survey', *told, '--sample', season/'again.parquet', '--out', season/'s.html')
+    assert done.exit_code == 0 and 'not answered' not in (season/'s.html').read_text(), done.output
 
 
 @pytest.mark.parametrize('arguments, said', [

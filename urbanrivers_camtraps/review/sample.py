@@ -83,10 +83,10 @@ def sample_queue(
 
 # %% ../../nbs/7_review/76_sample.ipynb #5bc415fb
 def reviews_path(
-    season: Path, # what `camtraps predict --out` wrote, or a sample of it
+    season: Path, # what `camtraps predict --out` wrote
 ) -> Path: # beside it: `season_reviews.sqlite`
-    "Return where people's answers on a season are kept."
-    return season.with_name(f"{season.stem.removesuffix('_sample')}_reviews.sqlite")
+    "Return where people's answers on a season are kept, whatever samples are drawn from it."
+    return season.with_name(f'{season.stem}_reviews.sqlite')
 
 # %% ../../nbs/7_review/76_sample.ipynb #48c891e7
 def sample_frames(

@@ -65,7 +65,8 @@ def review(
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #2b0a2f57
 def _review_sample(path: Path, reviewers: int, port: int) -> None:
     "Show the bursts of a sample in a random order."
-    drawn, answers = tables.read_table(path, ('media_id', 'drawn', 'turn', 'paths')), samples.reviews_path(path)
+    drawn = tables.read_table(path, ('media_id', 'drawn', 'turn', 'paths'))
+    answers = samples.reviews_path(path.parent/drawn.attrs['season'])
 
     def ready(address: str) -> None:
         echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')

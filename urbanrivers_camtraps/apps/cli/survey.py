@@ -5,6 +5,7 @@
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d7fc291e
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -425,7 +426,7 @@ def sample(
     out = out or season[0].with_name(f'{season[0].stem}_sample.parquet')
     _refuse_other_table(out)
     tables.write_table(pd.DataFrame(drawn), out, classes=list(seen.bursts.classes), species=named or '', n=n, seed=seed,
-                       changed=changed or '')
+                       season=os.path.relpath(season[0], out.parent))
     counts = drawn[drawn.drawn].groupby('group').size()
     shown = ', '.join(f'{count:,} {group}' for group, count in counts.items())
     echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
@@ -461,17 +462,21 @@ def _answered(path: Path, seen: _Seen) -> pd.DataFrame:
     "Read a sample and what people said, and check that it is of this season."
     if seen.bursts is None: raise CamtrapsError('needs the season that it was drawn from', '--sample', 'Add --season')
     drawn = tables.read_table(path, ('burst_id', 'media_id', 'stratum', 'odds', 'drawn', 'p', 'called', 'group'))
-    known = seen.bursts.set_index('burst_id').media_id.reindex(drawn.burst_id)
-    if len(drawn) != len(seen.bursts) or known.isna().any():
-        raise CamtrapsError('was drawn from other photographs than this season has', path,
-                            'Draw again with `camtraps sample`; answers on bursts that are drawn again are kept')
-    reviews = reviewing.read_reviews(samples.reviews_path(path))
+    species = drawn.attrs.get('species') or None
+    corrected.check_sample(drawn, seen.bursts.assign(called=_called_as(seen.bursts, species)))
+    reviews = reviewing.read_reviews(samples.reviews_path(path.parent/drawn.attrs['season']))
     answered = samples.add_answers(drawn, reviews)
     answered.attrs = drawn.attrs
-    said = samples.is_animal(answered.answer, drawn.attrs.get('species') or None)
+    said = samples.is_animal(answered.answer, species)
     return answered.assign(seen=said.where(answered.drawn))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a94be6c2
+def _check_groups(drawn: pd.DataFrame, seen: _Seen, operation: Any, arms: pd.DataFrame, changed: Any) -> None:
+    "Raise `SurveyError` if a sample was drawn for other arms or another change."
+    units = seen.bursts.assign(called=_called_as(seen.bursts, drawn.attrs.get('species') or None))
+    corrected.check_sample(drawn, corrected.add_groups(units, operation, arms, changed))
+
+
 def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, beside: Callable) -> list:
     "Correct the model's answer by a sample, print it, write it, and return the sections for the top of the report."
     missing = int(drawn.drawn.sum() - drawn.seen.notna().sum())
@@ -481,6 +486,7 @@ def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, b
             f"{f'; {missing:,} more are drawn and not answered' if missing else ''}.")
     found = {}
     if comparison['arms'] is not None and comparison['changed']:
+        _check_groups(drawn, seen, whole.operation, comparison['arms'], comparison['changed'])
         found = corrected.corrected_effects(seen.by_model, drawn, whole.operation, comparison['arms'],
                                             comparison['changed'], label)
         echo(str(found['corrected']))
@@ -511,12 +517,13 @@ def plan(
     drawn, places = _answered(sample, seen), _read_arms(arms)
     operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
     label = drawn.attrs.get('species') or changes.WILDLIFE
+    _check_groups(drawn, seen, operation, places, _changed(changed))
     alone = changes.before_after(seen.by_model, operation, places, _changed(changed), label, permutations=0)
     needed = sample_plans.plan_sample(drawn, alone, [width], seconds).iloc[0]
     echo(f'Look at {needed.bursts:,.0f} bursts in all ({drawn.seen.notna().sum():,} are answered): '
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
-               f'{needed.low:.2f} to {needed.high:.2f}; how much locations differ makes most of it, and only more '
-               'locations change that.')
+               f'{needed.low:.2f} to {needed.high:.2f}. Looking at everything would give '
+               f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower.')
     next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
