@@ -74,6 +74,7 @@ def test_a_sample_corrects_the_answer_from_the_shell(season, simulated):
     assert 300 <= drawn.drawn.sum() <= 340 and f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn' in done.output
     done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
     assert done.exit_code == 0, done.output
+    assert done.output.count('Wildlife changed by a factor') == 1  # the corrected one
     table = pd.read_csv(season/'s_corrected.csv').set_index(['what', 'who'])
     factor = table.loc['factor']
     assert factor.loc['corrected', 'low'] <= simulated.truth <= factor.loc['corrected', 'high']
@@ -112,6 +113,8 @@ def test_a_plan_after_a_pilot_says_how_many(season, simulated):
     done = called('plan', season/'season_sample.parquet', *told, '--width', 1.5)
     count = int(re.search(r'Look at ([0-9,]+) bursts in all \(128 are answered\)', done.output)[1].replace(',', ''))
     assert 40 < count < len(simulated.units)
+    done = called('plan', season/'season_sample.parquet', *told, '--width', 3.)
+    assert 'that is enough' in done.output and 'draw the others' not in done.output
     done = called('plan', season/'season_sample.parquet', *told, '--width', 1.)
     assert done.exit_code == 1 and 'only more locations' in done.output
 

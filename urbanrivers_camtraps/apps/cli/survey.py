@@ -118,18 +118,18 @@ def survey(
     write_csv(whole.rates(), beside('rates'), _RATES)
     echo(f'{len(seen.events):,} events: {out}')
     if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
-    if arms and changed: _write_effects(whole, comparison, beside('effects'))
+    if arms and changed: _write_effects(whole, comparison, beside('effects'), drawn is None)
     else: remove_own_csv(beside('effects'), _EFFECTS)
     _list_edits(seen, beside('events_changed'))
     skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
     return list_skipped(whole.skipped, beside('events_skipped')) or skipped
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #aeb355e3
-def _write_effects(whole: Any, comparison: dict, path: Path) -> None: # `whole` is a `Survey`
-    "Write what changed at the impact locations as CSV, and show the first line."
+def _write_effects(whole: Any, comparison: dict, path: Path, is_shown: bool) -> None: # `whole` is a `Survey`
+    "Write what changed at the impact locations as CSV, and show the first line if no sample has corrected it."
     effects = whole.effects(**comparison)
     write_csv(changes.effects_table(effects), path, _EFFECTS)
-    echo(str(effects[0]))
+    if is_shown: echo(str(effects[0]))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
 #: What events, months and hours of a survey mean.
@@ -524,7 +524,8 @@ def plan(
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
                f'{needed.low:.2f} to {needed.high:.2f}. Looking at everything would give '
                f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower.')
-    next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
+    if drawn.seen.notna().sum() >= needed.bursts: next_step('survey --season … --sample …', 'see the answer: that is enough')
+    else: next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
 @app.command(rich_help_panel=SURVEY)
