@@ -524,7 +524,8 @@ def plan(
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
                f'{needed.low:.2f} to {needed.high:.2f}. Looking at everything would give '
                f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower.')
-    if drawn.seen.notna().sum() >= needed.bursts: next_step('survey --season … --sample …', 'see the answer: that is enough')
+    enough = drawn.seen.notna().sum() >= needed.bursts
+    if enough: next_step('survey --season … --sample …', 'see the answer: that is enough')
     else: next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
