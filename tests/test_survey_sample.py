@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from urbanrivers_camtraps.apps.main import app
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.inference.season_folder import season_files
 from urbanrivers_camtraps.review.reviews import Reviews
-from urbanrivers_camtraps.review.sample import draw_sample, reviews_path
+from urbanrivers_camtraps.review.sample import draw_sample
 from urbanrivers_camtraps.survey.corrected import group_totals
 from urbanrivers_camtraps.survey.effort import SurveyError
 from urbanrivers_camtraps.survey.season_simulation import simulate_season
@@ -55,9 +56,10 @@ def options(folder: Path, simulated) -> list:
 
 def answer(folder: Path, simulated, share: float = 1.) -> pd.DataFrame:
     "Let people see the truth on the drawn bursts, in the order of the page."
-    drawn = read_table(folder/'season_sample.parquet')
+    files = season_files(folder if (folder/'predictions.parquet').is_file() else folder/'season.parquet')
+    drawn = read_table(files.sample)
     truth = simulated.units.set_index(simulated.units.burst_id.astype(str)).animal
-    reviews = Reviews(reviews_path(folder/'season.parquet'))
+    reviews = Reviews(files.reviews)
     shown = drawn[drawn.drawn].sort_values('turn')
     for number, row in enumerate(shown.head(round(share*len(shown))).itertuples()):
         seen = truth[Path(row.media_id).stem]
@@ -220,3 +222,39 @@ def test_events_are_edited_in_a_spreadsheet_and_come_back(season, simulated):
     rows = pd.read_csv(season/'package'/'observations.csv')
     of_events = rows[rows.observationLevel == 'event']
     assert len(of_events) == count and {'Ondatra zibethicus', 'Lontra canadensis'} <= set(of_events.scientificName)
+
+
+def test_a_folder_with_other_things_is_no_season(tmp_path):
+    (tmp_path/'IMG_0001.JPG').touch()
+    done = called('predict', tmp_path, '--out', tmp_path)
+    assert done.exit_code == 1 and 'such as IMG_0001.JPG' in done.output and len(list(tmp_path.iterdir())) == 1
+    done = called('survey', '--season', tmp_path/'autumn')
+    assert done.exit_code == 1 and 'there is no such season' in done.output
+
+
+# ---- a season as a folder
+
+def in_a_folder(tmp_path) -> Path:
+    "Move the season of a test into a folder, with its tables under the names that are found there."
+    folder = tmp_path/'season'
+    folder.mkdir()
+    (tmp_path/'season.parquet').rename(folder/'predictions.parquet')
+    for name in ('deployments.csv', 'arms.csv'): (tmp_path/name).rename(folder/name)
+    return folder
+
+
+def test_one_folder_is_enough_for_every_command(season, simulated):
+    folder = in_a_folder(season)
+    zone = ['--time-zone', 'America/Chicago', '--changed', simulated.changed]
+    done = called('sample', '--season', folder, *zone, '--n', 64)
+    assert done.exit_code == 0 and f'arms: {folder}/arms.csv' in done.output, done.output
+    done = called('survey', '--season', folder, *zone)
+    assert 'nobody has looked at the sample' in done.output and done.exit_code == 0
+    assert 'nobody has reviewed them' in (folder/'exports'/'survey.html').read_text()
+    drawn = answer(folder, simulated)
+    done = called('survey', '--season', folder, *zone)
+    assert done.exit_code == 0 and f'sample: {folder}/sample.parquet' in done.output, done.output
+    assert 'corrected' in set(pd.read_csv(folder/'exports'/'corrected.csv').who)
+    media = pd.read_parquet(folder/'media.parquet')
+    assert len(media) == len(read_table(folder/'predictions.parquet')) and media.burst_id.nunique() == len(drawn)
+    assert called('plan', '--season', folder, *zone, '--width', 1.5).exit_code == 0

@@ -38,6 +38,7 @@ from .bundle import Bundle, read_bundle
 from .decisions import DOUBT_COLUMNS, doubt_columns, sure_from
 from .motion_crop import (
     Decoded, Frame, camera_folder, frames_around, notice_single_views, order_frames, score_frames)
+from .season_folder import predictions_path
 from .predict import (
     make_predictions, need_whole_frame_model, write_predictions)
 from .write_detector_json import write_megadetector, write_speciesnet
@@ -398,10 +399,10 @@ _VIEW_COLUMNS = ('views', 'view_reason')
 
 
 def read_season(
-    path: str | Path, # written by `predict_season`
+    path: str | Path, # a season folder, or a table that `predict_season` wrote
 ) -> Predictions: # as `predict` returns them
     "Read a season's table. Raise `TableError` if the file is not one."
-    table = read_predictions(path, ('path', 'prediction', 'reason'))
+    table = read_predictions(predictions_path(path), ('path', 'prediction', 'reason'))
     failed = table.reason.notna()
     skipped = pd.DataFrame({'id': table.path[failed], 'reason': table.reason[failed]}).reset_index(drop=True)
     left_out = {*_OWN_COLUMNS, *DOUBT_COLUMNS} - set(table.attrs.get('doubts', ()))

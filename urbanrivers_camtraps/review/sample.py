@@ -16,6 +16,7 @@ from ..foundations.core import NOT_ANIMALS
 from ..foundations.names import label_meaning
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
+from ..inference.season_folder import season_files
 from .label_errors import ReviewError
 from .reviews import CANNOT_TELL
 
@@ -83,10 +84,10 @@ def sample_queue(
 
 # %% ../../nbs/7_review/76_sample.ipynb #5bc415fb
 def reviews_path(
-    season: Path, # what `camtraps predict --out` wrote
-) -> Path: # beside it: `season_reviews.sqlite`
+    season: Path, # what `camtraps predict --out` wrote: a folder, or a table
+) -> Path: # in the folder: `reviews.sqlite`; beside the table: `season_reviews.sqlite`
     "Return where people's answers on a season are kept, whatever samples are drawn from it."
-    return season.with_name(f'{season.stem}_reviews.sqlite')
+    return season_files(season).reviews
 
 # %% ../../nbs/7_review/76_sample.ipynb #48c891e7
 def sample_frames(

@@ -19,6 +19,7 @@ from ..foundations.core import CamtrapsError, TableError, notice, plain_path
 from ..foundations.predictions import Predictions, with_standard_labels
 from ..foundations.tables import (
     need_columns, plain_name, read_any_table, read_numbers, read_table, without_empty)
+from ..inference.season_folder import predictions_path
 from ..foundations.times import (
     DateOrder, check_zones, plain_zone, read_periods, time_zone_at, utc_offsets)
 
@@ -121,7 +122,7 @@ def coordinate_problems(
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #d17f6494
 def season_photographs(
-    season: str | Path | Iterable[str | Path], # written by `predict_season`; one or several
+    season: str | Path | Iterable[str | Path], # folders or tables of seasons; one or several
     deployments: pd.DataFrame, # from `read_deployments`
 ) -> Predictions: # with `media_id, timestamp` (UTC) and the columns of its deployment up to `longitude`
     """Return where and when each photograph was taken; what cannot be placed is in `.skipped`.
@@ -144,7 +145,7 @@ def season_photographs(
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #6b1d20c2
 def listed_photographs(
-    season: str | Path | Iterable[str | Path], # written by `predict_season`; one or several
+    season: str | Path | Iterable[str | Path], # folders or tables of seasons; one or several
     listed: pd.DataFrame, # `url, media_id, deployment_id, timestamp` (UTC), as `camtraps fetch --unreviewed` writes it
     deployments: pd.DataFrame, # from `read_deployments`
 ) -> Predictions: # as `season_photographs` returns them
@@ -549,9 +550,10 @@ def _names(placed: pd.DataFrame) -> pd.Series: # of `deployment_id, rest, clock`
 def _read_seasons(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     "Read one season's table or several as one. Raise `DeploymentsError` if they are not of one bundle."
     paths = [Path(o) for o in ([paths] if isinstance(paths, str | Path) else paths)]
+    paths = [predictions_path(o) for o in paths]
     for path in paths:
         if path.suffix.lower() != '.parquet' or not path.is_file():
-            raise DeploymentsError('is not a season', path, 'Make it with `camtraps predict CARD --out season.parquet`')
+            raise DeploymentsError('is not a season', path, 'Make it with `camtraps predict CARD --out season/`')
     needed = ('path', 'prediction', 'clock', 'reason')
     tables = [need_columns(with_standard_labels(read_table(o)), needed, o) for o in paths]
     if any(o.attrs.get('classes') != tables[0].attrs.get('classes') for o in tables):

@@ -16,11 +16,12 @@ from ...foundations.core import CamtrapsError, notice
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, write_csv, write_page
 
 # %% auto #0
-__all__ = ['cards', 'clocks', 'deployment_tables', 'health_tables', 'pages', 'tables', 'check']
+__all__ = ['cards', 'clocks', 'season_folders', 'deployment_tables', 'health_tables', 'pages', 'tables', 'check']
 
 # %% ../../../nbs/9_apps/97_cli/9781_check.ipynb #085963dc
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
 clocks = LazyModule('urbanrivers_camtraps.survey.health.clocks', extra='survey')
+season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 health_tables = LazyModule('urbanrivers_camtraps.survey.health.check', extra='survey')
 pages = LazyModule('urbanrivers_camtraps.foundations.pages')
@@ -34,7 +35,7 @@ _KINDS = ('.csv', '.parquet', '.html')
 @app.command(rich_help_panel=SURVEY)
 def check(
     sources: Annotated[list[Path], typer.Argument(
-        help='A card: folders, files or patterns. Or files that `camtraps predict --out season.parquet` wrote. By '
+        help='A card: folders, files or patterns. Or seasons that `camtraps predict --out season/` wrote. By '
              'default what `camtraps fetch` wrote into the data folder.')] = None,
     deployments: Deployments = None,
     pixels: Annotated[bool, typer.Option(
@@ -68,6 +69,8 @@ def _health(sources: list[Path], deployments: Path | None, pixels: bool, time_zo
     places = deployment_tables.read_deployments(deployments, time_zone, dates, False) if deployments else None
     if kind == 'card': return cards.check_card(sources or [data], places, pixels)
     if kind == 'fetch': return _health_of_fetch(data, places, pixels, time_zone)
+    if places is None and (own := season_folders.own_table(sources[0], 'deployments')):
+        places = deployment_tables.read_deployments(own, time_zone, dates, False)
     if places is None:
         raise CamtrapsError('does not say where the cameras were', sources[0], 'Add --deployments with a table of them')
     return cards.check_season(sources, places)
@@ -76,7 +79,8 @@ def _health(sources: list[Path], deployments: Path | None, pixels: bool, time_zo
 def _kind_of(sources: list[Path]) -> str: # card, season or fetch
     "Return what the sources are."
     if len(sources) == 1 and (sources[0]/'observations.parquet').is_file(): return 'fetch'
-    return 'season' if all(o.suffix.lower() == '.parquet' for o in sources) else 'card'
+    are_seasons = (o.suffix.lower() == '.parquet' or (o/'predictions.parquet').is_file() for o in sources)
+    return 'season' if all(are_seasons) else 'card'
 
 # %% ../../../nbs/9_apps/97_cli/9781_check.ipynb #db65ffd7
 def _health_of_fetch(data: Path, places: Any, pixels: bool, time_zone: str | None) -> Any: # `CameraHealth`

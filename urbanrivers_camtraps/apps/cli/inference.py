@@ -21,8 +21,8 @@ if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for
 
 # %% auto #0
 __all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'decisions', 'crop_predictions', 'detector_json', 'predicting',
-           'ray_cluster', 'seasons', 'speciesnet', 'speciesnet_files', 'speciesnet_app', 'predict_photographs',
-           'name_bundle', 'speciesnet_run', 'speciesnet_pin']
+           'ray_cluster', 'seasons', 'season_folders', 'speciesnet', 'speciesnet_files', 'speciesnet_app',
+           'predict_photographs', 'name_bundle', 'speciesnet_run', 'speciesnet_pin']
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #5c87a792
 bundles = LazyModule('urbanrivers_camtraps.inference.bundle')
@@ -35,6 +35,7 @@ detector_json = LazyModule('urbanrivers_camtraps.inference.detector_json')
 predicting = LazyModule('urbanrivers_camtraps.inference.predict')
 ray_cluster = LazyModule('urbanrivers_camtraps.inference.ray', extra='scale')
 seasons = LazyModule('urbanrivers_camtraps.inference.season')
+season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 speciesnet = LazyModule('urbanrivers_camtraps.inference.speciesnet')
 speciesnet_files = LazyModule('urbanrivers_camtraps.training.speciesnet_files')
 
@@ -46,7 +47,8 @@ def predict_photographs(
              '(.csv, .xlsx, .parquet) with a column url or path, relative to the table.')],
     bundle: BundleFolder = None,
     out: Annotated[Path, typer.Option(
-        help='File for the predictions (.parquet, .csv or .json). By default they are shown on the screen.')] = None,
+        help='Folder of the season, such as season/, that all later commands take; or a file for the predictions '
+             '(.parquet, .csv or .json). By default they are shown on the screen.')] = None,
     kind: Annotated[Format, typer.Option(
         '--format', help='Format of a .json file: our own, or one that the tools for MegaDetector or SpeciesNet '
                          'read.')] = Format.camtraps,
@@ -75,13 +77,15 @@ def predict_photographs(
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
+    season = out
+    if out and season_folders.is_season_folder(out): out = season_folders.begin_season(out).predictions
     if out: _refuse_foreign(out)  # before the work
     folder = name_bundle(bundle)
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
         if engine is Engine.threads: _read_bundle(folder, precision)
         job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
-        return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to)
+        return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to, season)
     lists = [o for o in photographs if _is_list(o)]
     listed = seasons.find_sources(lists) if lists else None
     photographs = [o for o in photographs if o not in lists] + ([] if listed is None else listed.path.tolist())
@@ -200,7 +204,7 @@ def _table_for(out: Path, kind: Format) -> Path:
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #afbd67f9
 def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engine: Engine,
-                address: str | None, times_from: TimesFrom, relative_to: Path | None) -> int | None:
+                address: str | None, times_from: TimesFrom, relative_to: Path | None, shown: Path) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
     try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value)
@@ -211,11 +215,11 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
     if table != out:
         seasons.write_season(table, out, kind.value, relative_to)
         table.unlink()
-    echo(f'{len(season):,} photographs: {out}')
+    echo(f'{len(season):,} photographs: {shown}')
     _print_waiting(season)
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
     if table == out:
-        next_step(f'survey --season {out} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
+        next_step(f'survey --season {shown} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
     return status
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #06839eb9

@@ -70,7 +70,8 @@ def _review_sample(path: Path, reviewers: int, port: int) -> None:
 
     def ready(address: str) -> None:
         echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')
-        next_step('survey --season … --sample …', 'correct the answer by what people saw')
+        next_step(f"survey --season {path.parent/drawn.attrs['season']} --sample {path}",
+                  'correct the answer by what people saw')
 
     queue, frames = samples.sample_queue(drawn), samples.sample_frames(drawn)
     review_server.run_review_server(queue, answers, drawn.attrs['classes'], frames, reviewers, port, ready)

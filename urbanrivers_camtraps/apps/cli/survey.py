@@ -14,14 +14,14 @@ import typer
 
 from .options import (
     SURVEY, Data, DateFormat, LazyModule, People, app, echo, list_skipped, next_step, read_own_table)
-from ...foundations.core import CamtrapsError, read_duration
+from ...foundations.core import CamtrapsError, notice, read_duration
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'bursts',
-           'cards', 'package_writing', 'package_validation', 'changes', 'deployment_tables', 'event_tables',
-           'edited_events', 'reports', 'effort', 'origins', 'names', 'tables', 'Season', 'Deployments', 'EventGap',
-           'TimeZone', 'Dates', 'survey', 'sample', 'plan', 'events', 'package']
+           'cards', 'season_folders', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
+           'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables', 'Season', 'Deployments',
+           'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan', 'events', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -34,6 +34,7 @@ corrected = LazyModule('urbanrivers_camtraps.survey.corrected', extra='survey')
 sample_plans = LazyModule('urbanrivers_camtraps.survey.sample_plan', extra='survey')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
+season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 package_writing = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.writing')
 package_validation = LazyModule('urbanrivers_camtraps.survey.camtrap_dp.validation', extra='package')
 changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
@@ -48,12 +49,18 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
 Season = Annotated[list[Path], typer.Option(
-    help="File that `camtraps predict --out season.parquet` wrote. Repeat the option for several files. By default "
-         "the volunteers' labels are used.")]
+    help="Season that `camtraps predict --out season/` wrote: a folder, or a file. Repeat the option for several. By "
+         "default the volunteers' labels are used.")]
 Deployments = Annotated[Path, typer.Option(
     help='Table (.csv, .xlsx, .parquet) with deployment_id, location, latitude, longitude, start, end. With --season '
-         'also folder, time_zone and clock_ahead (by how much the clock is fast). By default what `camtraps '
-         'fetch` wrote; without that, each deployment lasts from its first to its last photograph.')]
+         'also folder, time_zone and clock_ahead (by how much the clock is fast). By default deployments.csv (or '
+         '.xlsx, .parquet) in the folder of the season, or what `camtraps fetch` wrote; without that, each '
+         'deployment lasts from its first to its last photograph.')]
+Arms = Annotated[Path, typer.Option(
+    help='Table with location and arm (impact or control). With --changed, before and after are compared, or a sample '
+         'is drawn from each. By default arms.csv in the folder of the season, if it is there.')]
+Changed = Annotated[str, typer.Option(
+    help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.')]
 EventGap = Annotated[str, typer.Option(help='Time without a photograph that ends an event, with its unit.')]
 TimeZone = Annotated[str, typer.Option(
     help='Time zone of the local clock, such as America/Chicago. By default that of the coordinates.')]
@@ -69,15 +76,14 @@ def survey(
              'wrote and you edited; each change is listed.')] = None,
     deployments: Deployments = None,
     outages: Annotated[Path, typer.Option(
-        help='Table of when cameras did not work: deployment_id, start, end.')] = None,
-    arms: Annotated[Path, typer.Option(
-        help='Table with location and arm (impact or control). With --changed, before and after are compared.')] = None,
-    changed: Annotated[str, typer.Option(
-        help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.',
-    )] = None,
+        help='Table of when cameras did not work: deployment_id, start, end. By default outages.csv in the folder of '
+             'the season, if it is there.')] = None,
+    arms: Arms = None,
+    changed: Changed = None,
     sample: Annotated[Path, typer.Option(
         help='Sample by chance that `camtraps sample` drew and people looked at (`camtraps review --sample`). The '
-             'model\'s answers are corrected by it.')] = None,
+             'model\'s answers are corrected by it. By default that in the folder of the season, if people have '
+             'answered.')] = None,
     missed: Annotated[Path, typer.Option(
         help='Table of what an audit of the blank filter found. One row for each period (before, after): looked '
              '(events looked at) and missed (how many of them the filter missed). Optional: removed, kept, '
@@ -88,14 +94,18 @@ def survey(
     event_gap: EventGap = '30min',
     time_zone: TimeZone = None,
     dates: Dates = None,
-    out: Annotated[Path, typer.Option(help='File of the report. By default survey.html in the data folder.')] = None,
+    out: Annotated[Path, typer.Option(
+        help="File of the report. By default survey.html in the season's folder exports, or in the data "
+             "folder.")] = None,
     data: Data = Path('data'),
 ) -> int | None:
     """Report which species came, how often, when, and whether that changed.
 
     Writes survey.html and rates.csv, and with --arms and --changed effects.csv. With --out NAME.html these are
     NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
-    order = dates.value if dates else None
+    order, home = dates.value if dates else None, _home(season, data)
+    arms, outages = _own(arms, season, 'arms'), _own(outages, season, 'outages')
+    sample = sample or _own_sample(season)
     if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
@@ -108,17 +118,23 @@ def survey(
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     drawn = _answered(sample, seen) if sample else None
-    beside, out = _beside(out, data), out or data/'survey.html'
+    beside, out = _beside(out, home), out or home/'survey.html'
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
     for warning in warnings: echo(warning, err=True)
     first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
     notes = [*seen.notes, *([] if events else [_CONDITIONS.format(event_gap, time_zone)])]
     whole.report(out, **comparison, sections=first, warnings=warnings, notes=notes)
-    write_csv(whole.rates(), beside('rates'), _RATES)
     echo(f'{len(seen.events):,} events: {out}')
-    if drawn is None: remove_own_csv(beside('corrected'), _CORRECTED)
-    if arms and changed: _write_effects(whole, comparison, beside('effects'), drawn is None)
+    return _write_lists(whole, seen, comparison, beside, drawn is None)
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #0af27b2c
+def _write_lists(whole: Any, seen: _Seen, comparison: dict, beside: Callable, is_model: bool) -> int | None:
+    "Write the tables beside the report, and remove those of an earlier run that no longer hold."
+    write_csv(whole.rates(), beside('rates'), _RATES)
+    if is_model: remove_own_csv(beside('corrected'), _CORRECTED)
+    if comparison['arms'] is not None and comparison['changed']:
+        _write_effects(whole, comparison, beside('effects'), is_model)
     else: remove_own_csv(beside('effects'), _EFFECTS)
     _list_edits(seen, beside('events_changed'))
     skipped = _list_skipped_photographs(seen, beside('photographs_skipped'))
@@ -234,6 +250,47 @@ def _changed(text: str | None) -> str | tuple[str, str] | None:
     "Read the day of a change, or its first and last day."
     return tuple(text.split('..')) if text and '..' in text else text
 
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #7d8ed6f0
+def _home(season: list[Path] | None, data: Path) -> Path:
+    "Return where reports go by default: the exports of a season's folder, or the data folder."
+    is_one = season and len(season) == 1 and season_folders.is_season_folder(season[0])
+    return season_folders.season_files(season[0]).exports if is_one else data
+
+
+def _own(given: Path | None, season: list[Path] | None, name: str) -> Path | None:
+    "Return the table that was asked for, or else that of a season's folder, which is then named on the screen."
+    if given is not None or not season: return given
+    found = [path for o in season if (path := season_folders.own_table(o, name))]
+    if len(found) > 1: raise CamtrapsError(f'{len(found)} seasons have a table of that name', found[0].name,
+                                           f'Name one with --{name}')
+    if found: echo(f'{name}: {found[0]}')
+    return found[0] if found else None
+
+
+def _own_sample(season: list[Path] | None) -> Path | None:
+    "Return the sample in a season's folder if people have answered; say so if nobody has."
+    if not season or len(season) > 1 or not season_folders.is_season_folder(season[0]): return None
+    files = season_folders.season_files(season[0])
+    if not files.sample.is_file(): return None
+    if files.reviews.is_file():
+        echo(f'sample: {files.sample}')
+        return files.sample
+    echo(f'nobody has looked at the sample {files.sample} yet, so nothing is corrected', err=True)
+    return None
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #da95d478
+def _settings(season: Path) -> dict:
+    "Return what made a season."
+    return tables.read_settings(season_folders.predictions_path(season))
+
+
+def _keep_media(placed: Any, season: list[Path]) -> None: # `placed` has bursts
+    "Write the media table of a season's folder; name it if that fails, since nothing else needs it."
+    if len(season) > 1 or not season_folders.is_season_folder(season[0]): return
+    try: season_folders.write_media(placed, placed.skipped, season[0])
+    except (CamtrapsError, OSError) as error:
+        notice(f'was not written ({error})', season_folders.season_files(season[0]).media)
+
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a3f4091c
 class _Seen(NamedTuple):
     "What was seen, and what is known of the cameras."
@@ -258,6 +315,8 @@ def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, t
     if not season and not (data/'labels.parquet').is_file():
         raise CamtrapsError('there is no such table', data/'labels.parquet',
                             'Run `camtraps clean` first, or use --season with what `camtraps predict --out` wrote')
+    for o in season or (): season_folders.predictions_path(o)  # or say that there is none
+    deployments = _own(deployments, season, 'deployments')
     chosen = deployments or _server_deployments(season, data)
     places = deployment_tables.read_deployments(chosen, time_zone, dates) if chosen else None
     listed = tables.read_table(data/'unreviewed.parquet') if season and chosen and not deployments else None
@@ -308,9 +367,10 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     if listed is None: placed = deployment_tables.season_photographs(season, places)
     else: placed = deployment_tables.listed_photographs(season, listed, places)
     placed = bursts.add_bursts(placed)
+    _keep_media(placed, season)
     is_waiting = waiting.is_waiting(placed)
     by_model = burst_answers.burst_predictions(placed[~is_waiting])
-    by_model = waiting.with_higher_taxa(by_model, tables.read_settings(season[0]))
+    by_model = waiting.with_higher_taxa(by_model, _settings(season[0]))
     everything = samples.burst_units(burst_answers.burst_predictions(placed))
     shared, looked = _with_reviews(season, by_model, placed)
     notes, warnings = _rests_on(placed.skipped), looked or _model_warnings(season, placed)
@@ -326,11 +386,12 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8f28d075
 def _with_reviews(season: list[Path], by_model: pd.DataFrame, placed: pd.DataFrame) -> tuple[pd.DataFrame, tuple]:
     "Let people's answers win, and return what a reader has to know: who looked at what."
-    path = samples.reviews_path(season[0])
-    if not path.is_file(): return by_model, ()
+    paths = [o for o in map(samples.reviews_path, season) if o.is_file()]
+    if not paths: return by_model, ()
     waits = placed[~placed.media_id.isin(by_model.media_id)]
     rows = pd.concat([by_model, burst_answers.burst_predictions(waits)]) if len(waits) else by_model
-    shared = people_firsts.people_first(rows, reviewing.read_reviews(path))
+    said = pd.concat([reviewing.read_reviews(o) for o in paths], ignore_index=True)
+    shared = people_firsts.people_first(rows, said)
     if not shared.reviewed.any(): return by_model, ()
     text = people_firsts.looked_text(shared, rows.prediction)
     kept = shared[shared.reviewed | shared.media_id.isin(by_model.media_id)]  # what waits counts if somebody named it
@@ -355,7 +416,7 @@ def _rests_on(skipped: pd.DataFrame) -> tuple[str, ...]:
 def _model_warnings(season: list[Path], placed: pd.DataFrame) -> tuple[str, ...]:
     "Return that the labels are a model's, which nobody has reviewed, and what that model was trained on."
     to_review = (placed.decision == 'review').sum()
-    models = [tables.read_settings(o).get('model', {}) for o in season]
+    models = [_settings(o).get('model', {}) for o in season]
     known = dict.fromkeys(o['origin'] for o in models if 'origin' in o)
     named = f" ({'; '.join(known)})" if known else ''
     return (f"All labels are a model's answers, and nobody has reviewed them: {len(placed):,} photographs{named}. The "
@@ -401,9 +462,8 @@ def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
 def sample(
     season: Season = None,
     deployments: Deployments = None,
-    arms: Annotated[Path, typer.Option(
-        help='Table with location and arm (impact or control), to draw from each arm before and after.')] = None,
-    changed: Annotated[str, typer.Option(help='Day of the change, as for `camtraps survey`.')] = None,
+    arms: Arms = None,
+    changed: Changed = None,
     species: Annotated[str, typer.Option(help='One class alone, such as Castor canadensis. By default any '
                                               'animal.')] = None,
     n: Annotated[int, typer.Option('--n', min=16, help='Bursts to look at. With the same seed a larger sample holds '
@@ -411,22 +471,23 @@ def sample(
     seed: Annotated[int, typer.Option(help='Another seed draws another sample.')] = 42,
     time_zone: TimeZone = None,
     dates: Dates = None,
-    out: Annotated[Path, typer.Option(help='File of the sample. By default beside the season: '
-                                           'season_sample.parquet.')] = None,
+    out: Annotated[Path, typer.Option(help='File of the sample. By default sample.parquet in the folder of the '
+                                           'season, or season_sample.parquet beside its file.')] = None,
     data: Data = Path('data'),
 ) -> None:
     "Draw bursts of a season by chance, so that people's answers tell how wrong the model is."
-    if not season: raise CamtrapsError('needs a season', '--season', 'Write --season season.parquet')
+    if not season: raise CamtrapsError('needs a season', '--season', 'Write --season season/')
+    arms = _own(arms, season, 'arms')
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
     operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
     units = corrected.add_groups(seen.bursts, operation, _read_arms(arms), _changed(changed))
     named = _species_of(species, seen.bursts.classes)
     units = units.assign(p=samples.animal_scores(seen.bursts, named), called=_called_as(units, named))
     drawn = samples.draw_sample(units, n, seed=seed).drop(columns=['scores', 'score'], errors='ignore')
-    out = out or season[0].with_name(f'{season[0].stem}_sample.parquet')
+    out = out or season_folders.season_files(season[0]).sample
     _refuse_other_table(out)
     tables.write_table(pd.DataFrame(drawn), out, classes=list(seen.bursts.classes), species=named or '', n=n, seed=seed,
-                       season=os.path.relpath(season[0], out.parent))
+                       season=_relative(season[0], out.parent))
     counts = drawn[drawn.drawn].groupby('group').size()
     shown = ', '.join(f'{count:,} {group}' for group, count in counts.items())
     echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
@@ -446,6 +507,12 @@ def _species_of(typed: str | None, classes: tuple[str, ...]) -> str | None:
 def _called_as(units: pd.DataFrame, species: str | None) -> pd.Series:
     "Return which bursts the model calls an animal, or a species."
     return units.called if species is None else units.predicted == species
+
+
+def _relative(season: Path, folder: Path) -> str:
+    "Return the season's path seen from a folder; as a whole if there is no way, as between two drives of Windows."
+    try: return os.path.relpath(season, folder)
+    except ValueError: return str(season.resolve())
 
 
 def _refuse_other_table(path: Path) -> None:
@@ -498,11 +565,13 @@ def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, b
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3e45b0b1
 @app.command(rich_help_panel=SURVEY)
 def plan(
-    sample: Annotated[Path, typer.Argument(help='Sample that people have looked at in part; 128 bursts are enough.')],
+    sample: Annotated[Path, typer.Argument(
+        help='Sample that people have looked at in part; 128 bursts are enough. By default that in the folder of the '
+             'season.')] = None,
     season: Season = None,
     deployments: Deployments = None,
-    arms: Annotated[Path, typer.Option(help='Table with location and arm (impact or control).')] = None,
-    changed: Annotated[str, typer.Option(help='Day of the change, as for `camtraps survey`.')] = None,
+    arms: Arms = None,
+    changed: Changed = None,
     width: Annotated[float, typer.Option(help='Width of the interval, as a multiple of that of a full review; above '
                                               '1.')] = 1.25,
     seconds: Annotated[float, typer.Option(help='Seconds that a burst takes one person.')] = 6.,
@@ -511,6 +580,8 @@ def plan(
     data: Data = Path('data'),
 ) -> None:
     "Compute how many bursts people have to look at, and name what only more locations can change."
+    arms, sample = _own(arms, season, 'arms'), sample or _own_sample(season)
+    if sample is None: raise CamtrapsError('needs a sample with answers', 'plan', 'Draw one: `camtraps sample`')
     if arms is None or not changed:
         raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed')
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)

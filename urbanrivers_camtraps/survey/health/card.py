@@ -18,6 +18,7 @@ from ...foundations.tables import need_columns, read_table
 from ...images.discover import find_photographs
 from ...images.light import LIGHT_COLUMNS, add_light
 from ...images.photograph import read_clock, read_utc_offset
+from ...inference.season_folder import predictions_path
 from ..deployments import deployments_of_paths, make_deployments
 from .cameras import HealthError, card_folder, counted, wall_time
 from .check import CameraHealth, check_cameras
@@ -42,12 +43,12 @@ def check_card(
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #25227107
 def check_season(
-    season: str | Path | Iterable[str | Path], # written by `predict_season`; one or several
+    season: str | Path | Iterable[str | Path], # folders or tables of seasons; one or several
     deployments: pd.DataFrame, # from `read_deployments`
     now: pd.Timestamp | None = None, # no photograph is later; by default the present
 ) -> CameraHealth:
     "Check the cameras of a season. Raise `TableError` if a file is no season."
-    paths = [season] if isinstance(season, str | Path) else season
+    paths = [predictions_path(o) for o in ([season] if isinstance(season, str | Path) else season)]
     table = pd.concat([pd.DataFrame(read_table(o, ('path', 'clock'))) for o in paths], ignore_index=True)
     columns = ['path', 'clock', *(o for o in LIGHT_COLUMNS if o in table)]
     unread = table.assign(unreadable=table.get('reason')).dropna(subset=['unreadable'])
