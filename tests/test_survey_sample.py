@@ -121,6 +121,30 @@ def test_a_plan_after_a_pilot_says_how_many(season, simulated):
     assert done.exit_code == 1 and 'only more locations' in done.output
 
 
+def test_a_plan_until_records_are_stable_needs_no_arms(season, simulated):
+    table = read_table(season/'season.parquet')
+    told = [*options(season, simulated)[:4], '--time-zone', 'America/Chicago']
+    alone = table.path.str.split('/').str[0].isin({'l00-1', 'l00-2', 'l01-1', 'l01-2'})
+    nothing = table[alone].assign(prediction='blank', scores=[np.array([0., 1., 0.])]*int(alone.sum()))
+    first = nothing.groupby(nothing.path.str[:3]).head(1).index
+    nothing.loc[first, 'prediction'] = SPECIES  # one call at each of two locations, with a score of .55
+    for row in first: nothing.at[row, 'scores'] = np.array([.55, .45, 0.])
+    write_table(pd.concat([nothing, table[~alone]]).sort_index(), season/'season.parquet', **table.attrs)
+    assert called('sample', *told, '--n', 16).exit_code == 0
+    drawn = read_table(season/'season_sample.parquet')
+    reviews = Reviews(reviews_path(season/'season.parquet'))  # on a burst that was not drawn, so that no score changes
+    chosen = drawn[~drawn.drawn & drawn.location.eq('Wall 02') & ~drawn.called].media_id.iloc[0]
+    reviews.add('token-of-review-000000', chosen, 'blank', 'anna')
+    reviews.close()
+    done = called('plan', season/'season_sample.parquet', *told, '--until-stable', '--seconds', 3600)
+    assert done.exit_code == 0, done.output
+    assert 'Look at 1 more burst,' in done.output and 'That takes 1.0 hours' in done.output
+    name, places, false, missed, needed = done.output.split('bursts\n')[1].split('\n')[0].rsplit(maxsplit=4)
+    assert (name.strip(), places, false, missed, needed) == (SPECIES, '7.1', '0.9', '0.0', '1')
+    done = called('plan', season/'season_sample.parquet', *told)
+    assert done.exit_code == 1 and 'or --until-stable' in done.output
+
+
 def test_a_sample_of_another_season_is_refused(season, simulated):
     told = options(season, simulated)
     called('sample', *told, '--n', 64)

@@ -18,10 +18,11 @@ from ...foundations.core import CamtrapsError, notice, read_duration
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'bursts',
-           'cards', 'season_folders', 'package_writing', 'package_validation', 'changes', 'deployment_tables',
-           'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables', 'Season', 'Deployments',
-           'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan', 'events', 'package']
+__all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans',
+           'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
+           'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
+           'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
+           'events', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -32,6 +33,7 @@ samples = LazyModule('urbanrivers_camtraps.review.sample')
 reviewing = LazyModule('urbanrivers_camtraps.review.reviews')
 corrected = LazyModule('urbanrivers_camtraps.survey.corrected', extra='survey')
 sample_plans = LazyModule('urbanrivers_camtraps.survey.sample_plan', extra='survey')
+location_records = LazyModule('urbanrivers_camtraps.survey.location_records', extra='survey')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
 season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
@@ -575,6 +577,10 @@ def plan(
     width: Annotated[float, typer.Option(help='Width of the interval, as a multiple of that of a full review; above '
                                               '1.')] = 1.25,
     seconds: Annotated[float, typer.Option(help='Seconds that a burst takes one person.')] = 6.,
+    until_stable: Annotated[bool, typer.Option(
+        '--until-stable', help='Plan for knowing which species was where: until of each species fewer than 0.5 '
+                               'locations are expected with a false record and fewer than 0.5 where it was missed. '
+                               'Needs no --arms.')] = False,
     time_zone: TimeZone = None,
     dates: Dates = None,
     data: Data = Path('data'),
@@ -582,10 +588,11 @@ def plan(
     "Compute how many bursts people have to look at, and name what only more locations can change."
     arms, sample = _own(arms, season, 'arms'), sample or _own_sample(season)
     if sample is None: raise CamtrapsError('needs a sample with answers', 'plan', 'Draw one: `camtraps sample`')
-    if arms is None or not changed:
-        raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed')
+    if not until_stable and (arms is None or not changed):
+        raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed, or --until-stable')
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
     drawn, places = _answered(sample, seen), _read_arms(arms)
+    if until_stable: return _plan_records(drawn, seen, seconds)
     operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
     label = drawn.attrs.get('species') or changes.WILDLIFE
     _check_groups(drawn, seen, operation, places, _changed(changed))
@@ -598,6 +605,19 @@ def plan(
     enough = drawn.seen.notna().sum() >= needed.bursts
     if enough: next_step('survey --season … --sample …', 'see the answer: that is enough')
     else: next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #6eabf92d
+def _plan_records(drawn: pd.DataFrame, seen: _Seen, seconds: float) -> None:
+    "Print which records of species at locations are expected to be wrong, and how many bursts settle them."
+    known, keys = drawn.set_index(drawn.burst_id.astype(str)), seen.bursts.burst_id.astype(str)
+    bursts = seen.bursts.assign(answer=keys.map(known.answer), drawn=keys.map(known.drawn))
+    table, chosen = location_records.record_plan(bursts), location_records.bursts_to_review(bursts)
+    shown = table[(table.locations >= .5) | (table.bursts > 0)]
+    echo(shown.round(1).to_string(index=False))
+    for text in location_records.record_words(table, len(chosen)): echo(text)
+    if chosen.empty: return
+    echo(f'That takes {len(chosen)*seconds/3600:.1f} hours at {seconds:g} s a burst. Most of them are at '
+         f"{', '.join(f'{o} ({n:,})' for o, n in chosen.location.value_counts().head(5).items())}.")
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
 @app.command(rich_help_panel=SURVEY)
