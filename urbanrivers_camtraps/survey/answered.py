@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AnsweredError', 'answered_season', 'whose_answers']
 
-# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #03c35120
+# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #66fc11e3
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +21,20 @@ from ..foundations.tables import read_table
 from ..inference.decisions import UNKNOWN_NAME
 from ..inference.motion_crop import camera_folder
 from ..inference.season import read_season
+from ..inference.season_folder import predictions_path, season_files
 from ..review.reviews import read_reviews
 from ..review.sample import reviews_path
 from .deployments import season_photographs
 from .people_first import looked_text, people_first
 from .waiting import is_waiting, with_higher_taxa
 
-# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #1cf77667
+# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #fcf66603
 class AnsweredError(CamtrapsError):
     "People's answers cannot be brought together with a season's photographs."
 
 
 def answered_season(
-    season: str | Path, # written by `predict_season`; people's answers are beside it
+    season: str | Path, # a folder or a table of a season, with people's answers in or beside it
     deployments: pd.DataFrame | None = None, # from `read_deployments`: names the photographs, by which answers are kept
     by: str = 'burst', # frames of a burst share an answer; `image`: each has its own
 ) -> Predictions: # one row a photograph, with the columns below; what could not be predicted is in `.skipped`
@@ -67,25 +68,24 @@ def whose_answers(
     return (f"All labels are a model's answers{named}, and nobody has looked at any of the {len(answered):,} "
             f'photographs. {waiting}')
 
-# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #ca60c7f6
+# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #22fc1e8c
 def _with_ids(found: Predictions, season: Path, deployments: pd.DataFrame | None) -> Predictions:
-    "Add `media_id` and `burst_id`, and the `clock`."
-    about = read_table(season, ('path',))
-    about = about.drop_duplicates('path').set_index('path')
+    "Add `media_id` and `burst_id`, the `clock`, and whether it is `drawn`."
+    about = read_table(predictions_path(season), ('path',)).drop_duplicates('path').set_index('path')
     rows = found.assign(**{o: found.path.map(about[o]) for o in ('clock', 'drawn') if o in about})
-    if deployments is not None: named = add_bursts(season_photographs(season, deployments))
-    else: named = _sampled(season)
+    named = _noted(season) if deployments is None else add_bursts(season_photographs(season, deployments))
     if named is None: named = _by_folder(rows)
-    named = named.drop_duplicates('path').set_index('path')
+    named = named.dropna(subset='media_id').drop_duplicates('path').set_index('path')
     media = rows.path.map(named.media_id).fillna(rows.path)
     return rows.assign(media_id=media, burst_id=rows.path.map(named.burst_id).fillna(media))
 
 
-def _sampled(season: Path) -> pd.DataFrame | None:
-    "Return the names and bursts that a sample of the season noted; None if none was drawn."
-    path = season.with_name(f'{season.stem}_sample.parquet')
-    if not path.is_file(): return None
-    sample = read_table(path, ('burst_id', 'media_ids', 'paths'))[['burst_id', 'media_ids', 'paths']]
+def _noted(season: Path) -> pd.DataFrame | None:
+    "Return the names and bursts in the media table of a season, or in its sample; None if it has neither."
+    files = season_files(season)
+    if files.media.is_file(): return read_table(files.media, ('path', 'media_id', 'burst_id'))
+    if not files.sample.is_file(): return None
+    sample = read_table(files.sample, ('burst_id', 'media_ids', 'paths'))[['burst_id', 'media_ids', 'paths']]
     return sample.explode(['media_ids', 'paths']).set_axis(['burst_id', 'media_id', 'path'], axis=1)
 
 

@@ -60,7 +60,9 @@ EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Revi
 #: The commands in their usual order.
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
           'predict', 'speciesnet',
-          'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package', 'app', 'web', 'publish')
+          'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package',
+          'sort',
+          'app', 'web', 'publish')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #735fad06
 def _exit(status: int | None, **options: object) -> None:
