@@ -132,7 +132,7 @@ def test_a_plan_until_records_are_stable_needs_no_arms(season, simulated):
     write_table(pd.concat([nothing, table[~alone]]).sort_index(), season/'season.parquet', **table.attrs)
     assert called('sample', *told, '--n', 16).exit_code == 0
     drawn = read_table(season/'season_sample.parquet')
-    reviews = Reviews(reviews_path(season/'season.parquet'))  # on a burst that was not drawn, so that no score changes
+    reviews = Reviews(season_files(season/'season.parquet').reviews)  # on a burst that was not drawn, so that no score changes
     chosen = drawn[~drawn.drawn & drawn.location.eq('Wall 02') & ~drawn.called].media_id.iloc[0]
     reviews.add('token-of-review-000000', chosen, 'blank', 'anna')
     reviews.close()
