@@ -17,6 +17,7 @@ from .cli.check import check
 from .cli.dataset import card, dataset
 from .cli.evaluation import compare, evaluate
 from .cli.images import images
+from .cli.importing import import_results
 from .cli.inference import predict_photographs, speciesnet_app
 from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, echo, read_own_table
 from .cli.review import review

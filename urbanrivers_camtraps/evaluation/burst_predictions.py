@@ -42,7 +42,7 @@ def pool_bursts(
         table.insert(1, 'label', _burst_labels(predictions.label.reset_index(drop=True), code)[order].to_numpy())
     table = Predictions(table.assign(score=np.nan), classes, predictions.skipped)
     table.attrs = predictions.attrs
-    table = apply_temperature(table, temperature)
+    table = _with_mass(apply_temperature(table, temperature), _mass(scores, code)[order])
     table.insert(table.columns.get_loc('photographs') + 1, 'prediction', [classes[o.argmax()] for o in table.scores])
     return table
 
@@ -61,7 +61,8 @@ def burst_predictions(
     code = pd.factorize(group_codes(predictions, by))[0]
     answer = pooled[['prediction', 'score', 'scores']].iloc[code].set_axis(predictions.index)
     kept = predictions.assign(frame_prediction=predictions.prediction, frame_score=predictions.score)
-    return kept.assign(**{o: answer[o] for o in answer})
+    has_none = predictions.score.isna().groupby(code).transform('any')  # of another program
+    return kept.assign(prediction=answer.prediction, score=answer.score.mask(has_none), scores=answer.scores)
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #ce7d4714
 class BurstError(CamtrapsError):
@@ -217,6 +218,20 @@ def _pooled(scores: np.ndarray, code: np.ndarray, classes: list[str], rule: str)
     blank = list(classes).index(BLANK) if BLANK in classes else None
     pooled = np.maximum(BURST_RULES[rule](scores.astype(float), code, blank), np.finfo('float32').tiny)
     return pooled/pooled.sum(1, keepdims=True)
+
+# %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #6b14dd78
+def _mass(scores: np.ndarray, code: np.ndarray) -> np.ndarray: # one a group
+    "Return what the scores of each group add up to in the frame with the largest sum: 1, unless a program left some open."
+    mass = np.zeros(code.max(initial=-1) + 1)
+    np.maximum.at(mass, code, scores.astype(float).sum(1))
+    return np.where(mass > .999, 1, mass)
+
+
+def _with_mass(pooled: Predictions, mass: np.ndarray) -> Predictions:
+    "Return pooled scores that add up to `mass`."
+    if (mass == 1).all(): return pooled
+    scores = [o*share for o, share in zip(pooled.scores, mass)]
+    return pooled.assign(scores=scores, score=pooled.score*mass)
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #53282c0b
 def _mean_logs(scores: np.ndarray, code: np.ndarray) -> np.ndarray:

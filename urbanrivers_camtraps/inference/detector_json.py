@@ -41,6 +41,7 @@ class DetectorResults:
     detections: pd.DataFrame # `DETECTION_COLUMNS`: `prediction` and `score` are there if the box was classified itself
     skipped: pd.DataFrame # `id, reason`; `id` is the path, and missing if a record has none
     customs: Mapping[str, int] = field(default_factory=dict) # what was read as the format's page says, and how often
+    program: str | None = None # whose format the file has
 
     def __repr__(self) -> str:
         "Count the rows of each table."
@@ -63,7 +64,7 @@ def read_detector_json(
     chunks = list(detector_json_chunks(path, names=names, threshold=threshold)) or [empty]
     tables = zip(*((o.predictions, o.detections, o.skipped) for o in chunks))
     customs = sum((Counter(o.customs) for o in chunks), Counter())
-    results = DetectorResults(*(pd.concat(o, ignore_index=True) for o in tables), customs)
+    results = DetectorResults(*(pd.concat(o, ignore_index=True) for o in tables), customs, chunks[0].program)
     _tell(results.skipped, customs, path)
     return results
 
@@ -340,6 +341,11 @@ def _repeated(
     return before & present, np.sort(np.concatenate([seen, codes[~before & present]]), kind='stable')
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #5730bee4
+#: Name of the list of records → whose format it is.
+_PROGRAMS = {'predictions': 'SpeciesNet', 'images': 'MegaDetector', 'annotations': 'PyTorch-Wildlife',
+             'list': 'MegaDetector'}
+
+
 def _tables(batch: list, start: int, repeated: np.ndarray, format: RecordFormat) -> DetectorResults:
     "Read records, the first of which has the number `start`, into tables."
     predictions, detections, skipped, customs = [], [], [], Counter()
@@ -352,7 +358,7 @@ def _tables(batch: list, start: int, repeated: np.ndarray, format: RecordFormat)
         reasons = [reading.failure]*bool(reading.failure) + [f'record {number}: {o}' for o in reading.problems]
         skipped += [(record_path(record, format), o) for o in reasons]
     return DetectorResults(_table(predictions, PREDICTION_COLUMNS), _table(detections, DETECTION_COLUMNS),
-                           _table(skipped, SKIPPED_COLUMNS), customs)
+                           _table(skipped, SKIPPED_COLUMNS), customs, _PROGRAMS[format.records])
 
 # %% ../../nbs/6_inference/63_detector_json.ipynb #b7c84be6
 def _customs_of(record: object, reading: RecordReading, format: RecordFormat) -> list[str]:

@@ -59,7 +59,7 @@ DEMO, VOTES, IMAGES, DATASET, TRAINING = 'Start here', 'Votes', 'Photographs', '
 EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Review', 'Survey', 'Apps'
 #: The commands in their usual order.
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
-          'predict', 'speciesnet',
+          'predict', 'speciesnet', 'import',
           'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package',
           'sort',
           'app', 'web', 'publish')
