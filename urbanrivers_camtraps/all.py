@@ -34,7 +34,6 @@ from .images.photograph import open_photograph
 from .inference.bundle import read_bundle
 from .inference.detector_json import match_photographs, plot_detections, read_detector_json
 from .inference.predict import predict, write_predictions
-from .inference.import_season import import_season
 from .inference.season import predict_season, read_season, write_season
 from .inference.write_detector_json import write_megadetector, write_speciesnet
 from .survey.camtrap_dp.reading import read_camtrap_dp

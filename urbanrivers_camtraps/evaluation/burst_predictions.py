@@ -221,7 +221,7 @@ def _pooled(scores: np.ndarray, code: np.ndarray, classes: list[str], rule: str)
 
 # %% ../../nbs/5_evaluation/54_burst_predictions.ipynb #6b14dd78
 def _mass(scores: np.ndarray, code: np.ndarray) -> np.ndarray: # one a group
-    "Return what the scores of each group add up to in the frame with the largest sum: 1, unless a program left some open."
+    "Return the largest sum of scores of a frame in each group: 1, unless a program left some open."
     mass = np.zeros(code.max(initial=-1) + 1)
     np.maximum.at(mass, code, scores.astype(float).sum(1))
     return np.where(mass > .999, 1, mass)

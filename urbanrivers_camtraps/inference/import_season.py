@@ -20,7 +20,7 @@ from ..foundations.outputs import may_overwrite
 from ..foundations.predictions import Predictions
 from ..foundations.provenance import is_drawn
 from ..foundations.tables import read_settings, refuse_foreign_table, write_table
-from ..images.discover import find_photographs, skip_reason
+from ..images.discover import find_photographs
 from ..images.photograph import read_clock
 from .decisions import UNKNOWN_REASON
 from .detector_json import match_photographs

@@ -156,7 +156,8 @@ def listed_photographs(
     names = ['media_id', 'deployment_id', 'timestamp']
     ids = need_columns(listed, ['url', *names]).drop_duplicates('url').set_index('url')
     ids = ids[names].reindex(table.path).set_axis(table.index)
-    rows = pd.concat([ids, pd.DataFrame(table).drop(columns=['clock', 'retry'], errors='ignore')], axis=1)
+    others = pd.DataFrame(table).drop(columns=['clock', 'retry', 'deployment_id'], errors='ignore')
+    rows = pd.concat([ids, others], axis=1)
     rows = rows.join(deployments.set_index('deployment_id')[places], on='deployment_id')
     why = {'is not in the list': ids.media_id.isna(), 'has no time': ids.timestamp.isna(),
            'has no deployment': ~ids.deployment_id.isin(deployments.deployment_id)}
@@ -496,10 +497,19 @@ def _candidates(season: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame
     "Join each photograph with the deployments of its folder, and mark in `fits` those that its time fits."
     columns = deployments[['start', 'end', 'location_id', 'time_zone', 'clock_ahead']]
     columns = columns.assign(number=range(len(deployments)), folder=_folders(deployments))
-    rows = _found(season.path, deployments).assign(clock=season.clock, row=season.index).merge(columns, on='folder')
+    found = _stated(_found(season.path, deployments), season, deployments)
+    rows = found.assign(clock=season.clock, row=season.index).merge(columns, on='folder')
     rows['timestamp'] = _dated(rows)
     rows['early'], rows['late'] = rows.timestamp < rows.start, rows.timestamp > rows.end
     return rows.assign(fits=~(rows.early | rows.late | rows.timestamp.isna() | (rows.clock - rows.clock_ahead < _SET)))
+
+
+def _stated(found: pd.DataFrame, season: pd.DataFrame, deployments: pd.DataFrame) -> pd.DataFrame:
+    "Let the deployment that a season names, as an import may, win over the folder in which a photograph lies."
+    if 'deployment_id' not in season: return found
+    folder = season.deployment_id.map(dict(zip(deployments.deployment_id, _folders(deployments)))).astype(object)
+    is_other = folder.notna() & (folder != found.folder)
+    return found.assign(folder=found.folder.mask(is_other, folder), rest=found.rest.mask(is_other, season.path))
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #f8633958
 def _chosen(candidates: pd.DataFrame) -> pd.DataFrame: # one row per photograph that fits; counts `places`
@@ -528,7 +538,7 @@ def _placed(season: pd.DataFrame, deployments: pd.DataFrame, chosen: pd.DataFram
     "Join the photographs that can be placed with their deployments, and name them."
     columns = ['deployment_id', 'deployment', 'location_id', 'location', 'latitude', 'longitude']
     places = deployments.iloc[chosen.number.reindex(season.index)][columns].set_axis(season.index)
-    predictions = pd.DataFrame(season).drop(columns=['reason', 'retry'], errors='ignore')
+    predictions = pd.DataFrame(season).drop(columns=['reason', 'retry', 'deployment_id'], errors='ignore')
     placed = pd.concat([predictions, chosen[['timestamp', 'rest']].loc[season.index], places], axis=1)
     placed.insert(0, 'media_id', _names(placed) if len(placed) else None)
     return placed
