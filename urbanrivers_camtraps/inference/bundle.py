@@ -6,8 +6,10 @@
 __all__ = ['Bundle', 'read_bundle', 'find_bundle', 'is_chosen']
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #eb965fb6
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -17,8 +19,8 @@ from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
 from ..foundations.privacy import names_people
 from urbanrivers_camtraps.training.bundle_format import (
-    BundleError, Description, RollUp, UnknownClasses, check_trim, open_bundle, score_pixels,
-    session_device)
+    BundleError, Description, RollUp, UnknownClasses, check_trim, count_features, open_bundle, score_and_describe,
+    score_pixels, session_device)
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
 @dataclass(frozen=True, repr=False)
@@ -34,12 +36,24 @@ class Bundle:
         trim: tuple[float, float] | None = None, # fractions of the height to cut; by default the bundle's
     ) -> np.ndarray: # float32, one score a class; they add up to 1
         "Score a photograph. Raise `BundleError` if its pixels are of another kind, or if `trim` leaves none."
+        return self._run(score_pixels, photograph, trim)
+
+    def describe(
+        self,
+        photograph: Image.Image | np.ndarray, # as in a call
+        trim: tuple[float, float] | None = None, # as in a call
+    ) -> tuple[np.ndarray, np.ndarray | None]: # scores, and features (float32), or None if `features` is 0
+        "Score a photograph, and return the features by which photographs that look alike are found."
+        return self._run(score_and_describe, photograph, trim)
+
+    def _run(self, compute: Callable, photograph: Image.Image | np.ndarray, trim: tuple[float, float] | None) -> Any:
+        "Check the pixels of a photograph, and run the graph on them."
         pixels = np.asarray(photograph.convert('RGB') if getattr(photograph, 'mode', 'RGB') != 'RGB' else photograph)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise BundleError(f'takes uint8 pixels, height × width × 3, not {pixels.dtype} {pixels.shape}', 'bundle')
         try: trim = check_trim(self.trim if trim is None else trim)
         except ValueError as error: raise BundleError(str(error), 'trim') from error
-        try: return score_pixels(self.session, pixels, trim)
+        try: return compute(self.session, pixels, trim)
         except Exception as error:  # onnxruntime has its own type for each status
             fault = f'cannot score a photograph ({type(error).__name__})'
             raise BundleError(fault, 'model', 'Copy the bundle again') from error
@@ -105,6 +119,11 @@ class Bundle:
         "Network, classes, and what it was trained on, in words."
         about = self.description
         return f'{about.backbone}, {len(self.classes)} classes, {about.origin}'
+
+    @property
+    def features(self) -> int:
+        "The number of features of each photograph; 0 if the bundle was written before bundles gave them."
+        return count_features(self.session)
 
     @property
     def device(self) -> str:

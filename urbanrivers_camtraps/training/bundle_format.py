@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'BUNDLE_FILES', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'check_trim', 'Transforms',
            'Background', 'Metric', 'UnknownClasses', 'RollUp', 'Description', 'golden_photographs', 'pixel_hash',
-           'golden_files', 'open_bundle', 'score_pixels', 'golden_record', 'read_description', 'first_fault',
-           'file_sha256', 'load_session', 'session_device']
+           'golden_files', 'open_bundle', 'score_pixels', 'score_and_describe', 'count_features', 'golden_record',
+           'read_description', 'first_fault', 'file_sha256', 'load_session', 'session_device']
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
@@ -287,6 +287,24 @@ def score_pixels(
     "Score a photograph with the graph of a bundle."
     return session.run(['scores'], {'photograph': pixels, 'trim': np.float32(trim)})[0]
 
+# %% ../../nbs/4_training/47_bundle_format.ipynb #f9657a1a
+def score_and_describe(
+    session: ort.InferenceSession, # from `open_bundle`
+    pixels: np.ndarray, # uint8, height × width × 3
+    trim: tuple[float, float], # fractions of the height to cut
+) -> tuple[np.ndarray, np.ndarray | None]: # scores as of `score_pixels`; features, float32, or None if it has none
+    "Score a photograph, and return its features, which cost no time."
+    outputs = ['scores', *(['features'] if count_features(session) else [])]
+    scores, *features = session.run(outputs, {'photograph': pixels, 'trim': np.float32(trim)})
+    return scores, features[0] if features else None
+
+
+def count_features(
+    session: ort.InferenceSession, # from `open_bundle`
+) -> int: # 0 if it gives none
+    "Count the features that a bundle gives of each photograph."
+    return next((int(o.shape[0]) for o in session.get_outputs() if o.name == 'features'), 0)
+
 # %% ../../nbs/4_training/47_bundle_format.ipynb #198de5c7
 def _drawing(number: int, width: int, height: int) -> Image.Image:
     "Draw ripples, grain and a reed of whole numbers."
@@ -428,9 +446,12 @@ def _open_session(path: Path, threads: int, n_classes: int) -> ort.InferenceSess
 def _check_ends(session: ort.InferenceSession, n_classes: int, path: Path) -> None:
     "Raise `BundleError` if a graph does not take a photograph and what to trim, or does not give one score a class."
     inputs = {o.name: (o.type, o.shape) for o in session.get_inputs()}
-    scores = {o.name: (o.type, o.shape) for o in session.get_outputs()}.get('scores', ('no scores',))
+    outputs = {o.name: (o.type, o.shape) for o in session.get_outputs()}
+    scores, features = outputs.get('scores', ('no scores',)), outputs.get('features')
     if scores != ('tensor(float)', [n_classes]):
         raise BundleError(f'gives {str(scores[-1])[:60]} scores for {n_classes} classes', path)
+    if features and (features[0] != 'tensor(float)' or [type(o) for o in features[1]] != [int]):
+        raise BundleError('gives features that are not one row of numbers', path, _WRITE_AGAIN)
     photograph, trim = inputs.pop('photograph', ('', ())), inputs.pop('trim', None)
     if inputs or photograph[0] != 'tensor(uint8)' or list(photograph[1])[2:] != [3] or trim != ('tensor(float)', [2]):
         raise BundleError('does not take a photograph and what to trim', path, _WRITE_AGAIN)

@@ -170,9 +170,33 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
     joined = compose.merge_models(before, middle, io_map=[('before/pixels', 'network/pixels')])
     joined = compose.merge_models(joined, after, io_map=[('network/logits', 'after/logits')],
                                   producer_name='urbanrivers_camtraps')
+    _add_features(joined)
     del joined.opset_import[1:]  # merging lists the same one three times
     checker.check_model(joined, full_check=True)
     return joined
+
+# %% ../../nbs/4_training/48_export.ipynb #b871a353
+def _add_features(model: onnx.ModelProto) -> None:
+    "Let a graph also give what its last layer weighs, if that is one row of known length."
+    name = _last_layer_input(model.graph)
+    shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
+    dims = [o.dim_value for value in shapes if value.name == name for o in value.type.tensor_type.shape.dim]
+    if len(dims) != 2 or dims[0] != 1 or not dims[1]: return
+    model.graph.node.append(_node('Squeeze', f'{name} after/zero', 'features'))
+    model.graph.output.append(helper.make_tensor_value_info('features', T.FLOAT, dims[1:]))
+
+# %% ../../nbs/4_training/48_export.ipynb #a48e0ecc
+#: What may follow the last layer, number by number.
+_PASSED_ON = ('Add', 'Sub', 'Mul', 'Div', 'Identity', 'Cast')
+
+
+def _last_layer_input(graph: onnx.GraphProto) -> str | None:
+    "Return what the layer takes that gives `logits`, up to what is added or multiplied after it; None if it is none."
+    made_by = {name: node for node in graph.node for name in node.output}
+    node = made_by.get('network/logits')
+    while node is not None and node.op_type in _PASSED_ON:
+        node = next((made_by[o] for o in node.input if o in made_by and made_by[o].op_type != 'Constant'), None)
+    return node.input[0] if node is not None and node.op_type in ('Gemm', 'MatMul') else None
 
 # %% ../../nbs/4_training/48_export.ipynb #c6aec604
 @contextmanager
