@@ -168,6 +168,31 @@ def test_a_killed_season_goes_on_as_if_nothing_had_happened(bundle, tmp_path):
     np.testing.assert_allclose(np.stack(season.scores), np.stack(direct.scores), atol=1e-5)
 
 
+def test_features_are_the_mean_of_both_views(bundle, photographs):
+    "As the scores, they are of the whole frame and of the square where something moved."
+    paths = photographs.path.tolist()
+    plain, seen = (list(on_threads(paths, Job(str(bundle.folder), features=o))) for o in (False, True))
+    assert {o.features is None for o in plain} == {True} and {o.views for o in seen} == {1, 2}
+    views, describe = [], Bundle.describe
+
+    def noted(self, photograph, trim=None):
+        found = describe(self, photograph, trim)
+        views.append(found[1])
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bundle, 'describe', noted)
+        alone = list(on_threads(paths[:2], Job(str(bundle.folder), features=True), workers=1))
+    assert [o.views for o in alone] == [1, 1] and all((o.features == view).all() for o, view in zip(alone, views))
+    views.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bundle, 'describe', noted)
+        both = next(o for o in on_threads(paths[:5], Job(str(bundle.folder), features=True), workers=1) if o.views == 2)
+    pairs = [(one + other)/2 for number, one in enumerate(views) for other in views[number + 1:]]
+    assert any(np.allclose(both.features, o, atol=1e-6) for o in pairs)
+    assert not any(np.allclose(both.features, o, atol=1e-6) for o in views)
+
+
 def test_few_frames_are_in_memory(bundle, tmp_path, monkeypatch):
     "Frames that wait for their neighbours are counted, while a long card passes."
     from urbanrivers_camtraps.inference import motion_crop

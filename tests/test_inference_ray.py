@@ -59,14 +59,18 @@ def test_a_worker_and_a_node_are_killed_on_the_way(two_nodes, bundle_folder, pho
                 killed.append('node')
             yield result
 
-    found = read_season(predict_season(card, tmp_path/'ray.parquet', Job(str(bundle_folder)), killing, progress=False))
+    found = read_season(predict_season(card, tmp_path/'ray.parquet', Job(str(bundle_folder)), killing, progress=False,
+                                       features=tmp_path/'ray_features.parquet'))
     assert len(killed) == 2 and len(ray.nodes()) == 2
     ends = time.monotonic() + 60  # the head notices a dead node by the heartbeats that are missing
     while sum(o['Alive'] for o in ray.nodes()) > 1 and time.monotonic() < ends: time.sleep(.2)
     assert sum(o['Alive'] for o in ray.nodes()) == 1
-    plain = read_season(predict_season(card, tmp_path/'plain.parquet', Job(str(bundle_folder)), progress=False))
+    plain = read_season(predict_season(card, tmp_path/'plain.parquet', Job(str(bundle_folder)), progress=False,
+                                       features=tmp_path/'plain_features.parquet'))
     pd.testing.assert_frame_equal(found.sort_values('path', ignore_index=True), plain, check_exact=True)
     assert list(found.skipped.id) == list(plain.skipped.id) and len(found.skipped) == 6
     clocks = [pd.read_parquet(tmp_path/o).set_index('path').clock.sort_index() for o in ('ray.parquet', 'plain.parquet')]
     pd.testing.assert_series_equal(*clocks)
     assert clocks[0].notna().sum() == 600 - 6 and clocks[0].max() == pd.Timestamp('2025-06-01 05:30')
+    features = [pd.read_parquet(tmp_path/f'{o}_features.parquet').set_index('path').features.sort_index() for o in ('ray', 'plain')]
+    assert len(features[0]) == 594 and features[0].map(tuple).equals(features[1].map(tuple))

@@ -99,7 +99,8 @@ class _Worker:
         "Predict a batch of sources."
         results = on_threads(batch.source.tolist(), self.job, workers=1, bundle=self.bundle)
         rows = [o._replace(scores=[] if o.reason else o.scores.tolist(), reason=o.reason or '',
-                           view_reason=o.view_reason or '') for o in results]
+                           view_reason=o.view_reason or '',
+                           features=[] if o.features is None else o.features.tolist()) for o in results]
         return pd.DataFrame(rows, columns=ScoredPhotograph._fields).astype({'clock': 'datetime64[us]',
                                                                             'drawn': 'float'})
 
@@ -109,8 +110,9 @@ def _result_of(row: tuple) -> ScoredPhotograph:
     scores = None if row.reason else np.asarray(row.scores, 'float32')
     clock = None if pd.isna(row.clock) else row.clock.to_pydatetime()
     drawn = None if pd.isna(row.drawn) else bool(row.drawn)
+    features = np.asarray(row.features, 'float32') if len(row.features) else None
     return ScoredPhotograph(row.source, scores, row.reason or None, row.retry, clock, drawn, int(row.views),
-                            row.view_reason or None)
+                            row.view_reason or None, features)
 
 # %% ../../nbs/6_inference/66_ray.ipynb #f2a3e15f
 def season_cost(

@@ -37,10 +37,12 @@ from ..images.photograph import (
 from .bundle import Bundle, read_bundle
 from .decisions import DOUBT_COLUMNS, doubt_columns, sure_from
 from .motion_crop import (
-    Decoded, Frame, camera_folder, frames_around, notice_single_views, order_frames, score_frames)
-from .season_folder import predictions_path
+    Decoded, Frame, camera_folder, frames_around, look, notice_single_views, order_frames, score_frames)
 from .predict import (
     make_predictions, need_whole_frame_model, write_predictions)
+from .season_features import (
+    FILE_COLUMNS, copy_features, features_column, have_features)
+from .season_folder import predictions_path
 from .write_detector_json import write_megadetector, write_speciesnet
 from ..training.bundle_format import Description
 from ..votes.api import web_session
@@ -178,6 +180,7 @@ class Job:
     trim: tuple[float, float] | None = None # fractions of the height to cut off; by default the bundle's
     max_side: int = STORED_SIDE # longest side in pixels to which photographs are decoded
     precision: str = 'float32' # of the model
+    features: bool = field(default=False, repr=False, compare=False) # keep them, too
     frames: pd.DataFrame | None = field(default=None, repr=False, compare=False) # of `order_frames`, for motion crops
 
     def __repr__(self) -> str:
@@ -206,6 +209,7 @@ class ScoredPhotograph(NamedTuple):
     drawn: bool | None = None # whether it carries the mark of a drawing; None: not read
     views: int = 1 # how often it was looked at
     view_reason: str | None = None # why a bundle with the motion crop looked only once
+    features: np.ndarray | None = None # if the job keeps them
 
     def __repr__(self) -> str:
         name, found = self.source.rsplit('/', 1)[-1], self.reason or f'{len(self.scores)} scores'
@@ -269,8 +273,13 @@ def _from_store(source: str) -> bytes:
 def _score(fetched: list[tuple], bundle: Bundle, job: Job) -> list[ScoredPhotograph]:
     "Decode and score what was fetched."
     decoded = [_decode(o, job) for o in fetched]
-    return [result if photograph is None else result._replace(scores=bundle(photograph, job.trim))
+    return [result if photograph is None else _scored(result, look(bundle, photograph, job.trim, job.features))
             for result, photograph in decoded]
+
+
+def _scored(result: ScoredPhotograph, seen: tuple[np.ndarray, np.ndarray | None]) -> ScoredPhotograph:
+    "Add scores and features to a result."
+    return result._replace(scores=seen[0], features=seen[1])
 
 
 def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | None]:
@@ -296,11 +305,12 @@ def _in_motion(
     "Score frames as a whole and where something moved."
     line = (Frame(data, o.camera, o.seconds, o.is_wanted) for o, data in zip(frames.itertuples(), fetched))
     decode = partial(_decoded_frame, job=job)
-    for scored in score_frames(line, decode, bundle, job.trim, workers):
+    for scored in score_frames(line, decode, bundle, job.trim, workers, job.features):
         if scored.scores is None: yield scored.note
         else:
             views = 1 if scored.reason else 2
-            yield scored.note._replace(scores=scored.scores, views=views, view_reason=scored.reason)
+            yield scored.note._replace(scores=scored.scores, views=views, view_reason=scored.reason,
+                                       features=scored.features)
 
 
 def _decoded_frame(fetched: tuple, job: Job) -> Decoded:
@@ -343,6 +353,7 @@ def predict_season(
     engine: Callable[[list[str], Job], Iterator[ScoredPhotograph]] = on_threads, # what computes
     progress: bool = True, # show a bar
     times_from: str = 'exif', # `file`: a photograph without a time in its EXIF has that of its file
+    features: str | Path | None = None, # a `.parquet` file that keeps the features; None: none are kept
 ) -> Path:
     """Predict a season's photographs into one table, going on where an earlier run stopped; return the table's path.
 
@@ -351,6 +362,7 @@ def predict_season(
     card is pulled out, and `LockedError` if another run is writing it."""
     path, bundle = Path(path), job.read()
     refuse_foreign_csv(_gone_list(path), _GONE)
+    job = replace(job, features=_may_keep(features, job, bundle))
     parts, sources = path.with_name(f'.{path.name}.parts'), find_sources(photographs)
     parts.mkdir(parents=True, exist_ok=True)
     with lock_folder(parts):
@@ -359,10 +371,11 @@ def predict_season(
         with tqdm(total=len(sources), initial=int((~is_new).sum()), desc='photographs', disable=not progress,
                   unit='') as bar:
             results = _results(sources, is_new, engine, job, bundle)
-            _write_parts(_counted(results, bar, bundle), bundle, parts, sources)
+            _write_parts(_counted(results, bar, bundle), bundle, parts, sources, bundle.features*job.features)
         files = _files_of(job, path, parts)
         rows = _rows_of(files, sources, _roots(photographs))
         _keep_list(files, rows, path)
+        if job.features: _keep_features(files, rows, path, Path(features), job)
         _join(files, rows.is_kept, path, bundle, job, times_from)
         for file in (*parts.glob('*.parquet'), parts/_JOB): file.unlink()
     (parts/'.lock').unlink(missing_ok=True)
@@ -446,14 +459,19 @@ def _schema() -> object:
         ('taxon_rank', pa.string()), ('taxon_score', pa.float32())])
 
 # %% ../../nbs/6_inference/65_season.ipynb #9cc9af4e
-def _write_part(results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame) -> None:
-    "Write a part, whole or not at all."
+def _write_part(
+    results: list[ScoredPhotograph], bundle: Bundle, path: Path, sources: pd.DataFrame, features: int = 0,
+) -> None:
+    "Write a part, whole or not at all, with so many features of each photograph."
     import pyarrow as pa, pyarrow.parquet as pq
     table = pa.Table.from_pandas(_part_table(results, bundle, sources), _schema(), preserve_index=False)
+    if features: table = table.append_column('features', features_column([o.features for o in results], features))
     with atomic_path(path) as temporary: pq.write_table(table, temporary)
 
 # %% ../../nbs/6_inference/65_season.ipynb #2d5db79b
-def _write_parts(results: Iterator[ScoredPhotograph], bundle: Bundle, parts: Path, sources: pd.DataFrame) -> None:
+def _write_parts(
+    results: Iterator[ScoredPhotograph], bundle: Bundle, parts: Path, sources: pd.DataFrame, features: int = 0,
+) -> None:
     "Write results every `PART` photographs, and what there is if something stops the run."
     sources = sources.set_axis(_printable(sources))
     sources = sources[~sources.index.duplicated()]
@@ -462,10 +480,10 @@ def _write_parts(results: Iterator[ScoredPhotograph], bundle: Bundle, parts: Pat
         for result in results:
             waiting.append(result)
             if len(waiting) == PART:
-                _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources)
+                _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources, features)
                 number, waiting = number + 1, []
     finally:
-        if waiting: _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources)
+        if waiting: _write_part(waiting, bundle, parts/f'{number:08}.parquet', sources, features)
 
 # %% ../../nbs/6_inference/65_season.ipynb #a2a7ae1f
 def _counted(results: Iterator[ScoredPhotograph], bar: tqdm, bundle: Bundle) -> Iterator[ScoredPhotograph]:
@@ -650,6 +668,42 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
             kept = _clocks(rows[is_kept[start:start + len(rows)]], times_from)
             start += len(rows)
             writer.write_table(pa.Table.from_pandas(kept, schema, preserve_index=False))
+
+# %% ../../nbs/6_inference/65_season.ipynb #f7a44d8a
+def _may_keep(path: str | Path | None, job: Job, bundle: Bundle) -> bool:
+    "Return whether features are to be kept; tell it if the bundle gives none. Raise `TableError` for another file."
+    if path is None: return False
+    if Path(path).exists(): _settings_of(Path(path))
+    if not bundle.features:
+        notice('gives no features, so photographs that look alike cannot be found', job.bundle,
+               'Write it again with `camtraps export`')
+    return bundle.features > 0
+
+
+def _keep_features(files: list[Path], rows: _Rows, path: Path, features: Path, job: Job) -> None:
+    "Write the features of the predictions that are kept into one file; tell how many have none."
+    kept, start = [], 0
+    for batch in _batches(files):
+        is_kept = rows.is_kept[start:start + len(batch)] & batch.reason.isna().to_numpy()
+        kept.append(_identities(batch[is_kept]))
+        start += len(batch)
+    kept, parts = np.concatenate(kept), [o for o in files if o != path and _has_features(o)]
+    is_ours = features.exists() and _settings_of(features).get('job') == job.fingerprint
+    parts = [*([features] if is_ours else []), *parts]
+    if not parts: return
+    found = np.concatenate([_identities(o) for o in _batches(parts, list(FILE_COLUMNS))])
+    is_last = have_features(parts) & np.isin(found, kept)
+    is_last[is_last] = ~pd.Series(found[is_last]).duplicated(keep='last').to_numpy()
+    if parts != [features] or not is_last.all(): copy_features(parts, is_last, features, {'job': job.fingerprint})
+    if without := len(kept) - int(is_last.sum()):
+        notice(f'{without:,} photographs were predicted before features were kept, and have none', features,
+               'Predict into a new folder to have them too')
+
+# %% ../../nbs/6_inference/65_season.ipynb #8ec5f49e
+def _has_features(path: Path) -> bool:
+    "Return whether a part holds features."
+    import pyarrow.parquet as pq
+    return 'features' in pq.read_schema(path).names
 
 # %% ../../nbs/6_inference/65_season.ipynb #24d4d5e6
 def _doubt_settings(about: Description) -> dict:
