@@ -207,7 +207,9 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
                 address: str | None, times_from: TimesFrom, relative_to: Path | None, shown: Path) -> int | None:
     "Predict into a file, continuing an earlier run."
     compute = seasons.on_threads if engine is Engine.threads else partial(ray_cluster.on_ray, address=address)
-    try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value)
+    features = season_folders.season_files(shown).features if season_folders.is_season_folder(shown) else None
+    try: table = seasons.predict_season(photographs, _table_for(out, kind), job, compute, times_from=times_from.value,
+                                        features=features)
     except KeyboardInterrupt:
         echo('stopped: the same command continues', err=True)
         raise
