@@ -86,6 +86,9 @@ def test_a_sample_corrects_the_answer_from_the_shell(season, simulated):
         row = table.loc[(f'bursts, {group}', 'corrected')]
         assert row.low*.97 <= animals <= row.high*1.03, group
     page = (season/'s.html').read_text()
+    factors = re.findall(r'changed by a factor of ([0-9.]+) at', page)  # nowhere the model's, as if nobody had looked
+    assert factors and set(factors) == {f"{factor.loc['corrected', 'value']:.2f}"}, factors
+    assert page.count('Not corrected by the sample') == 2
     assert page.index('Wildlife, corrected by people') < page.index('In plain words')
     assert f'People looked at {drawn.drawn.sum():,} of {len(drawn):,} bursts' in page and 'nobody has reviewed them' not in page
 
@@ -216,6 +219,12 @@ def test_a_stratum_that_nobody_looked_at_is_named():
     with pytest.raises(SurveyError, match='nobody has answered for stratum 1'): group_totals(drawn.assign(seen=seen))
 
 
+def test_as_many_are_drawn_as_were_asked_for():
+    units = pd.DataFrame({'p': np.linspace(.01, .99, 900), 'group': ['a before', 'a after', 'b after']*300})
+    small, large = (draw_sample(units, n=o).drawn for o in (130, 131))
+    assert small.sum() == 130 and large.sum() == 131 and large[small].all()
+
+
 def test_odds_are_those_of_the_draw():
     units = pd.DataFrame({'p': np.linspace(.01, .99, 500)})
     times = sum(draw_sample(units, n=80, seed=seed).drawn.to_numpy(int) for seed in range(400))
@@ -246,6 +255,8 @@ def test_events_are_edited_in_a_spreadsheet_and_come_back(season, simulated):
     rows = pd.read_csv(season/'package'/'observations.csv')
     of_events = rows[rows.observationLevel == 'event']
     assert len(of_events) == count and {'Ondatra zibethicus', 'Lontra canadensis'} <= set(of_events.scientificName)
+    by_hand = of_events[of_events.classificationMethod == 'human']  # a label, a count, and one that was added
+    assert len(by_hand) == 3 and {'Ondatra zibethicus', 'Lontra canadensis'} <= set(by_hand.scientificName)
 
 
 def test_a_folder_with_other_things_is_no_season(tmp_path):

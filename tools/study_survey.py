@@ -19,9 +19,10 @@ from urbanrivers_camtraps.survey.season_simulation import Model, SimulatedSeason
 
 RESULTS, SEEDS = Path('nbs/study'), int(os.environ.get('SEEDS', 200))
 LABEL, SPECIES, WANTED, PILOT = 'Castor canadensis', 'Anas platyrhynchos', 1.25, 128
-STEMS = Model(made_up_later=.05, more_blanks=2.)
+STEMS, PLACES = Model(made_up_later=.05, more_blanks=2.), Model(places=1.)
 #: What is simulated: name → model, species, and how many bursts people look at.
 ARMS = {'all animals': (Model(), None, (100, 200, 400, 800)), 'moving stems': (STEMS, None, (400, 800)),
+        'locations differ': (PLACES, None, (400,)),
         'one species': (Model(), SPECIES, (400, 800))}
 
 

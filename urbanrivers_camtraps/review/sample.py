@@ -57,18 +57,20 @@ def draw_sample(
     least: int = 2, # drawn from each stratum, if it has so many
     seed: int = 42, # another seed, another sample
 ) -> pd.DataFrame: # the same rows with `stratum`, `odds` (the chance to be drawn), `drawn`, and `turn` (a random order)
-    """Draw bursts by chance, more where the model is in doubt.
+    """Draw `n` bursts by chance, more where the model is in doubt; fewer than `n` if strata are too small.
 
     With the same seed a larger sample holds the smaller one, so that a pilot's answers are not lost. `odds` is missing
     for bursts without a group. Raises `ReviewError` if there is nothing to draw from."""
     need_columns(units, ('p',), 'units')
     group = units.group if 'group' in units else pd.Series('all', units.index)
     if not group.notna().any(): raise ReviewError('hold no burst of a group', 'units', 'Check arms and dates')
-    generator, drawn = np.random.default_rng(seed), []
-    share = n/(group.nunique()*strata)
-    for _, rows in units.groupby(group, sort=True):
+    generator, drawn, groups = np.random.default_rng(seed), [], group.nunique()
+    each, more = divmod(n, groups*strata)
+    for place, (_, rows) in enumerate(units.groupby(group, sort=True)):
         stratum = _stratum(rows.p.to_numpy(float), strata)
-        for number in np.unique(stratum): drawn.append(_draw(rows[stratum == number], number, share, least, generator))
+        for number in np.unique(stratum):
+            count = max(least, each + (number*groups + place < more))  # those left over go to the groups in turn
+            drawn.append(_draw(rows[stratum == number], number, count, generator))
     sampled = pd.concat(drawn).reindex(units.index)
     table = units.assign(group=group, stratum=sampled.stratum, odds=sampled.odds, drawn=sampled.drawn.eq(True))
     return table.assign(turn=pd.Series(generator.permutation(len(table)), table.index).where(table.drawn))
@@ -131,9 +133,9 @@ def _stratum(p: np.ndarray, strata: int) -> np.ndarray: # numbers from 0, the lo
     return stratum
 
 # %% ../../nbs/7_review/76_sample.ipynb #93caaf61
-def _draw(rows: pd.DataFrame, number: int, share: float, least: int, generator: np.random.Generator) -> pd.DataFrame:
+def _draw(rows: pd.DataFrame, number: int, count: int, generator: np.random.Generator) -> pd.DataFrame:
     "Draw a stratum's bursts without replacement: `stratum, odds, drawn`."
-    count = min(len(rows), max(least, round(share)))
+    count = min(len(rows), count)
     is_drawn = generator.permutation(len(rows)) < count  # a larger sample of the same seed holds the smaller one
     return pd.DataFrame({'stratum': float(number), 'odds': count/len(rows), 'drawn': is_drawn}, rows.index)
 

@@ -105,6 +105,7 @@ def write_survey(
     notes: Iterable[str] = (), # sentences for the end of the plain words, such as how events are made
     warnings: Iterable[str] = (), # what a reader has to know first, such as that labels are a model's answers
     sections: Iterable[Section] = (), # what stands first, such as `corrected_sections`
+    corrected: Effect | None = None, # the change as a sample corrects it; then that of the events is shown as such
 ) -> Path: # the file
     "Write the survey as one self-contained page. Raise `SurveyError` if no camera worked."
     periods = survey.operation.periods
@@ -118,9 +119,9 @@ def write_survey(
     numbers = {'camera-days': f'{survey.effort(by=()).camera_days[0]:,.0f}', 'locations': str(periods.place.nunique()),
                'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species),
                **_in_doubt(survey.health)}
-    words = _plain_words(numbers, table, species, found, notes)
+    words = _plain_words(numbers, table, species, [corrected] if corrected else found, notes)
     sections = [*sections, _health_section(survey.health), ('In plain words', '', words),
-                *(_change_sections(found) if found else []),
+                *(_change_sections(found, corrected is not None) if found else []),
                 *_seen_sections(survey, table, species, arms, changed, digits),
                 *_effort_sections(survey, arms, changed)]
     page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings)
@@ -135,8 +136,14 @@ def corrected_sections(
 ) -> list[Section]:
     "Return the section that stands first: the answer corrected by people, then people's alone, then the model's."
     words = ' '.join(filter(None, [text, str(found.get('corrected', ''))]))
-    shown = table.assign(value=table.value.round(2), low=table.low.round(2), high=table.high.round(2)).fillna('–')
+    digits = [2 if o == 'factor' else 0 for o in table.what]
+    shown = table.assign(**{o: _written(table[o], digits) for o in ('value', 'low', 'high')})
     return [(f'{shown_label(label)}, corrected by people', words, table_html(shown))]
+
+# %% ../../nbs/8_survey/88_report.ipynb #8e06a32e
+def _written(numbers: pd.Series, digits: list[int]) -> list[str]:
+    "Return numbers with so many digits, and a dash for what is missing."
+    return ['–' if pd.isna(o) else f'{o:,.{n}f}' for o, n in zip(numbers, digits)]
 
 # %% ../../nbs/8_survey/88_report.ipynb #6e2b17a9
 def _when(operation: CameraOperation) -> str:
@@ -173,11 +180,16 @@ def _in_doubt(health: CameraHealth | None) -> dict[str, str]:
     return {} if health is None else {'cameras in doubt': f'{len(health.in_doubt)} of {len(health.cameras)}'}
 
 # %% ../../nbs/8_survey/88_report.ipynb #20a98178
-def _change_sections(found: list[Effect]) -> list[Section]:
+#: Heads what a sample by chance has not corrected.
+_AS_SEEN = 'Not corrected by the sample: as the events have it. '
+
+
+def _change_sections(found: list[Effect], is_corrected: bool = False) -> list[Section]:
     "Show before and after."
-    main, table = found[0], effects_table(found)
+    main, table, first = found[0], effects_table(found), _AS_SEEN if is_corrected else ''
     sections = [plot_section('Before and after, with control locations',
-                             'For wildlife. Behind each name: events before → after. Thin lines are the uncertainty '
+                             f'{first}For wildlife. Behind each name: events before → after. Thin lines are the '
+                             'uncertainty '
                              'of '
                              'counting alone; diamonds are means over locations, with 95 % intervals.',
                              plot_effect(main))]
@@ -188,7 +200,8 @@ def _change_sections(found: list[Effect]) -> list[Section]:
                          _labels_html(minimum_detectable_change(main))))
     tried = table.ratio.notna().sum()
     sections.append(('Change, label by label',
-                     f'Factor compared with the controls, with 95 % interval over locations. Of {tried} labels tested, '
+                     f'{first}Factor compared with the controls, with 95 % interval over locations. Of {tried} labels '
+                     'tested, '
                      f'about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, '
                      'the others are hints.',
                      _labels_html(table)))

@@ -27,6 +27,7 @@ class Model:
     made_up_later: float = .02 # the same at the impact locations after the change
     more_blanks: float = 1. # blank bursts at the impact locations after the change, as a factor
     confused: float = .15 # share of the animals it finds for which it names another species
+    places: float = 0. # how much false animals differ between locations (deviations of the signal), and misses by half
 
 # %% ../../nbs/8_survey/89_seasons/891_season_simulation.ipynb #99b5384d
 @dataclass(frozen=True, repr=False)
@@ -121,12 +122,19 @@ def _score(strength: np.ndarray, distance: float, share: float) -> np.ndarray:
     log_odds = distance*strength - distance**2/2 + np.log(share/(1 - share))
     return 1/(1 + np.exp(-log_odds))
 
+# %% ../../nbs/8_survey/89_seasons/891_season_simulation.ipynb #b36ba63e
+def _at_places(location: pd.Series, spread: float, generator: np.random.Generator) -> np.ndarray:
+    "Draw how much stronger the signal is at each location, and return it for each burst."
+    places = sorted(location.unique())
+    return location.map(dict(zip(places, generator.normal(0, spread, len(places))))).to_numpy(float)
+
 # %% ../../nbs/8_survey/89_seasons/891_season_simulation.ipynb #8a3bee8c
 def _judged(units: pd.DataFrame, model: Model, species: str | None, generator: np.random.Generator) -> pd.DataFrame:
     "Add what is true and what the model says: `animal, p, called, predicted`."
     missed, made_up = _shares(units.group, model)
     animal, limit = (units.label != BLANK).to_numpy(), stats.norm.isf(model.made_up)
     shift = np.where(animal, stats.norm.isf(missed), -stats.norm.isf(made_up))
+    if model.places: shift = shift + _at_places(units.location, model.places, generator)*np.where(animal, .5, 1.)
     strength = generator.normal(size=len(units)) + limit + shift
     p, called = _score(strength, limit + stats.norm.isf(.15), animal.mean()), strength > limit
     kinds = units.label[animal].value_counts(normalize=True)

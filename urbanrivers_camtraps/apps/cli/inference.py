@@ -221,7 +221,9 @@ def _predict_to(out: Path, kind: Format, photographs: list[str], job: Any, engin
     _print_waiting(season)
     status = list_skipped(season.skipped, out.with_suffix('.skipped.csv'))
     if table == out:
-        next_step(f'survey --season {shown} --deployments DEPLOYMENTS.csv', 'see what came, how often and when')
+        tables = '' if shown != out else ' --deployments DEPLOYMENTS.csv'
+        into = ', after you put deployments.csv into it' if shown != out else ''
+        next_step(f'survey --season {shown}{tables}', f'see what came, how often and when{into}')
     return status
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #06839eb9

@@ -124,9 +124,9 @@ def survey(
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
     for warning in warnings: echo(warning, err=True)
-    first = [] if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
+    first, effect = ([], None) if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
     notes = [*seen.notes, *([] if events else [_CONDITIONS.format(event_gap, time_zone)])]
-    whole.report(out, **comparison, sections=first, warnings=warnings, notes=notes)
+    whole.report(out, **comparison, sections=first, corrected=effect, warnings=warnings, notes=notes)
     echo(f'{len(seen.events):,} events: {out}')
     return _write_lists(whole, seen, comparison, beside, drawn is None)
 
@@ -446,6 +446,8 @@ def _edited(seen: _Seen, events: Path, dates: str | None) -> _Seen:
     edits = edited_events.changed_events(seen.events, table)
     kinds = ', '.join(f'{count:,} {kind}' for kind, count in edits.change.value_counts().items())
     text = f'{events.name}: {len(edits):,} changes by hand{f" ({kinds})" if kinds else ""} are in these events.'
+    by_hand = edits.event_id[edits.change != 'removed'] if len(edits) else []
+    table['edited'] = table.event_id.isin(by_hand)
     return seen._replace(events=table, edits=edits, warnings=(text, *seen.warnings))
 
 
@@ -546,8 +548,8 @@ def _check_groups(drawn: pd.DataFrame, seen: _Seen, operation: Any, arms: pd.Dat
     corrected.check_sample(drawn, corrected.add_groups(units, operation, arms, changed))
 
 
-def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, beside: Callable) -> list:
-    "Correct the model's answer by a sample, print it, write it, and return the sections for the top of the report."
+def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, beside: Callable) -> tuple[list, Any]:
+    "Correct the model's answer by a sample, print it, write it; return the report's first sections, and the effect."
     missing = int(drawn.drawn.sum() - drawn.seen.notna().sum())
     label = drawn.attrs.get('species') or changes.WILDLIFE
     totals = corrected.group_totals(drawn)
@@ -562,7 +564,7 @@ def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, b
     table = corrected.answers_rows(totals, corrected.group_totals(drawn, scores=False), found)
     write_csv(table, beside('corrected'), _CORRECTED)
     echo(f"corrected by a sample: {beside('corrected')}")
-    return reports.corrected_sections(table, found, text, label)
+    return reports.corrected_sections(table, found, text, label), found.get('corrected')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3e45b0b1
 @app.command(rich_help_panel=SURVEY)
@@ -602,7 +604,8 @@ def plan(
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
                f'{needed.low:.2f} to {needed.high:.2f}. Looking at everything would give '
                f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower.')
-    enough = drawn.seen.notna().sum() >= needed.bursts
+    answered = drawn.seen.notna().sum()  # small strata may leave a sample below what was asked for
+    enough = answered >= needed.bursts or answered == drawn.drawn.sum() and drawn.attrs['n'] >= needed.bursts
     if enough: next_step('survey --season … --sample …', 'see the answer: that is enough')
     else: next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 

@@ -237,12 +237,25 @@ def _unclassified(photographs: pd.DataFrame) -> pd.DataFrame:
                          'start': rows.timestamp, 'end': rows.timestamp, 'observation_type': 'unclassified'})
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #2b6ebd0c
-def _event_rows(events: pd.DataFrame, about: About) -> pd.DataFrame:
+def _by_people(events: pd.DataFrame, photographs: pd.DataFrame) -> pd.Series: # of bool
+    "Return which events people named: from their labels, edited by hand, or with all photographs reviewed."
+    if events.attrs.get('label', 'label') == 'label': return pd.Series(True, events.index)
+    edited = events.edited.eq(True) if 'edited' in events else pd.Series(False, events.index)
+    if 'reviewed' not in photographs: return edited
+    named = set(photographs.media_id[photographs.reviewed.eq(True)])
+    return edited | pd.Series([_is_list(o) and named.issuperset(o) for o in events.media_ids], events.index)
+
+
+def _is_list(media_ids: object) -> bool:
+    "Return whether an event names its photographs; one that was added by hand does not."
+    return not isinstance(media_ids, str) and hasattr(media_ids, '__len__') and len(media_ids) > 0
+
+
+def _event_rows(events: pd.DataFrame, about: About, human: pd.Series) -> pd.DataFrame:
     "Make observations of events."
-    human = events.attrs.get('label', 'label') == 'label'
     return events.assign(**_kind(events.label), observation_id=events.event_id, level='event',
-                         method='human' if human else 'machine', media_id=None,
-                         classified_by=about.volunteers if human else about.model or None,
+                         method=np.where(human, 'human', 'machine'), media_id=None,
+                         classified_by=np.where(human, about.volunteers, about.model or None),
                          count=_individuals(events['count']),
                          tags=[write_tags({'photographs': o}) for o in events.photographs])
 
@@ -264,7 +277,8 @@ def _observation_rows(photographs: pd.DataFrame, events: pd.DataFrame | None, ab
         told = events.attrs.get('label', 'label')
         if told not in parts: raise CamtrapDPError(f'the events are made from {told}, which the photographs lack',
                                                    'events', 'Pass the photographs that they were made from')
-        tables = [_link_events(o, events) if o is parts[told] else o for o in tables] + [_event_rows(events, about)]
+        tables = [_link_events(o, events) if o is parts[told] else o for o in tables]
+        tables.append(_event_rows(events, about, _by_people(events, photographs)))
     return pd.concat([o.astype(object) for o in tables if len(o)] or [tables[0]], ignore_index=True)
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #c96fa758
