@@ -1,6 +1,7 @@
 """A season leaves as folders and labels: people's answers win, nothing is lost or overwritten, and faces lie apart."""
 import errno
 import io
+import json
 import os
 import shutil
 import signal
@@ -21,8 +22,9 @@ from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.foundations.core import collect_notices
 from urbanrivers_camtraps.foundations.drawings import draw_photograph
 from urbanrivers_camtraps.foundations.sandbox import make_sandbox
-from urbanrivers_camtraps.foundations.tables import write_table
+from urbanrivers_camtraps.foundations.tables import read_any_table, write_sheet, write_table
 from urbanrivers_camtraps.images.photo_labels import LabelError, label_jpeg
+from urbanrivers_camtraps.inference.detector_json import read_detector_json
 from urbanrivers_camtraps.inference.season_folder import season_files
 from urbanrivers_camtraps.review.reviews import Reviews
 from urbanrivers_camtraps.survey import sorting
@@ -249,6 +251,65 @@ def test_a_copy_that_was_plain_is_taken_away_once_it_shows_people(season):
     answer(season, 's1/DCIM/100RECNX/IMG_4.JPG', 'human')
     assert sort('--blur-people') == 0
     assert 'People/south_100RECNX_IMG_4.jpg' in files() and not [o for o in files() if o.startswith('Raccoon/')]
+
+
+# ---- other programs
+
+def export(*options: object) -> int:
+    "Run `camtraps export-season` on the season in the working folder."
+    return run([str(o) for o in ('export-season', '--season', 'season', *options)])
+
+
+@pytest.mark.parametrize('name', ['answers.csv', 'answers.xlsx', 'answers.parquet'])
+def test_people_win_in_each_table(season, name, capsys):
+    answer(season, 'n1/DCIM/100RECNX/IMG_3.JPG', 'blank')
+    assert export('--out', name) == 0 and export('--out', name) == 0, 'our own file is written again'
+    assert '7 photographs (1 by people): ' in capsys.readouterr().out
+    table = read_any_table(Path(name), ('path', 'prediction', 'score', 'decision', 'reviewed')).set_index('path')
+    row = table.loc['card/north/DCIM/100RECNX/IMG_3.JPG']
+    assert (row.prediction, float(row.score), row.decision, str(row.reviewed).lower()) == ('blank', 1, 'blank', 'true')
+    assert table.prediction['card/north/DCIM/100RECNX/IMG_2.JPG'] == 'Castor canadensis', 'as the survey counts it'
+    assert table.reviewed.astype(str).str.lower().value_counts()['false'] == 6
+
+
+def test_people_win_in_timelapse_and_speciesnet(season):
+    answer(season, 'n1/DCIM/100RECNX/IMG_3.JPG', 'blank')
+    answer(season, 's1/DCIM/100RECNX/IMG_4.JPG', 'Castor canadensis')
+    assert export('--out', 'md.json', '--format', 'megadetector', '--relative-to', 'card') == 0
+    images = {o['file']: o for o in json.loads(Path('md.json').read_text())['images']}
+    assert images['north/DCIM/100RECNX/IMG_3.JPG'] == {'file': 'north/DCIM/100RECNX/IMG_3.JPG', 'manually_checked': True, 'detections': []}
+    seen = images['south/DCIM/100RECNX/IMG_4.JPG']
+    assert (seen['manually_checked'], seen['detections'][0]['conf'], seen['detections'][0]['classifications'][0]) == (True, 1, ['0', 1])
+    assert 'manually_checked' not in images['south/DCIM/100RECNX/IMG_1.JPG']
+    assert export('--out', 'sn.json', '--format', 'speciesnet') == 0
+    back = read_detector_json('sn.json').predictions.set_index('path')
+    assert back.source.value_counts().to_dict() == {'classifier': 5, 'human': 2}
+    assert back.prediction['card/south/DCIM/100RECNX/IMG_4.JPG'] == 'Castor canadensis'
+
+
+def test_a_species_that_the_model_does_not_know_is_written(season):
+    answer(season, 'n1/DCIM/100RECNX/IMG_3.JPG', 'Didelphis virginiana')
+    assert export('--out', 'md.json', '--format', 'megadetector') == 0
+    assert json.loads(Path('md.json').read_text())['classification_categories']['4'] == 'Virginia Opossum'
+    assert sort() == 0 and 'Virginia_Opossum/north_100RECNX_IMG_3.JPG' in files()
+
+
+def test_the_season_itself_and_files_of_others_stay(season, capsys):
+    before = Path('season/predictions.parquet').read_bytes()
+    assert export('--out', 'season/predictions.parquet') == 1
+    assert 'is another table of this package' in capsys.readouterr().err
+    Path('mine.xlsx').write_bytes(b'my own notes')
+    assert export('--out', 'mine.xlsx') == 1
+    assert 'exists and was not written by camtraps' in capsys.readouterr().err
+    assert Path('season/predictions.parquet').read_bytes() == before and Path('mine.xlsx').read_bytes() == b'my own notes'
+
+
+def test_what_looks_like_a_formula_stays_text(tmp_path):
+    import openpyxl
+    table = pd.DataFrame({'label': ['=HYPERLINK("http://x")', '-1', 'a\x00b'], 'count': [1, 2, 3]})
+    sheet = openpyxl.load_workbook(write_sheet(table, tmp_path/'t.xlsx')).active
+    assert [(o.value, o.data_type) for o in sheet['A'][1:]] == [('=HYPERLINK("http://x")', 's'), ('-1', 's'), ('a\\x00b', 's')]
+    assert [o.data_type for o in sheet['B'][1:]] == ['n']*3
 
 
 # ---- labels

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['PHOTOGRAPH_ALIASES', 'EMPTY_CELLS', 'need_columns', 'write_table', 'refuse_foreign_table', 'read_table',
-           'read_any_table', 'without_empty', 'read_numbers', 'shown_cell', 'read_settings', 'plain_name']
+           'read_any_table', 'write_sheet', 'refuse_foreign_sheet', 'without_empty', 'read_numbers', 'shown_cell',
+           'read_settings', 'plain_name']
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #99061851
 import csv, gzip, io, json, re, unicodedata, zlib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .core import TableError, atomic_path, notice
+from .core import TableError, atomic_path, notice, printable
 from .outputs import plain_cell, refuse_foreign_file
 from .provenance import provenance_settings
 
@@ -91,6 +93,40 @@ def read_any_table(
     if aliases is not None: _name_unused(table, aliases, path)
     return _need(table, columns, path)
 
+# %% ../../nbs/0_foundations/01_tables.ipynb #24f05287
+#: Rows and letters that a sheet of Excel can hold.
+_MOST_ROWS, _MOST_LETTERS = 1_048_575, 32_767
+
+
+def write_sheet(
+    table: pd.DataFrame, # any table
+    path: str | Path, # an `.xlsx` file
+    mark: Iterable[str] | None = None, # columns by which an earlier file of ours is known; by default all
+    sheet: str = 'table', # name of the sheet
+) -> Path:
+    """Write a table as a workbook, whole or not at all.
+
+    Raises `OutputError` if the file exists and lacks a column of `mark`, and `TableError` if there are too many rows or
+    openpyxl is not installed."""
+    if find_spec('openpyxl') is None:
+        raise TableError('takes openpyxl', path, "Call it .csv, or pip install 'urbanrivers_camtraps[survey]'")
+    if len(table) > _MOST_ROWS: raise TableError(f'has no room for {len(table):,} rows', path, 'Call it .csv')
+    refuse_foreign_sheet(path, table.columns if mark is None else mark)
+    with atomic_path(path) as temporary, temporary.open('wb') as file, pd.ExcelWriter(file, 'openpyxl') as writer:
+        table.apply(_sheet_column).to_excel(writer, sheet_name=sheet, index=False, freeze_panes=(1, 1))
+        for cell in (o for row in writer.sheets[sheet].iter_rows() for o in row if o.data_type == 'f'):
+            cell.data_type = 's'  # text, not a formula
+    return Path(path)
+
+
+def refuse_foreign_sheet(
+    path: str | Path, # an `.xlsx` file about to be written
+    mark: Iterable[str], # columns by which a file of ours is known
+) -> None:
+    "Raise `OutputError` if there is a file that lacks a column of `mark`. A command asks before it writes anything."
+    mark = set(map(str, mark))
+    refuse_foreign_file(path, lambda o: mark <= set(_sheet_head(o)))
+
 # %% ../../nbs/0_foundations/01_tables.ipynb #0dde4f4e
 #: The columns of a list of photographs, with their names in Camtrap DP, camtrapR, Wildlife Insights and Timelapse.
 PHOTOGRAPH_ALIASES = {
@@ -133,6 +169,20 @@ def shown_cell(
     "Return a cell as an error shows it: a long one is cut."
     text = ' '.join(str(value).split())
     return text if len(text) <= 80 else f'{text[:79]}…'
+
+# %% ../../nbs/0_foundations/01_tables.ipynb #7e0bcadc
+def _sheet_column(column: pd.Series) -> pd.Series:
+    "Return a column as a sheet can hold it: times with their zone as text, no control signs, no cell that is too long."
+    if isinstance(column.dtype, pd.DatetimeTZDtype): return column.astype(object).map(str, na_action='ignore')
+    if column.dtype.kind in 'biufmM': return column
+    shown = column.astype(object).map(lambda o: printable(o)[:_MOST_LETTERS] if isinstance(o, str) else o)
+    return shown.map(lambda o: str(list(o)) if isinstance(o, list | tuple | np.ndarray) else o)
+
+
+def _sheet_head(path: Path) -> list[str]:
+    "Return the first row of a workbook; nothing if it is none."
+    try: return [str(o) for o in pd.read_excel(path, nrows=0, engine='openpyxl').columns]
+    except Exception: return []  # openpyxl lets errors of zip, XML and its own code through
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #928d13f9
 def _own_settings(table: pd.DataFrame) -> dict[str, object]:

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from ..foundations.core import CamtrapsError, atomic_path, in_order, printable_path
 from ..foundations.outputs import csv_columns, refuse_foreign_file, write_csv
 from ..foundations.predictions import Predictions, top
+from ..foundations.tables import refuse_foreign_sheet, write_sheet
 from ..images.discover import find_photographs
 from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
 from .bundle import Bundle
@@ -72,13 +73,16 @@ def predict(
 # %% ../../nbs/6_inference/61_predict.ipynb #90ebbb5b
 def write_predictions(
     predictions: Predictions, # from `predict`
-    path: str | Path, # ends in `.csv` or `.json`
+    path: str | Path, # ends in `.csv`, `.xlsx` or `.json`
 ) -> Path:
     """Write predictions, whole or not at all, in the format of the file's ending.
+
+    If people have answered (column `reviewed`), that stands beside each answer.
 
     Raises `CamtrapsError` for another ending."""
     path = _check_ending(path)
     if path.suffix.lower() == '.csv': return write_csv(_flat(predictions), path, _MARK)
+    if path.suffix.lower() == '.xlsx': return write_sheet(_flat(predictions), path, _MARK, 'predictions')
     refuse_foreign_predictions(path)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(_records(predictions), indent=1), encoding='utf-8')
@@ -95,6 +99,7 @@ def refuse_foreign_predictions(
     "Raise `OutputError` if a file is there that is not a table or list of predictions of ours."
     path = Path(path)
     if path.suffix.lower() == '.csv': refuse_foreign_file(path, lambda o: set(_MARK) <= set(csv_columns(o)))
+    elif path.suffix.lower() == '.xlsx': refuse_foreign_sheet(path, _MARK)
     elif path.suffix.lower() == '.json': refuse_foreign_file(path, _is_our_json)
 
 
@@ -182,17 +187,21 @@ def _trim_of(bundle: Bundle, deployment: str, trim: tuple[float, float] | None) 
 # %% ../../nbs/6_inference/61_predict.ipynb #833a5642
 def _check_ending(path: str | Path) -> Path:
     "Return the path, or raise `CamtrapsError` if its ending is not a format that can be written."
-    if Path(path).suffix.lower() in ('.csv', '.json'): return Path(path)
-    raise CamtrapsError('ends neither in .csv nor in .json', path, 'Choose one of these endings')
+    if Path(path).suffix.lower() in ('.csv', '.xlsx', '.json'): return Path(path)
+    raise CamtrapsError('ends neither in .csv, .xlsx nor in .json', path, 'Choose one of these endings')
 
 # %% ../../nbs/6_inference/61_predict.ipynb #f614461a
+#: Columns that stand beside an answer, if they are there.
+_BESIDE = ('reviewed', *DOUBT_COLUMNS)
+
+
 def _flat(predictions: Predictions) -> pd.DataFrame:
     "Return one row a photograph, one column a class, the skipped ones last."
     classes, common_names = list(predictions.classes), predictions.attrs['common_names']
     scores = np.stack(predictions.scores) if len(predictions) else np.empty((0, len(classes)))
     columns = pd.DataFrame(scores.astype(float).round(6), index=predictions.index, columns=classes)
     plain = pd.DataFrame(predictions)
-    views, doubts = (plain[[o for o in names if o in plain]] for names in (('views', 'view_reason'), DOUBT_COLUMNS))
+    views, doubts = (plain[[o for o in names if o in plain]] for names in (('views', 'view_reason'), _BESIDE))
     views = views.astype({'views': 'Int64'} if 'views' in views else {})
     rows = pd.DataFrame({'path': predictions.path, 'prediction': predictions.prediction.astype(object),
                          'common_name': predictions.prediction.map(lambda o: common_names.get(o, o)),
@@ -207,7 +216,7 @@ def _records(predictions: Predictions) -> list[dict]:
     "Return one JSON object a photograph, with `scores` by class, or with `error`."
     rows = _flat(predictions).head(len(predictions)).to_dict('records')
     own = ('path', 'prediction', 'common_name', 'score', 'decision')
-    more = [o for o in (*DOUBT_COLUMNS, 'views', 'view_reason') if o in predictions]
+    more = [o for o in (*_BESIDE, 'views', 'view_reason') if o in predictions]
     records = [{**{o: row[o] for o in own}, 'scores': {o: row[o] for o in predictions.classes},
                 **{o: None if pd.isna(row[o]) else row[o] for o in more}} for row in rows]
     return records + predictions.skipped.rename(columns={'id': 'path', 'reason': 'error'}).to_dict('records')

@@ -167,21 +167,24 @@ def _speciesnet_records(predictions: Predictions, boxes: dict, schema: str, vers
 def _yield_speciesnet(predictions: Predictions, boxes: dict, labels: dict, schema: str, version: str) -> Iterator[dict]:
     "Yield SpeciesNet's records."
     names = {number: name for name, number in _CATEGORY_NUMBERS.items()}
-    for path, prediction, score, best in _rounded(predictions):
+    for (path, prediction, score, best), by_people in zip(_rounded(predictions), _reviewed(predictions)):
         found = [{**o, 'label': names[o['category']]} for o in boxes.get(path, ())]
         ranked = {'classes': [labels[o] for o, _ in best], 'scores': [o for _, o in best]}
-        record = _speciesnet_record(labels[prediction], score, ranked, found, schema)
+        source = 'human' if by_people else 'classifier'
+        record = _speciesnet_record(labels[prediction], score, ranked, found, schema, source)
         yield {'filepath': path, **record, 'model_version': version}
     for path, error in zip(predictions.skipped.id, predictions.skipped.reason):
         yield {'filepath': path, 'failures': ['CLASSIFIER'], 'error': error, 'model_version': version}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #bb5533cf
-def _speciesnet_record(label: str, score: float, ranked: dict, found: list[dict], schema: str) -> dict:
+def _speciesnet_record(
+    label: str, score: float, ranked: dict, found: list[dict], schema: str, source: str = 'classifier',
+) -> dict:
     "Return what SpeciesNet writes about one photograph, in either schema."
     if schema == '5.0.5':
         return {'classifications': ranked, 'detections': found, 'prediction': label, 'prediction_score': score,
-                'prediction_source': 'classifier'}
-    final = {'class': label, 'score': score, 'source': 'classifier'}
+                'prediction_source': source}
+    final = {'class': label, 'score': score, 'source': source}
     whole = {'category': '0', 'label': WHOLE_IMAGE, 'conf': 1., 'bbox': _FRAME,
              'raw_classifications': ranked, 'processed_classification': final}
     return {'detections': [whole, *found]}
@@ -218,14 +221,25 @@ def _megadetector_head(predictions: Predictions, model_version: str, detector: s
             'classification_categories': names, 'classification_category_descriptions': labels}
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #5f440bb0
+#: What AddaxAI writes into the record of a photograph that somebody has looked at.
+_CHECKED = 'manually_checked'
+
+
+def _reviewed(predictions: Predictions) -> list[bool]:
+    "Return on which photographs people have answered."
+    return list(map(bool, predictions.get('reviewed', [False]*len(predictions))))
+
+
 def _megadetector_records(predictions: Predictions, boxes: dict) -> Iterator[dict]:
     "Yield MegaDetector's records, those of skipped photographs last."
     scores, classes = score_matrix(predictions)
     numbers = {name: str(number) for number, name in enumerate(classes)}
     blank = scores[:, classes.index(BLANK)] if BLANK in classes else [None]*len(scores)
-    for (path, prediction, _, best), empty in zip(_rounded(predictions), blank):
+    for (path, prediction, _, best), empty, by_people in zip(_rounded(predictions), blank, _reviewed(predictions)):
         ranked = [[numbers[name], score] for name, score in best]
         found = _with_people(boxes.get(path, []), prediction, _whole_frame(prediction, best, empty))
-        yield {'file': path, 'detections': [{**o, 'classifications': ranked} for o in found]}
+        if by_people and prediction == BLANK: found = []
+        yield {'file': path, **({_CHECKED: True} if by_people else {}),
+               'detections': [{**o, 'classifications': ranked} for o in found]}
     for path, error in zip(predictions.skipped.id, predictions.skipped.reason):
         yield {'file': path, 'failure': error, 'detections': None}

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['AnsweredError', 'answered_season', 'whose_answers']
 
-# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #66fc11e3
+# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #9a346107
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..dataset.bursts import add_bursts

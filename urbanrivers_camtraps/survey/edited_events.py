@@ -6,14 +6,12 @@
 __all__ = ['write_events', 'read_edited_events', 'changed_events']
 
 # %% ../../nbs/8_survey/81_edited/813_edited_events.ipynb #e0bb2abe
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
-from ..foundations.core import atomic_path
-from ..foundations.outputs import refuse_foreign_file, write_csv
-from ..foundations.tables import need_columns, read_any_table
+from ..foundations.outputs import write_csv
+from ..foundations.tables import need_columns, write_sheet
 from .events import EVENT_COLUMNS, EventsError, read_events
 
 # %% ../../nbs/8_survey/81_edited/813_edited_events.ipynb #4a081d64
@@ -33,12 +31,7 @@ def write_events(
     if path.suffix.lower() == '.csv': return write_csv(table, path, _MARK)
     if path.suffix.lower() != '.xlsx':
         raise EventsError('is no kind of table that people edit', path, 'Call it .xlsx or .csv')
-    if find_spec('openpyxl') is None:
-        raise EventsError('takes openpyxl', path, "Call it .csv, or pip install 'urbanrivers_camtraps[survey]'")
-    refuse_foreign_file(path, lambda o: set(_MARK) <= set(read_any_table(o).columns))
-    with atomic_path(path) as temporary, temporary.open('wb') as file:
-        table.to_excel(file, sheet_name='events', index=False, freeze_panes=(1, 1), engine='openpyxl')
-    return path
+    return write_sheet(table, path, _MARK, 'events')
 
 # %% ../../nbs/8_survey/81_edited/813_edited_events.ipynb #fceeb339
 def read_edited_events(

@@ -48,7 +48,7 @@ def predict_photographs(
     bundle: BundleFolder = None,
     out: Annotated[Path, typer.Option(
         help='Folder of the season, such as season/, that all later commands take; or a file for the predictions '
-             '(.parquet, .csv or .json). By default they are shown on the screen.')] = None,
+             '(.parquet, .csv, .xlsx or .json). By default they are shown on the screen.')] = None,
     kind: Annotated[Format, typer.Option(
         '--format', help='Format of a .json file: our own, or one that the tools for MegaDetector or SpeciesNet '
                          'read.')] = Format.camtraps,
@@ -196,8 +196,8 @@ def _check_relative(relative_to: Path | None, kind: Format, photographs: list[st
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #619699cf
 def _table_for(out: Path, kind: Format) -> Path:
     "Return the Parquet file in which a run collects predictions: `out` itself, or a hidden file beside it."
-    if out.suffix.lower() not in ('.parquet', '.csv', '.json'):
-        raise CamtrapsError('ends neither in .parquet, .csv nor .json', out, 'Choose one of these endings')
+    if out.suffix.lower() not in ('.parquet', '.csv', '.xlsx', '.json'):
+        raise CamtrapsError('ends neither in .parquet, .csv, .xlsx nor .json', out, 'Choose one of these endings')
     if kind is not Format.camtraps and out.suffix.lower() != '.json':
         raise CamtrapsError(f'--format {kind.value} writes JSON', out, 'Choose a name that ends in .json')
     return out if out.suffix.lower() == '.parquet' else out.with_name(f'.{out.name}.parquet')
