@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo app test check notebooks tests bench study study-survey docs export newest clean
+.PHONY: help demo app test check notebooks tests bench study study-survey study-votes docs export newest clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,6 +50,9 @@ study: $(call installed,dev)  ## measure the recipes on real frames, out of fold
 
 study-survey: $(call installed,dev)  ## measure how often corrected before/after answers hold the truth, on simulated seasons: half an hour
 	@python -W ignore tools/study_survey.py
+
+study-votes: $(call installed,dev)  ## measure how many votes a model's scores save, on practice servers and simulated crowds: ten minutes
+	@python -W ignore tools/study_votes.py
 
 docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 	@python -W ignore tools/docs.py

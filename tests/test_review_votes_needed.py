@@ -4,9 +4,20 @@ import pandas as pd
 import pytest
 
 from urbanrivers_camtraps.apps.main import app
-from urbanrivers_camtraps.foundations.core import BLANK
+from urbanrivers_camtraps.foundations.core import BLANK, CamtrapsWarning
 from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.foundations.tables import write_table
+from urbanrivers_camtraps.review.vote_replay import (
+    agreement_path,
+    check_on_many,
+    compare_rules,
+    errs_more,
+    posterior_path,
+    replay_halves,
+    replay_metrics,
+    simulate_crowd,
+    stop_votes,
+)
 from urbanrivers_camtraps.review.votes_needed import (
     COLUMNS,
     EXPERT,
@@ -18,7 +29,7 @@ from urbanrivers_camtraps.review.votes_needed import (
     vote_posteriors,
     votes_needed,
 )
-from urbanrivers_camtraps.votes.consensus import Crowd, VotesError
+from urbanrivers_camtraps.votes.consensus import Crowd, VotesError, fit_crowd
 
 GOOSE, MALLARD = 'Branta canadensis', 'Anas platyrhynchos'
 #: With 2 % of the votes taken as any name, .8 and .2 count as .794 and .206.
@@ -192,3 +203,100 @@ def test_no_volunteer_is_named(data):
     assert run('--data', data)[0] == 0
     text = (data/'votes_needed.csv').read_text()
     assert 'person' not in text and text.splitlines()[0] == ','.join(COLUMNS)
+
+
+# --- the replay ---
+
+def stopped(labels: list, rule: str, level: float, least: int = 1) -> tuple:
+    "Return how a photograph with these votes ends: label, votes, whether it is settled."
+    path = agreement_path(cast(a=labels)) if rule == 'agreement' else posterior_path(cast(a=labels), TWO)
+    row = stop_votes(path, level, least).iloc[0]
+    return row.label, int(row.votes), bool(row.settled)
+
+
+@pytest.mark.parametrize('labels, rule, level, least, ends', [
+    ([GOOSE]*5, 'agreement', 3, 1, (GOOSE, 3, True)),
+    ([GOOSE, MALLARD, MALLARD, GOOSE, MALLARD, GOOSE], 'agreement', 3, 1, (MALLARD, 5, True)),
+    ([GOOSE, MALLARD, MALLARD, GOOSE], 'agreement', 3, 1, (MALLARD, 4, False)),  # mallards were two first
+    ([None, None, None], 'agreement', 1, 1, (None, 3, False)),
+    ([GOOSE]*3, 'posterior', .79, 1, (GOOSE, 1, True)),
+    ([GOOSE]*3, 'posterior', .79, 2, (GOOSE, 2, True)),
+    ([GOOSE]*3, 'posterior', .93, 1, (GOOSE, 2, True)),
+    ([GOOSE, MALLARD, GOOSE, GOOSE], 'posterior', .93, 1, (GOOSE, 4, True)),
+    ([GOOSE, MALLARD], 'posterior', .93, 1, (GOOSE, 2, False)),
+    ([GOOSE], 'posterior', .4, 0, (GOOSE, 0, True))])  # even odds are enough before anybody looks
+def test_where_a_rule_stops(labels, rule, level, least, ends):
+    label, *rest = stopped(labels, rule, level, least)
+    assert (None if pd.isna(label) else label, *rest) == ends
+
+
+def test_paths_of_mixed_votes_are_those_of_each_photograph():
+    a, b = cast(a=[GOOSE, MALLARD, GOOSE]), cast(b=[MALLARD, None])
+    mixed = pd.concat([a.iloc[:1], b.iloc[:1], a.iloc[1:2], b.iloc[1:], a.iloc[2:]], ignore_index=True)
+    for path in (agreement_path, lambda o: posterior_path(o, TWO)):
+        apart = pd.concat([path(a), path(b)], ignore_index=True)
+        together = path(mixed).sort_values(['media_id', 'votes'], ignore_index=True)
+        pd.testing.assert_frame_equal(together[list(apart)], apart)
+
+
+def test_the_last_posterior_of_a_path_is_that_of_all_votes():
+    crowd = simulate_crowd(90, seed=3)
+    known = fit_crowd(crowd.votes)
+    priors = score_priors(crowd.predictions, known)
+    last = posterior_path(crowd.votes, known, priors).drop_duplicates('media_id', keep='last').set_index('media_id')
+    whole = vote_posteriors(crowd.votes, known, priors).loc[last.index]
+    assert np.allclose(last.strength, whole.max(axis=1)) and (last.label == whole.idxmax(axis=1)).all()
+
+
+def test_halves_are_whole_bursts_and_judge_what_they_did_not_learn_from():
+    replayed = replay_halves(*simulate_crowd(300, each=4, seed=1))
+    judged, learned = (replayed[replayed.judged == o] for o in (True, False))
+    assert judged.groupby('burst_id').half.nunique().max() == 1
+    for half in (0, 1): assert not set(judged.burst_id[judged.half == half]) & set(learned.burst_id[learned.half == half])
+    assert judged.media_id.nunique() == 300
+
+
+def test_a_model_that_knows_nothing_saves_nothing_beyond_the_votes():
+    crowd = simulate_crowd(1500, seed=5)
+    flat = crowd.predictions.assign(scores=list(np.full((1500, 12), 1/12)))
+    saved = compare_rules(replay_halves(*crowd[:3], flat)).set_index('rule').saved
+    assert abs(saved['votes and model'] - saved['votes, weighed']) < .12
+
+
+def test_judging_by_hand():
+    table = pd.DataFrame({'votes': [3, 4, 6, 3], 'settled': [True, True, False, True], 'wrong': [False, True, True, False]})
+    found = replay_metrics(table)
+    assert (found['photographs'], found['votes'], found['settled'], found['wrong']) == (4, 4, .75, 1)
+    assert found['error'] == pytest.approx(1/3)
+
+
+def test_one_burst_cannot_be_halved():
+    crowd = simulate_crowd(3)
+    with pytest.raises(VotesError, match='two bursts'): replay_halves(*crowd)
+
+
+# --- the check without the truth ---
+
+def test_check_by_hand():
+    "Two photographs with five votes each: three who agree need three votes on each, and one suffices if the model is sure."
+    votes, priors = cast(a=[GOOSE]*5, b=[MALLARD]*5, c=[GOOSE]), score_priors(scored([GOOSE, MALLARD], a=[.9, .1], b=[1., 0.], c=[1., 0.]), TWO)
+    checked = check_on_many(votes, TWO, priors, threshold=.95)
+    assert checked.photographs.tolist() == [2, 2] and checked.wrong.tolist() == [0, 0]
+    assert checked.loc['three who agree', 'votes'] == 3
+    # a: .88 after none, .966 after one. b: the model says goose with .975: .910, .723, .404, .149, .043 after one to five mallards
+    assert checked.loc['votes and model', 'votes'] == (1 + 5)/2
+    assert check_on_many(cast(a=[GOOSE]), TWO, priors).empty and not errs_more(check_on_many(cast(a=[GOOSE]), TWO, priors))
+
+
+@pytest.mark.parametrize('ours, three, more', [(8, 2, False), (9, 2, True), (2, 9, False), (0, 0, False), (5, 0, True), (4, 0, False)])
+def test_more_errors_than_by_chance(ours, three, more):
+    table = pd.DataFrame({'wrong': [three, ours]}, ['three who agree', 'votes and model'])
+    assert errs_more(table) == more  # 8 − 2 < 2·√10 = 6.3; 9 − 2 > 2·√11 = 6.6; 5 > 2·√5 = 4.5; 4 = 2·√4
+
+
+def test_command_warns_if_the_threshold_errs_more(data, monkeypatch):
+    from urbanrivers_camtraps.review import vote_replay
+    found = pd.DataFrame({'photographs': 200, 'votes': [3.2, 1.2], 'settled': 1., 'error': [.01, .1], 'wrong': [2, 20]}, ['three who agree', 'votes and model'])
+    monkeypatch.setattr(vote_replay, 'check_on_many', lambda *o: found)
+    with pytest.warns(CamtrapsWarning, match='wrong labels more often than three who agree'): status, output = run('--data', data)
+    assert status == 0 and '1.2 votes instead of 3.2 for three who agree, and another label than all votes give on 10.0% instead of 1.0%' in output

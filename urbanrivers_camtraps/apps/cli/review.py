@@ -20,7 +20,7 @@ if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for
 
 # %% auto #0
 __all__ = ['label_errors', 'queues', 'review_server', 'samples', 'tables', 'bursts', 'calibration', 'consensus', 'needed',
-           'pandas', 'review_store', 'seasons', 'review', 'votes_needed']
+           'replay', 'pandas', 'review_store', 'seasons', 'review', 'votes_needed']
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #cfded318
 label_errors = LazyModule('urbanrivers_camtraps.review.label_errors', extra='train')
@@ -32,6 +32,7 @@ bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 calibration = LazyModule('urbanrivers_camtraps.evaluation.calibration')
 consensus = LazyModule('urbanrivers_camtraps.votes.consensus')
 needed = LazyModule('urbanrivers_camtraps.review.votes_needed')
+replay = LazyModule('urbanrivers_camtraps.review.vote_replay')
 pandas = LazyModule('pandas')
 review_store = LazyModule('urbanrivers_camtraps.review.reviews')
 seasons = LazyModule('urbanrivers_camtraps.inference.season')
@@ -118,6 +119,7 @@ def votes_needed(
     table = table[~table.media_id.isin(_reviewed(data/'reviews.sqlite'))]
     write_csv(table.round({'posterior': 4, 'more_votes': 1}), out)
     _count_advice(table, priors, out)
+    if priors is not None: _check_threshold(replay.check_on_many(votes, crowd, priors, threshold, least))
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #ad95b265
 def _priors(crowd: Any, observations: pd.DataFrame, season: Path | None, data: Path) -> pd.DataFrame | None:
@@ -165,3 +167,14 @@ def _count_advice(table: pd.DataFrame, priors: pd.DataFrame | None, out: Path) -
     echo(f'{len(table):,} photographs, {scored:,} of them with scores of a model that did not learn from them')
     for advice, rows in table.groupby('advice', sort=False): echo(f'{advice}: {len(rows):,}')
     echo(f'about {table.more_votes.sum():,.0f} more votes are expected: {out}')
+
+# %% ../../../nbs/9_apps/97_cli/977_review.ipynb #3dce7ebb
+def _check_threshold(checked: pd.DataFrame) -> None:
+    "Compare with three who agree on photographs with many votes, and warn if the threshold errs more often."
+    if checked.empty: return echo('no photograph with scores has five votes, so the threshold could not be checked')
+    three, ours = (checked.loc[o] for o in ('three who agree', 'votes and model'))
+    echo(f'checked on {ours.photographs:,.0f} photographs with five votes or more: {ours.votes:.1f} votes instead of '
+         f'{three.votes:.1f} for three who agree, and another label than all votes give on {ours.error:.1%} instead of '
+         f'{three.error:.1%}')
+    if not replay.errs_more(checked): return
+    notice('leads to wrong labels more often than three who agree', '--threshold', 'Raise it, or add --least 2')
