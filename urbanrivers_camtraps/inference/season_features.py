@@ -21,7 +21,7 @@ def features_column(
     features: Sequence[np.ndarray | None], # of each photograph; None if it has none
     length: int, # numbers of each photograph
 ) -> Any: # an array of Arrow
-    "Return features as a column of lists of 16-bit floats; it is empty where there are none."
+    "Return features as a column of lists of 16-bit floats, which holds nothing for a photograph without."
     import pyarrow as pa
     is_there, largest = np.array([o is not None for o in features], bool), np.finfo('float16').max
     numbers = np.zeros((len(features), length), 'float16')
