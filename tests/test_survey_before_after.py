@@ -12,8 +12,10 @@ from urbanrivers_camtraps.foundations.core import HUMAN, TableError
 from urbanrivers_camtraps.survey.before_after import (
     FalseNegativeAudit,
     before_after,
+    compare_arms,
     effects,
     effects_table,
+    location_changes,
     minimum_detectable_change,
     plot_effect,
     t_and_bootstrap,
@@ -168,3 +170,56 @@ def test_overlapping_cameras_count_once_or_twice():
     double = pd.concat([operation.deployments, deployments_of(('W1b', 'W1', '2025-07-01', '2025-09-09'))])
     once, twice = (before_after(events, camera_operation(double, time_zone=TIME_ZONE, overlaps=o), arms, '2025-07-01') for o in ('once', 'twice'))
     assert once.changes.days_after.tolist() == pytest.approx([70]*4) and twice.changes.days_after.tolist() == pytest.approx([140, 70, 70, 70])
+
+
+FEW = {'W1': (0, 1), 'W2': (3, 9), 'W3': (1, 1), 'K1': (4, 4), 'K2': (6, 3), 'K3': (0, 2)}
+
+
+def test_uncommon_species_count_locations_by_their_events():
+    effect = before_after(*baci_of(FEW), '2025-07-01')
+    n = np.array([1, 12, 2, 8, 9, 2])
+    weights = n/(1 + (n - 1)/10)
+    changes = np.array([math.log((after + 3/8)/(before + 3/8)) for before, after in FEW.values()])
+    assert effect.changes.weight.tolist() == pytest.approx(weights) and effect.changes.change.tolist() == pytest.approx(changes)
+    def mean(rows): return np.average(changes[rows], weights=weights[rows])
+    variances = [np.average((changes[o] - mean(o))**2, weights=weights[o])/2 for o in ([0, 1, 2], [3, 4, 5])]
+    degrees = sum(variances)**2/sum(o**2/2 for o in variances)
+    half = stats.t.ppf(.975, degrees)*math.sqrt(sum(variances))
+    value = mean([0, 1, 2]) - mean([3, 4, 5])
+    assert np.log([effect.ratio, effect.low, effect.high]) == pytest.approx([value, value - half, value + half])
+    assert compare_arms(effect.changes) == pytest.approx((value, value - half, value + half))
+    differences = [mean(list(o)) - mean([p for p in range(6) if p not in o]) for o in combinations(range(6), 3)]
+    assert effect.p == pytest.approx(np.mean(np.abs(differences) >= abs(value) - 1e-12))
+    assert effect.parts.ratio.tolist() == pytest.approx(np.exp([mean([0, 1, 2]), mean([3, 4, 5]), value]))
+    assert 'Events are few (5.7 a location)' in str(effect)
+
+
+def test_locations_count_once_from_twenty_events_a_location():
+    assert 'count by their events' not in str(before_after(*baci_of({o: (10, 10 + (o == 'W1')) for o in ('W1', 'W2', 'K1', 'K2')}), '2025-07-01'))
+    table = pd.DataFrame({'events_before': [10, 5], 'events_after': [10, 15], 'days_before': 50, 'days_after': 50})
+    assert location_changes(table).weight.tolist() == [1, 1]
+    assert location_changes(table.assign(events_after=[10, 14])).weight.tolist() == pytest.approx([20/2.9, 19/2.8])
+
+
+def test_an_audit_corrects_an_uncommon_species():
+    audit = {'impact': FalseNegativeAudit(before=(10, 100), after=(30, 100))}
+    plain, corrected = (before_after(*baci_of(FEW), '2025-07-01', missed=o) for o in (None, audit))
+    assert corrected.ratio/plain.ratio == pytest.approx(math.exp(-audit['impact'].log_recall()[0]))
+    assert f'without that the factor would be {plain.ratio:.2f}' in str(corrected)
+
+
+def test_counting_by_events_pulls_less_towards_no_change_and_holds():
+    generator, truth, count = np.random.default_rng(1), math.log(1.5), 600
+    found = {'built': [], 'once': []}
+    for _ in range(count):
+        rate = .72*generator.lognormal(-.32, .8, 20)
+        drift = generator.normal(0, .2, (2, 20))
+        mean = rate*np.exp(drift + np.outer([0, 1], .15 + truth*(np.arange(20) < 10)))
+        before, after = generator.poisson(mean*1.3)
+        table = pd.DataFrame({'arm': np.repeat(['impact', 'control'], 10), 'events_before': before, 'events_after': after, 'days_before': 90,
+                              'days_after': 90})
+        table = table[before + after > 0]
+        for name, uncommon in (('built', 20), ('once', 0)): found[name].append(compare_arms(location_changes(table, uncommon)))
+    built, once = (np.array(found[o]) for o in ('built', 'once'))
+    assert -.09 < built[:, 0].mean() - truth < .05 and once[:, 0].mean() - truth < built[:, 0].mean() - truth - .04
+    assert .905 < ((built[:, 1] <= truth) & (truth <= built[:, 2])).mean() < .99
