@@ -1,8 +1,10 @@
 """A season leaves as folders and labels: people's answers win, nothing is lost or overwritten, and faces lie apart."""
+import base64
 import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -18,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from test_apps_app import CHROMIUM, needs_browser
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.foundations.core import collect_notices
 from urbanrivers_camtraps.foundations.drawings import draw_photograph
@@ -29,6 +32,7 @@ from urbanrivers_camtraps.inference.season_folder import season_files
 from urbanrivers_camtraps.review.reviews import Reviews
 from urbanrivers_camtraps.survey import sorting
 from urbanrivers_camtraps.survey.answered import AnsweredError, answered_season
+from urbanrivers_camtraps.survey.preview import preview_page
 from urbanrivers_camtraps.survey.sorting import SortError, sort_photographs
 
 CLASSES = ['Castor canadensis', 'Procyon lotor', 'blank', 'human']
@@ -419,3 +423,77 @@ def test_sorting_by_the_library_tells_what_it_passes_over(season):
     assert skipped.values.tolist() == [['https://example.org/a.jpg', 'is on a server, not on this machine. Download it first']]
     with pytest.raises(SortError, match='not one of 7 photographs is there'):
         sort_photographs(answered.assign(path='https://example.org/a.jpg'), 'other', progress=False)
+
+
+# ---- the page
+
+def preview(*options: object) -> int:
+    "Run `camtraps preview` on the season in the working folder."
+    return run([str(o) for o in ('preview', '--season', 'season', *options)])
+
+
+def pictures(page: str) -> list[str]:
+    "List what each picture of a page is said to show."
+    return re.findall(r'<img alt="([^"]*)" src="data:image/jpeg;base64,', page)
+
+
+def test_a_page_shows_each_class_and_says_first_who_looked(season, capsys):
+    answer(season, 'n1/DCIM/100RECNX/IMG_3.JPG', 'blank')
+    assert preview() == 0
+    page = Path('season/exports/preview.html').read_text()
+    assert sorted(pictures(page)) == ['No Animal Detected, 97 %', 'No Animal Detected, by people', 'North American Beaver, 81 %', 'Raccoon, 90 %']  # .95 of 1.175
+    first = re.search(r'<p[^>]*>(.*?)</p>', page)[1]
+    assert first.startswith('People looked at 1 of 6 bursts and saw something else on 1 of them.')
+    assert '2 photographs that may show people are left out' in page and 'the model said Raccoon' in page
+    assert 'card/' not in page and str(Path.cwd()) not in page, 'a page that is sent away names no folder of a machine'
+    assert preview('--seed', 42) == 0 and Path('season/exports/preview.html').read_text() == page
+
+
+def test_people_are_blurred_on_a_page_and_the_number_is_limited(season):
+    assert preview('--blur-people', '--out', 'b.html') == 0
+    page = Path('b.html').read_text()
+    assert sum(o.startswith('Human') for o in pictures(page)) == 2 and 'may show people are blurred' in page
+    for data in re.findall(r'<img alt="Human[^"]*" src="data:image/jpeg;base64,([^"]*)"', page):
+        seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert('L'), float)
+        drawn = np.asarray(Image.open('card/south/DCIM/100RECNX/IMG_2.JPG').convert('L').resize(seen.shape[::-1]), float)
+        assert np.abs(np.diff(seen)).mean() < .25*np.abs(np.diff(drawn)).mean()
+    assert preview('--limit', 2, '--out', 'two.html') == 0
+    page = Path('two.html').read_text()
+    assert len(pictures(page)) == 2 and '2 of 4 bursts are shown' in page
+
+
+def test_a_page_names_what_cannot_be_opened_and_refuses_a_page_of_somebody_else(season, capsys):
+    Path('card/south/DCIM/100RECNX/IMG_4.JPG').write_bytes(b'broken')
+    assert preview('--out', 'p.html') == 3
+    assert pd.read_csv('p_skipped.csv').id.tolist() == ['card/south/DCIM/100RECNX/IMG_4.JPG']
+    Path('mine.html').write_text('my own page')
+    assert preview('--out', 'mine.html') == 1 and Path('mine.html').read_text() == 'my own page'
+    shutil.rmtree('card')
+    assert preview('--out', 'p.html') == 1 and 'not one of 4 photographs can be opened' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['<script>alert(1)</script>', 'a"onerror="x'])
+def test_a_name_on_the_page_is_text(season, name):
+    answered = answered_season(season).assign(common_name=name)
+    page, _ = preview_page(answered, progress=False)
+    assert '<script' not in page and 'onerror="x' not in page
+
+
+@pytest.mark.browser
+@needs_browser
+@pytest.mark.parametrize('width', [1280, 390])
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_the_page_fits_a_screen(season, width, scheme):
+    from playwright.sync_api import sync_playwright
+    assert preview('--out', 'p.html') == 0
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        page = browser.new_page(viewport={'width': width, 'height': 900}, color_scheme=scheme)
+        asked = []
+        page.on('request', lambda o: asked.append(o.url) if not o.url.startswith(('file:', 'data:')) else None)
+        page.goto(Path('p.html').resolve().as_uri())
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        assert page.evaluate('[...document.images].every(o => o.complete && o.naturalWidth)') and asked == []
+        page.get_by_role('link', name='Raccoon').click()
+        assert page.evaluate("document.querySelector('h2:has(+ p + a#c-raccoon)').getBoundingClientRect().top") < 900
+        browser.close()

@@ -24,7 +24,7 @@ from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train
 from .cli.votes import clean_votes, fetch
-from .cli.ways_out import export_season, sort_season
+from .cli.ways_out import export_season, preview, sort_season
 from ..foundations.core import CamtrapsError, collect_notices, printable
 from ..foundations.outputs import overwriting
 

@@ -27,13 +27,13 @@ def html_page(
     lead: str = '', # one sentence under the title
     metrics: dict[str, str] | None = None, # name → value, shown large
     warnings: Iterable[str] = (), # what the reader has to know first; empty ones are left out
+    style: str = '', # CSS of this page, besides that of all pages
 ) -> str:
     "Make a page that needs nothing else: no script, nothing fetched, readable in light and dark and on a phone."
     template = jinja2.Environment(autoescape=True).from_string(_PAGE)
     shown = [o for o in warnings if o]
     return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown,
-                           mark=PAGE_MARK,
-                           style=_STYLE)
+                           mark=PAGE_MARK, style=_STYLE + style)
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #daae5cb9
 def plot_section(

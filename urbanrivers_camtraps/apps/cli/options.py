@@ -61,7 +61,7 @@ EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Revi
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
           'predict', 'speciesnet', 'import',
           'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package',
-          'sort', 'export-season',
+          'preview', 'sort', 'export-season',
           'app', 'web', 'publish')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #735fad06
