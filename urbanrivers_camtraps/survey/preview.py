@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['PreviewError', 'preview_page']
 
-# %% ../../nbs/8_survey/81_ways_out/817_preview.ipynb #b7f0b717
+# %% ../../nbs/8_survey/81_ways_out/817_preview.ipynb #5a052b3a
 import base64, html, io, os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
