@@ -300,3 +300,11 @@ def test_command_warns_if_the_threshold_errs_more(data, monkeypatch):
     monkeypatch.setattr(vote_replay, 'check_on_many', lambda *o: found)
     with pytest.warns(CamtrapsWarning, match='wrong labels more often than three who agree'): status, output = run('--data', data)
     assert status == 0 and '1.2 votes instead of 3.2 for three who agree, and another label than all votes give on 10.0% instead of 1.0%' in output
+
+
+def test_one_vote_needs_a_second_witness():
+    certain = Crowd(pd.DataFrame(np.eye(2), [GOOSE, MALLARD], [GOOSE, MALLARD]), pd.Series([.9, .1], [GOOSE, MALLARD]))
+    scores = score_priors(scored([GOOSE, MALLARD], a=[.9, .1]), certain)
+    table = votes_needed(cast(a=[GOOSE], b=[GOOSE], c=[GOOSE]*2), certain, scores)
+    assert (table.posterior > .95).all() and dict(zip(table.media_id, table.advice)) == {'a': RETIRE, 'b': ONE_MORE, 'c': RETIRE}
+    assert table.more_votes[table.media_id == 'b'].tolist() == [pytest.approx(1, abs=.2)]

@@ -64,7 +64,7 @@ def votes_needed(
     crowd: Crowd, # from `fit_crowd`
     priors: pd.DataFrame | None = None, # from `score_priors`
     threshold: float = .95, # probability at which a photograph is retired
-    least: int = 1, # votes that it needs in any case
+    least: int = 1, # votes that it needs in any case; two at least if it has no scores
     most: int = 6, # votes after which an expert is asked
     draws: int = 200, # futures drawn for each photograph
     seed: int = 42, # of the draws
@@ -74,8 +74,10 @@ def votes_needed(
     shares = vote_posteriors(votes, crowd, priors)
     cast = votes.media_id.value_counts().reindex(shares.index, fill_value=0).to_numpy()
     best = shares.to_numpy().max(1, initial=0)
-    chance, more = _foresee(shares.to_numpy(), cast, crowd, threshold, least, most, draws, seed)
-    retired = (best >= threshold) & (cast >= least)
+    scored = shares.index.isin(() if priors is None else priors.index)
+    needs = np.where(scored, least, max(least, 2))
+    chance, more = _foresee(shares.to_numpy(), cast, crowd, threshold, needs, most, draws, seed)
+    retired = (best >= threshold) & (cast >= needs)
     several = shares.index.isin(_several_species(votes))
     advice = np.select([several, retired, chance >= .5], [EXPERT, RETIRE, ONE_MORE], EXPERT)
     rows = (shares.index, shares.columns.to_numpy(object)[shares.to_numpy().argmax(1)], best, cast, advice,
@@ -151,23 +153,23 @@ def shares_of_logs(
     return shares/shares.sum(-1, keepdims=True)
 
 # %% ../../nbs/7_review/77_votes_needed.ipynb #c6a14dd1
-def _foresee(shares: np.ndarray, cast: np.ndarray, crowd: Crowd, threshold: float, least: int, most: int, draws: int,
-             seed: int, at_once: int = 500) -> tuple[np.ndarray, np.ndarray]:
+def _foresee(shares: np.ndarray, cast: np.ndarray, crowd: Crowd, threshold: float, needs: np.ndarray, most: int,
+             draws: int, seed: int, at_once: int = 500) -> tuple[np.ndarray, np.ndarray]:
     "Return the chance to be settled with `most` votes in all, and how many more votes are expected."
     rng, chance, more = np.random.default_rng(seed), np.zeros(len(shares)), np.zeros(len(shares))
-    done = (shares.max(1, initial=0) >= threshold) & (cast >= least)
+    done = (shares.max(1, initial=0) >= threshold) & (cast >= needs)
     chance[done] = 1
     waiting = np.flatnonzero(~done)
     for start in range(0, len(waiting), at_once):
         rows = waiting[start:start + at_once]
-        drawn = np.repeat(rows, draws)
-        settled, votes = _draw_futures(shares[drawn], cast[drawn], called_shares(crowd), threshold, least, most, rng)
+        drawn, called = np.repeat(rows, draws), called_shares(crowd)
+        settled, votes = _draw_futures(shares[drawn], cast[drawn], called, threshold, needs[drawn], most, rng)
         chance[rows], more[rows] = (o.reshape(-1, draws).mean(1) for o in (settled, votes))
     return chance, more
 
 
-def _draw_futures(shares: np.ndarray, cast: np.ndarray, called: np.ndarray, threshold: float, least: int, most: int,
-                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _draw_futures(shares: np.ndarray, cast: np.ndarray, called: np.ndarray, threshold: float, needs: np.ndarray,
+                  most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     "Draw one future of each row: whether it is settled, and after how many more votes."
     logs, truth = np.log(shares), _pick(shares, rng)
     settled, votes = np.zeros(len(shares), bool), np.zeros(len(shares), int)
@@ -176,7 +178,7 @@ def _draw_futures(shares: np.ndarray, cast: np.ndarray, called: np.ndarray, thre
         logs[asked] += np.log(called)[_pick(called.T[truth[asked]], rng)]
         votes[asked] += 1
         sure = shares_of_logs(logs[asked]).max(1, initial=0) >= threshold
-        settled[asked] = sure & (cast[asked] + votes[asked] >= least)
+        settled[asked] = sure & (cast[asked] + votes[asked] >= needs[asked])
     return settled, votes
 
 

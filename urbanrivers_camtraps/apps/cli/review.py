@@ -99,7 +99,8 @@ def _other_opinions(photographs: pd.DataFrame, speciesnet: Path | None, boxes: P
 def votes_needed(
     threshold: Annotated[float, typer.Option(
         min=.5, max=.999, help='Probability of a label at which its photograph is retired.')] = .95,
-    least: Annotated[int, typer.Option(min=1, help='Votes that a photograph needs in any case.')] = 1,
+    least: Annotated[int, typer.Option(min=1, help='Votes that a photograph needs in any case; one without scores of '
+                                                   'the model needs two.')] = 1,
     most: Annotated[int, typer.Option(min=1, help='Votes after which an expert is asked.')] = 6,
     season: Annotated[Path, typer.Option(
         help='Season that `camtraps predict` made of data/observations.parquet or data/unreviewed.parquet: scores of '
