@@ -140,7 +140,7 @@ def test_each_command_that_writes_can_overwrite():
     from urbanrivers_camtraps.apps.cli.options import app
     without = {name for name, command in get_command(app).commands.items()
                if not hasattr(command, 'commands') and 'overwrite' not in {o.name for o in command.params}}
-    assert without <= {'sandbox', 'compare', 'plan', 'app'}
+    assert without <= {'sandbox', 'compare', 'gain', 'plan', 'app'}
 
 
 # ---- what users type

@@ -16,6 +16,7 @@ from .cli.apps import publish_bundle, serve_app, web
 from .cli.check import check
 from .cli.dataset import card, dataset
 from .cli.evaluation import compare, evaluate
+from .cli.gain import gain
 from .cli.images import images
 from .cli.importing import import_results
 from .cli.inference import predict_photographs, speciesnet_app

@@ -180,7 +180,7 @@ def _described(photograph: tuple) -> dict: # of `media_id, path, label`
 
 # %% ../../nbs/3_dataset/31_splits.ipynb #26e004fc
 def _folder_rows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]: # `media_id, path, label`; `id, reason`
-    "List the photographs of a folder with the label of their class folder, missing where there is none."
+    "List the photographs of a folder with the label of their class folder, if they stand in one."
     try: found = find_photographs(folder)
     except PhotographError as error: raise DatasetError(error.what, folder, error.todo) from error
     paths, unnamed = _by_name(found.photographs.path)

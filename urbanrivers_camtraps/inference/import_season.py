@@ -76,7 +76,7 @@ def _check_replaceable(path: Path, found: OtherResults) -> None:
 
 # %% ../../nbs/6_inference/69_import/692_import_season.ipynb #350bedb2
 def _on_disk(found: OtherResults, photographs: str | Path | None) -> pd.DataFrame | None:
-    "List the photographs on the disk: `path, size, modified`; None if nothing says where they are."
+    "List the photographs on the disk: `path, size, modified`; None if their folder is not known."
     if photographs is not None: return find_photographs(photographs).photographs
     for folder in dict.fromkeys((found.file.parent, Path())):
         there = [str(o.parent) for o in (folder/name for name in found.answers.path) if o.is_file()]

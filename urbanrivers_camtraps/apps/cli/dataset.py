@@ -15,8 +15,8 @@ from .options import (
     place_zone, read_own_table, results_for)
 
 # %% auto #0
-__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'duplicates', 'merging', 'motion_boxes', 'splits', 'tables',
-           'dataset', 'card']
+__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'deployment_tables', 'duplicates', 'merging', 'motion_boxes',
+           'season_folders', 'splits', 'tables', 'teaching', 'dataset', 'card']
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c64da015
 pd = LazyModule('pandas')
@@ -24,11 +24,14 @@ banners = LazyModule('urbanrivers_camtraps.images.banners')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 crops = LazyModule('urbanrivers_camtraps.images.crops')
 data_card = LazyModule('urbanrivers_camtraps.dataset.card')
+deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 duplicates = LazyModule('urbanrivers_camtraps.dataset.duplicates')
 merging = LazyModule('urbanrivers_camtraps.dataset.merging')
 motion_boxes = LazyModule('urbanrivers_camtraps.images.motion')
+season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 splits = LazyModule('urbanrivers_camtraps.dataset.splits')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
+teaching = LazyModule('urbanrivers_camtraps.survey.teaching')
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #008a05a6
 @app.command(rich_help_panel=DATASET)
@@ -51,27 +54,85 @@ def dataset(
     merge: Annotated[list[str], typer.Option(
         metavar='CLASSES', help="Make one class of several: `human,vehicle`, or with a name 'Anatidae=mallard,Canada "
                                 "goose'. May be given several times.")] = None,
+    add_season: Annotated[list[Path], typer.Option(
+        help='Season whose bursts people reviewed: they become labelled photographs, none of them in the held-out set. '
+             'May be given several times; later runs keep them.')] = None,
+    deployments: Annotated[Path, typer.Option(
+        help='Table of the deployments of --add-season. By default the one in the folder of the season.')] = None,
+    with_sample: Annotated[bool, typer.Option(
+        '--with-sample/--without-sample', help='Also add bursts that were drawn by chance for an estimate. The sample '
+                                               'cannot judge a model that learned from them.')] = True,
     data: Data = Path('data'),
 ) -> int | None:
     """Find bursts, near-duplicates and banners, and split the photographs by whole groups.
 
-    Writes dataset.parquet and near_duplicates.parquet; with --boxes also crops/ and crops.parquet."""
+    Writes dataset.parquet and near_duplicates.parquet; with --boxes also crops/ and crops.parquet, with --add-season
+    also taught/ and taught.parquet."""
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = splits.read_folder(folder) if folder else (_with_bursts(data), pd.DataFrame())
+    taught, not_taught = _taught(add_season or [], deployments, time_zone, with_sample, data)
+    photographs = _with_taught(photographs, taught, data)
     if merge: photographs = _merged(photographs, merge)
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
     if motion or (motion is None and _know_camera_and_time(photographs)):
         photographs = motion_boxes.add_motion(photographs)
     day = {} if until is None else {'until': until, 'time_zone': place_zone(photographs, time_zone)}
-    split = splits.split_photographs(photographs, by, test, valid, seed, _earlier_split(data, by, seed), **day)
+    added = photographs.media_id.isin(taught.media_id) if len(taught) else pd.Series(False, photographs.index)
+    split = splits.split_photographs(photographs[~added], by, test, valid, seed, _earlier_split(data, by, seed), **day)
     split = splits.add_folds(split, by, seed=seed)
+    if added.any(): split, not_taught = _add_taught(split, photographs[added], not_taught, by, day)
     _keep_previous(split, data)
     tables.write_table(split, data/'dataset.parquet', by=by, seed=seed, dataset_hash=splits.content_hash(split), **day)
     _print_split(split, by, until)
     if boxes: unreadable = pd.concat([unreadable, _write_crops(split, boxes, data)], ignore_index=True)
     status = list_skipped(unreadable, data/'unreadable.csv')
+    if add_season or len(taught): status = list_skipped(not_taught, data/'not_taught.csv') or status
     next_step('card', 'see what is in the data set, then `camtraps train`')
     return status
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c2d1ea4b
+def _taught(seasons: list[Path], deployments: Path | None, time_zone: str | None, with_sample: bool,
+            data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Return the photographs that reviews label, of these seasons and of earlier runs; and `id, reason` of the others."
+    kept = data/'taught.parquet'
+    if seasons: tables.refuse_foreign_table(kept)
+    parts = [tables.read_table(kept)] if kept.is_file() else []
+    skipped = [pd.DataFrame({'id': [], 'reason': []}, dtype=object)]
+    names = [str(o.resolve()) for o in seasons]
+    parts = [o[~o.season.isin(names)] for o in parts]
+    if parts and len(parts[0]):
+        echo(f'{len(parts[0]):,} photographs of seasons that were added before are used again: {kept}')
+    for season, name in zip(seasons, names):
+        chosen = deployments or season_folders.own_table(season, 'deployments')
+        places = deployment_tables.read_deployments(chosen, time_zone) if chosen else None
+        reviewed, left_out = teaching.reviewed_photographs(season, places, with_sample)
+        stored, unreadable = teaching.store_photographs(reviewed, data/'taught')
+        parts.append(stored.assign(season=name))
+        skipped += [left_out, unreadable]
+    parts = [o for o in parts if len(o)]
+    taught = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if seasons: tables.write_table(taught, kept)
+    return taught, pd.concat(skipped, ignore_index=True)
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #fb8a7775
+def _with_taught(photographs: pd.DataFrame, taught: pd.DataFrame, data: Path) -> pd.DataFrame:
+    "Return all photographs, with bursts that are found among them all."
+    if taught.empty: return photographs
+    together = pd.concat([photographs, taught.drop(columns='season')], ignore_index=True)
+    if not _know_camera_and_time(together): return together
+    observations = data/'observations.parquet'
+    among = tables.read_table(observations) if observations.exists() else None
+    found = bursts.add_bursts(together.drop(columns='burst_id'), among=among).burst_id
+    return together.assign(burst_id=found.fillna(together.burst_id))
+
+
+def _add_taught(split: pd.DataFrame, taught: pd.DataFrame, not_taught: pd.DataFrame, by: str,
+                day: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Add reviewed photographs to a split, and print how many they are and how many of them were drawn by chance."
+    split, skipped = teaching.add_reviewed(split, taught, by, **day)
+    _, text, _ = teaching.taught_section(split) or (None, 'No reviewed photograph may teach.', None)
+    echo(text)
+    return split, pd.concat([not_taught, skipped], ignore_index=True)
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c019d65d
 def _know_camera_and_time(photographs: pd.DataFrame) -> bool:

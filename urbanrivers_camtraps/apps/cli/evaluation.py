@@ -21,8 +21,8 @@ from ...foundations.outputs import refuse_foreign_file, refuse_foreign_page
 # %% auto #0
 __all__ = ['pd', 'attention', 'audits', 'blank_filter', 'burst_answers', 'calibration', 'cleaning', 'view_comparison',
            'crop_comparison', 'ensemble', 'comparison', 'finetune', 'forwards', 'reports', 'learning_curve', 'pages',
-           'privacy', 'probe', 'splits', 'left_outs', 'roll_ups', 'threshold_choice', 'unknowns', 'tables', 'evaluate',
-           'compare']
+           'privacy', 'probe', 'splits', 'left_outs', 'roll_ups', 'threshold_choice', 'unknowns', 'tables', 'teaching',
+           'evaluate', 'compare']
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #793564a2
 pd = LazyModule('pandas')
@@ -49,6 +49,7 @@ roll_ups = LazyModule('urbanrivers_camtraps.evaluation.roll_up')
 threshold_choice = LazyModule('urbanrivers_camtraps.evaluation.thresholds')
 unknowns = LazyModule('urbanrivers_camtraps.evaluation.unknown')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
+teaching = LazyModule('urbanrivers_camtraps.survey.teaching')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #51431193
 @app.command(rich_help_panel=EVALUATION)
@@ -119,6 +120,7 @@ def _data_sections(photographs: pd.DataFrame, recipe: Any, data: Path) -> list:
                                      augmented, photographs=True),
                 pages.plot_section('The split', text, splits.plot_split(photographs))]
     if 'banner_how' in photographs: sections.append(reports.banner_section(photographs))
+    if taught := teaching.taught_section(photographs): sections.insert(0, taught)
     return sections + (_vote_sections(data) if (data/'funnel.parquet').exists() else [])
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #fcd96a6e

@@ -59,6 +59,7 @@ DEMO, VOTES, IMAGES, DATASET, TRAINING = 'Start here', 'Votes', 'Photographs', '
 EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Review', 'Survey', 'Apps'
 #: The commands in their usual order.
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
+          'gain',
           'predict', 'speciesnet', 'import',
           'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package',
           'preview', 'sort', 'export-season',
@@ -78,7 +79,7 @@ class _InUsualOrder(TyperGroup):
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ca4c01af
 #: Commands that write no file that could be in the way.
-_WRITES_NOTHING = ('sandbox', 'compare', 'plan', 'serve_app')
+_WRITES_NOTHING = ('sandbox', 'compare', 'gain', 'plan', 'serve_app')
 _Overwrite = Annotated[bool, typer.Option('--overwrite', help='Also replace files and folders that were not written by '
                                                               'camtraps.')]
 
