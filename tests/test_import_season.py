@@ -13,6 +13,7 @@ from urbanrivers_camtraps.apps.main import app
 from urbanrivers_camtraps.dataset.bursts import add_bursts
 from urbanrivers_camtraps.evaluation.burst_predictions import burst_predictions
 from urbanrivers_camtraps.foundations.core import collect_notices
+from urbanrivers_camtraps.foundations.outputs import overwriting
 from urbanrivers_camtraps.foundations.predictions import Predictions, score_matrix
 from urbanrivers_camtraps.foundations.privacy import shows_people
 from urbanrivers_camtraps.foundations.sandbox import make_sandbox
@@ -30,7 +31,7 @@ RACCOON, BEAVER = 'Procyon lotor', 'Castor canadensis'
 
 def called(*arguments):
     "Run a command in this process; what it refuses is part of the output."
-    done = CliRunner().invoke(app, [str(o) for o in arguments])
+    with overwriting(False): done = CliRunner().invoke(app, [str(o) for o in arguments])
     return SimpleNamespace(exit_code=done.exit_code, output=f'{done.output}{done.exception or ""}')
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from urbanrivers_camtraps.apps.main import app
 from urbanrivers_camtraps.dataset.duplicates import add_hashes
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN
+from urbanrivers_camtraps.foundations.outputs import overwriting
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.review.reviews import CANNOT_TELL, Reviews
 from urbanrivers_camtraps.survey.deployments import read_deployments
@@ -31,7 +32,7 @@ DAY = pd.Timestamp('2025-06-01 05:00')
 
 def called(*arguments):
     "Run a command in this process; what it refuses is part of the output."
-    done = CliRunner().invoke(app, [str(o) for o in arguments])
+    with overwriting(False): done = CliRunner().invoke(app, [str(o) for o in arguments])
     return SimpleNamespace(exit_code=done.exit_code, output=f'{done.output}{done.exception or ""}')
 
 
