@@ -78,8 +78,10 @@ class Season:
 def dataset():
     "A data set of 40 photographs that look like nothing else; every fifth is held out."
     rows = range(40)
-    table = pd.DataFrame({'media_id': [f'm{o}' for o in rows], 'label': [[BEAVER, RACCOON, BLANK][o % 3] for o in rows], 'sha256': [f's{o}' for o in rows],
-                          'burst_id': [f'm{o}' for o in rows], 'deployment_id': 'old', 'phash': [f'{np.random.default_rng(o).integers(2**63):016x}' for o in rows],
+    table = pd.DataFrame({'media_id': [f'm{o}' for o in rows], 'label': [[BEAVER, RACCOON, BLANK][o % 3] for o in rows],
+                          'sha256': [f's{o}' for o in rows],
+                          'burst_id': [f'm{o}' for o in rows], 'deployment_id': 'old',
+                          'phash': [f'{np.random.default_rng(o).integers(2**63):016x}' for o in rows],
                           'timestamp': [DAY.tz_localize('UTC') - pd.Timedelta(days=o + 9) for o in rows],
                           'split': [('test', 'train', 'train', 'valid', 'train')[o % 5] for o in rows]})
     return table.assign(fold=pd.Series([None if o % 5 == 0 else o % 3 for o in rows], dtype='Int64'))
