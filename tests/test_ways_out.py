@@ -185,6 +185,12 @@ def test_a_photograph_that_is_gone_is_listed_and_a_missing_card_is_an_error(seas
     assert len(files()) == 6
 
 
+def test_a_folder_among_the_photographs_is_told(season, capsys):
+    assert run(['sort', '--season', 'season', '--out', 'card/sorted']) == 0
+    assert 'card/sorted: lies among the photographs' in capsys.readouterr().err
+    assert sort() == 0 and 'lies among' not in capsys.readouterr().err
+
+
 #: Sorts the season in the working folder, and takes a while for each photograph.
 CHILD = """
 import time

@@ -25,7 +25,7 @@ from ..foundations.tables import read_any_table
 from ..images.photo_labels import LabelError, label_jpeg
 from ..images.photograph import PhotographError, open_photograph, photograph_bytes
 
-# %% ../../nbs/8_survey/81_ways_out/815_sorting.ipynb #4ba0d25f
+# %% ../../nbs/8_survey/81_ways_out/815_sorting.ipynb #800fb018
 class SortError(CamtrapsError):
     "Photographs cannot be put into folders."
 
@@ -40,12 +40,13 @@ def sort_photographs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # `sorted.csv`: `photograph, sorted, …`; skipped: `id, reason`
     """Put each photograph of a season into the folder of its class.
 
-    An earlier run goes on where it stopped, and copies move if people have answered since. Raises `OutputError` if the
+    What an earlier run began is finished, and copies move if people have answered since. Raises `OutputError` if the
     folder holds something else, `LockedError` if another run writes into it, and `SortError` if there is not enough
     room, or if links and copies would be mixed."""
     folder = Path(folder)
     check_sorted_folder(folder)
     _check_options(answered, how, write_labels)
+    _tell_place(answered.path, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
         before = _read_list(folder, how)
@@ -112,7 +113,7 @@ def _camera(paths: pd.Series) -> list[str]:
     same = len(os.path.commonprefix(folders)) if folders else 0
     return ['_'.join(p for p in o[same:] if p.upper() != 'DCIM') for o in folders]
 
-# %% ../../nbs/8_survey/81_ways_out/815_sorting.ipynb #bef2a9fb
+# %% ../../nbs/8_survey/81_ways_out/815_sorting.ipynb #4461eaca
 def _check_options(answered: Predictions, how: str, write_labels: bool) -> None:
     "Raise `SortError` if labels would be written into linked photographs, or no photograph is there."
     if how == 'link' and write_labels:
@@ -120,6 +121,16 @@ def _check_options(answered: Predictions, how: str, write_labels: bool) -> None:
     if len(answered) and not any(os.path.lexists(o) for o in answered.path):
         todo = 'Put the card in, or go to the folder in which you ran `camtraps predict`'
         raise SortError(f'not one of {len(answered):,} photographs is there', answered.path.iloc[0], todo)
+
+
+def _tell_place(paths: pd.Series, folder: Path) -> None:
+    "Notice if the folder lies among the photographs, where the next prediction would find the copies."
+    parents = {os.path.dirname(os.path.abspath(o)) for o in paths if '://' not in o}
+    with suppress(ValueError):  # no photograph on this machine, or on several drives of Windows
+        root = os.path.commonpath(parents)
+        if not Path(os.path.abspath(folder)).is_relative_to(root): return
+        notice(f'lies among the photographs: who predicts {root} again gets the copies as new ones', folder,
+               'Name a folder elsewhere')
 
 
 def _read_list(folder: Path, how: str) -> pd.DataFrame:
