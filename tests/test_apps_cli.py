@@ -39,6 +39,7 @@ def test_choices_are_those_of_the_library():
     from urbanrivers_camtraps.dataset.bursts import GROUP_COLUMNS
     from urbanrivers_camtraps.inference.season import FORMATS
     from urbanrivers_camtraps.review.queue import Order
+    from urbanrivers_camtraps.review.season_queue import QueueOrder
     from urbanrivers_camtraps.survey.camtrap_dp.writing import People
     from urbanrivers_camtraps.training.bundle_format import MODELS
     from urbanrivers_camtraps.votes.consensus import METHODS
@@ -47,7 +48,7 @@ def test_choices_are_those_of_the_library():
     assert values(options.By) == set(GROUP_COLUMNS)
     assert values(options.Precision) == set(MODELS)
     assert values(options.Format) == set(FORMATS)
-    assert values(options.Order) == set(get_args(Order))
+    assert values(options.ReviewOrder) == {*get_args(Order), *get_args(QueueOrder)}
     assert values(options.People) == set(get_args(People))
     assert values(options.Consensus) == {'agreement', *METHODS}
 

@@ -21,8 +21,9 @@ from playwright.sync_api import expect, sync_playwright
 
 from test_apps_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
+from urbanrivers_camtraps.review.assignments import Assignments
 from urbanrivers_camtraps.review.reviews import CANNOT_TELL, Reviews, read_reviews
-from urbanrivers_camtraps.review.server import _Assignments, class_keys, serve_reviews
+from urbanrivers_camtraps.review.server import class_keys, serve_reviews
 
 CLASSES = ['Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'Chelydra serpentina', 'Procyon lotor', BLANK]
 COUNT = 500
@@ -110,7 +111,7 @@ def test_classes_beyond_the_keyboard_have_no_key():
 def test_who_gets_which_photograph(queue, tmp_path):
     "One reviewer a photograph: what a page holds stays with it for five minutes."
     few, now = queue.head(6).assign(label=BLANK), [0.]
-    one = _Assignments(few, Reviews(tmp_path/'one.sqlite'), 1, minutes=5, clock=lambda: now[0])
+    one = Assignments(few, Reviews(tmp_path/'one.sqlite'), 1, minutes=5, clock=lambda: now[0])
     assert one.take('Heron', 'p', [], []) == (['m000', 'm001', 'm002', 'm003'], 0)
     assert one.take('Otter', 'p', [], []) == (['m004', 'm005'], 4)
     assert one.take('Heron', 'another page', [], []) == ([], 6)
@@ -128,7 +129,7 @@ def test_who_gets_which_photograph(queue, tmp_path):
 
 
 def test_two_reviewers_a_photograph(queue, tmp_path):
-    two = _Assignments(queue.head(6).assign(label=BLANK), Reviews(tmp_path/'two.sqlite'), 2)
+    two = Assignments(queue.head(6).assign(label=BLANK), Reviews(tmp_path/'two.sqlite'), 2)
     for token, media_id, reviewer in (('a', 'm000', 'Heron'), ('b', 'm001', 'Heron'), ('c', 'm001', 'Otter')): two.reviews.add(token, media_id, BLANK, reviewer)
     assert [two.progress(o)['done'] for o in ('Heron', 'Otter', 'Mink')] == [2, 1, 1]
     assert two.take('Otter', 'p', [], [], 2) == (['m000', 'm002'], 0)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['burst_units', 'animal_scores', 'draw_sample', 'sample_queue', 'reviews_path', 'sample_frames', 'add_answers',
-           'is_animal']
+           'whole_bursts', 'match_reviews', 'is_animal']
 
 # %% ../../nbs/7_review/76_sample.ipynb #5d6e5546
 from pathlib import Path
@@ -104,10 +104,34 @@ def add_answers(
     sample: pd.DataFrame, # bursts, with `media_id`
     reviews: pd.DataFrame, # from `read_reviews`: the answer on a burst is that on its best frame
 ) -> pd.DataFrame: # the same rows with `answer` (missing: nobody said, or nobody could tell) and `reviewers`
-    "Add what people said: what most of them say, and the last word if they are divided."
-    given = reviews[reviews.label != CANNOT_TELL].groupby('media_id')
+    """Add what people said: what most of them say, and the last word if they are divided.
+
+    What was said about one frame alone says nothing about its burst."""
+    given = match_reviews(whole_bursts(reviews), sample)
+    given = given[given.label != CANNOT_TELL].groupby('media_id')
     answer, count = given.label.agg(_settled_answer), given.size()
     return sample.assign(answer=sample.media_id.map(answer), reviewers=sample.media_id.map(count).fillna(0).astype(int))
+
+# %% ../../nbs/7_review/76_sample.ipynb #52d1e004
+def whole_bursts(
+    reviews: pd.DataFrame, # from `read_reviews`
+    are_whole: bool = True, # False: those on one frame alone
+) -> pd.DataFrame: # the answers on whole bursts, and on photographs of a data set
+    "Return the answers that hold for all frames of a burst."
+    is_frame = reviews.scope == 'frame' if 'scope' in reviews else pd.Series(False, reviews.index)
+    return reviews[is_frame != are_whole]
+
+
+def match_reviews(
+    reviews: pd.DataFrame, # from `read_reviews`
+    frames: pd.DataFrame, # `media_id`, and `path` if known
+) -> pd.DataFrame: # the same rows; a path is replaced by the id of its photograph
+    "Find answers that were stored under the path, because nobody knew then where the cameras were."
+    if 'path' not in frames: return reviews
+    paths = frames.path.astype(str)
+    ids = frames.media_id[~paths.duplicated(keep=False)].set_axis(paths[~paths.duplicated(keep=False)])
+    is_path = ~reviews.media_id.isin(frames.media_id) & reviews.media_id.isin(ids.index)
+    return reviews.assign(media_id=reviews.media_id.mask(is_path, reviews.media_id.map(ids)))
 
 # %% ../../nbs/7_review/76_sample.ipynb #843231b6
 def is_animal(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..dataset.bursts import add_bursts
 from ..evaluation.burst_predictions import burst_predictions
-from ..foundations.core import BLANK, CamtrapsError, notice
+from ..foundations.core import BLANK, HUMAN, VEHICLE, CamtrapsError, notice
 from ..foundations.names import common_name
 from ..foundations.predictions import DECISIONS, Predictions
 from ..foundations.privacy import shows_people
@@ -22,7 +22,7 @@ from ..inference.motion_crop import camera_folder
 from ..inference.season import read_season
 from ..inference.season_folder import predictions_path, season_files
 from ..review.reviews import read_reviews
-from ..review.sample import reviews_path
+from ..review.sample import match_reviews, reviews_path
 from .deployments import season_photographs
 from .people_first import looked_text, people_first
 from .waiting import is_waiting, with_higher_taxa
@@ -52,7 +52,7 @@ def answered_season(
     said = said.assign(model_prediction=model.prediction, model_score=model.score, waits=~said.reviewed & ~accepted)
     said = Predictions(said.sort_values('path', ignore_index=True), found.classes, found.skipped)
     said.attrs = dict(found.attrs)
-    return said.assign(people=shows_people(said), common_name=_named(said))
+    return said.assign(people=shows_people(said) | _with_people(said), common_name=_named(said))
 
 # %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #7b87b235
 def whose_answers(
@@ -95,12 +95,18 @@ def _by_folder(rows: pd.DataFrame) -> pd.DataFrame:
                             'timestamp': clock})
     return add_bursts(cameras)
 
+# %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #ecf87cb6
+def _with_people(said: pd.DataFrame) -> pd.Series:
+    "Return on which photographs somebody saw a person or a vehicle beside something else."
+    if 'also' not in said: return pd.Series(False, said.index)
+    return said.also.map(lambda o: any(label in (HUMAN, VEHICLE) for label, _ in o))
+
 # %% ../../nbs/8_survey/81_ways_out/814_answered.ipynb #365d2eb3
 def _reviews_of(season: Path, rows: pd.DataFrame) -> pd.DataFrame:
     "Read people's answers on a season; empty if there are none."
     path = reviews_path(season)
     if not path.is_file(): return pd.DataFrame(columns=['media_id', 'label', 'reviewer', 'reviewed_at'])
-    reviews = read_reviews(path)
+    reviews = match_reviews(read_reviews(path), rows)
     known = reviews.media_id.isin(rows.media_id)
     todo = 'Name the table of deployments with which they were shown: --deployments'
     if len(reviews) and not known.any():

@@ -397,6 +397,7 @@ def _with_reviews(season: list[Path], by_model: pd.DataFrame, placed: pd.DataFra
     if not shared.reviewed.any(): return by_model, ()
     text = people_firsts.looked_text(shared, rows.prediction)
     kept = shared[shared.reviewed | shared.media_id.isin(by_model.media_id)]  # what waits counts if somebody named it
+    kept = people_firsts.with_others(kept)
     model = _model_warnings(season, placed)
     return kept, (text, *model[1:])
 
