@@ -20,11 +20,11 @@ from ...foundations.outputs import allow_overwriting, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
-           'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit', 'Order',
-           'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
-           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule', 'echo',
-           'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step', 'results_for', 'boxes_with_empty',
-           'place_zone']
+           'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit',
+           'ReviewOrder', 'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder',
+           'SpeciesNetFile', 'Boxes', 'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json',
+           'times', 'LazyModule', 'echo', 'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step',
+           'results_for', 'boxes_with_empty', 'place_zone']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -155,7 +155,7 @@ Consensus = _choices('Consensus', 'agreement', 'pooled', 'majority', 'dawid-sken
 Precision = _choices('Precision', 'float32', 'float16', 'int8')
 HubKind = _choices('HubKind', 'model', 'space')
 Fit = _choices('Fit', 'probe', 'finetune')
-Order = _choices('Order', 'label_error', 'informative', 'both')
+ReviewOrder = _choices('ReviewOrder', 'label_error', 'informative', 'both', 'doubtful', 'time')
 Format = _choices('Format', 'camtraps', 'megadetector', 'speciesnet')
 Engine = _choices('Engine', 'threads', 'ray')
 TimesFrom = _choices('TimesFrom', 'exif', 'file')
