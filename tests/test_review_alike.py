@@ -11,7 +11,7 @@ import pytest
 
 from urbanrivers_camtraps.foundations.core import TableError, collect_notices
 from urbanrivers_camtraps.inference.season_features import features_column
-from urbanrivers_camtraps.review.alike import burst_features, find_more, groups_alike, nearest_bursts, share_alike
+from urbanrivers_camtraps.review.alike import burst_features, find_more, groups_alike, look_alikes, nearest_bursts, share_alike
 from urbanrivers_camtraps.review.label_errors import ReviewError
 
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
@@ -91,6 +91,16 @@ def test_the_nearest_come_in_order_without_the_burst_itself():
     assert len(nearest_bursts(turned(0, 10), 'a', 10)) == 1 and nearest_bursts(turned(0, 10), 'z').empty
 
 
+def test_a_review_asks_by_the_frame_that_stands_for_a_burst(tmp_path):
+    path = write(tmp_path/'f.parquet', list('123456'), np.array([[9, 0, 0], [9, 1, 0], [0, 9, 0], [0, 9, 1], [0, 0, 9], [9., 2, 0]]))
+    frames = pd.DataFrame({'path': list('123456'), 'burst_id': ['a', 'b', 'c', 'd', 'e', 'f']})
+    queue = pd.DataFrame({'media_id': ['m-d', 'm-c', 'm-b', 'm-a', 'without'], 'burst_id': ['d', 'c', 'b', 'a', 'x']})
+    find = look_alikes(path, frames, queue, 2)
+    assert find('m-a')[0] == 'm-b' and find('m-c')[0] == 'm-d' and len(find('m-a')) == 2  # e and f are not reviewed
+    assert find('without') == [] and find('unknown') == []
+    assert look_alikes(path, frames, queue[queue.burst_id == 'x']) is None
+
+
 def test_counter_examples_push_away_what_looks_like_them():
     bursts = turned(0, 40, -40, 80)
     assert find_more(bursts, ['a'], k=2).nearness.round(4).tolist() == [.766, .766]
@@ -153,6 +163,7 @@ def test_the_share_of_alike_bursts_by_hand():
     crossed = share_alike(turned(0, 5, 90, 95), pd.Series(['x', 'y', 'x', 'y'], list('abcd')), k=1)
     assert crossed.alike.tolist() == [0, 0, 0]
     assert share_alike(turned(0, 5), pd.Series(['x', 'x'], list('ab')), k=10).alike['all'] == 1  # fewer than ten others
+    with pytest.raises(ReviewError, match='fewer than two bursts'): share_alike(turned(0, 5), pd.Series(['x'], ['a']))
 
 
 @pytest.mark.skipif(not FRAMES, reason='CAMTRAPS_FRAMES names no folder of real frames')
