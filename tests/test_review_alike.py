@@ -11,7 +11,14 @@ import pytest
 
 from urbanrivers_camtraps.foundations.core import TableError, collect_notices
 from urbanrivers_camtraps.inference.season_features import features_column
-from urbanrivers_camtraps.review.alike import burst_features, find_more, groups_alike, look_alikes, nearest_bursts, share_alike
+from urbanrivers_camtraps.review.alike import (
+    burst_features,
+    find_more,
+    groups_alike,
+    look_alikes,
+    nearest_bursts,
+    share_alike,
+)
 from urbanrivers_camtraps.review.label_errors import ReviewError
 
 FRAMES = os.environ.get('CAMTRAPS_FRAMES')
