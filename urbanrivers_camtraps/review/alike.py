@@ -66,7 +66,8 @@ def share_alike(
         nearness = numbers @ numbers[row]
         nearness[row] = -np.inf
         same[row] = (names[np.argsort(-nearness)[:min(k, len(names) - 1)]] == names[row]).mean()
-    found = pd.DataFrame({'label': names, 'alike': same, 'chance': (labels.map(counts).to_numpy() - 1)/(len(labels) - 1)})
+    chance = (labels.map(counts).to_numpy() - 1)/(len(labels) - 1)
+    found = pd.DataFrame({'label': names, 'alike': same, 'chance': chance})
     table = found.groupby('label').agg(bursts=('alike', 'size'), alike=('alike', 'mean'), chance=('chance', 'mean'))
     return pd.concat([table, pd.DataFrame({'bursts': len(found), **found[['alike', 'chance']].mean()}, ['all'])])
 
