@@ -193,3 +193,25 @@ def test_real_frames_look_like_their_class(tmp_path):
     print(f'{shares.alike["all"]:.3f} against {shares.chance["all"]:.3f} by chance; groups {same/len(groups):.3f} right of {len(groups)/len(bursts):.3f}')
     assert shares.alike['all'] > .65 and shares.chance['all'] < .15
     assert same/len(groups) > .8 and len(groups)/len(bursts) > .7
+
+
+def test_the_review_of_a_season_folder_has_look_alikes(bundle_folder, tmp_path, monkeypatch):
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from urbanrivers_camtraps.apps.main import app
+    from urbanrivers_camtraps.review import server
+    (tmp_path/'card').mkdir()
+    for number in range(6): Image.new('RGB', (64, 48), (40*number, 200 - 30*number, 90)).save(tmp_path/'card'/f'{number}.jpg')
+    run, served = CliRunner().invoke, []
+    done = run(app, ['predict', str(tmp_path/'card'), '--bundle', str(bundle_folder), '--out', str(tmp_path/'season')])
+    assert done.exit_code == 0 and (tmp_path/'season'/'features.parquet').is_file(), done.output
+    monkeypatch.setattr(server, 'run_review_server', lambda queue, *args, alike, **settings: served.append((queue, alike)))
+    done = run(app, ['review', '--season', str(tmp_path/'season')])
+    assert done.exit_code == 0, done.output
+    queue, alike = served[0]
+    first = queue.media_id.iloc[0]
+    assert set(alike(first)) == set(queue.media_id) - {first}
+    (tmp_path/'season'/'features.parquet').unlink()
+    with collect_notices() as notices: run(app, ['review', '--season', str(tmp_path/'season')])
+    assert served[1][1] is None and any('no look-alikes are shown' in o for o in notices)

@@ -19,9 +19,9 @@ from ...foundations.outputs import refuse_foreign_csv, write_csv
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['label_errors', 'queues', 'review_server', 'samples', 'season_folders', 'season_queues', 'deployment_tables', 'tables',
-           'bursts', 'calibration', 'consensus', 'needed', 'replay', 'pandas', 'review_store', 'seasons', 'review',
-           'votes_needed']
+__all__ = ['label_errors', 'queues', 'review_server', 'samples', 'season_folders', 'season_queues', 'look_alikes',
+           'deployment_tables', 'tables', 'bursts', 'calibration', 'consensus', 'needed', 'replay', 'pandas',
+           'review_store', 'seasons', 'review', 'votes_needed']
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #cfded318
 label_errors = LazyModule('urbanrivers_camtraps.review.label_errors', extra='train')
@@ -30,6 +30,7 @@ review_server = LazyModule('urbanrivers_camtraps.review.server', extra='serve')
 samples = LazyModule('urbanrivers_camtraps.review.sample')
 season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 season_queues = LazyModule('urbanrivers_camtraps.review.season_queue')
+look_alikes = LazyModule('urbanrivers_camtraps.review.alike')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
@@ -120,7 +121,9 @@ def _review_season(season: Path, places: pd.DataFrame | None, order: str, event_
         next_step(f'survey --season {season}', 'count what people saw')
 
     queue = queue.head(len(queue) if limit is None else limit)
-    review_server.run_review_server(queue, answers, placed.classes, frames, reviewers, port, ready, kind='season')
+    alike = look_alikes.look_alikes(season_folders.season_files(season).features, frames, queue)
+    review_server.run_review_server(queue, answers, placed.classes, frames, reviewers, port, ready, kind='season',
+                                    alike=alike)
 
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #2b0a2f57
 def _review_sample(path: Path, reviewers: int, port: int) -> None:
