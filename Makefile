@@ -42,7 +42,7 @@ notebooks: $(call installed,dev)  ## run every notebook
 tests: $(call installed,dev)  ## run the tests of tests/
 	@python -m pytest -n 2 --dist loadfile
 
-bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results or season
+bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results, season or review
 	@python -W ignore tools/bench.py $(ONLY)
 
 study: $(call installed,dev)  ## measure the recipes on real frames, out of fold, within an hour: make study FRAMES=folder; or one BACKBONE=name (SIZE=pixels)

@@ -74,6 +74,8 @@ def test_a_sample_corrects_the_answer_from_the_shell(season, simulated):
     assert done.exit_code == 0, done.output
     drawn = answer(season, simulated)
     assert 300 <= drawn.drawn.sum() <= 340 and f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn' in done.output
+    counts = drawn[drawn.drawn].location.value_counts()
+    assert f'cameras: {counts.index[0]} {counts.iloc[0]}, ' in done.output
     done = called('survey', *told, '--sample', season/'season_sample.parquet', '--out', season/'s.html')
     assert done.exit_code == 0, done.output
     assert done.output.count('Wildlife changed by a factor') == 1  # the corrected one

@@ -2,7 +2,7 @@
 import importlib
 import sys
 
-BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser', 'results', 'season')
+BENCHES = ('fetch', 'clean', 'images', 'train', 'predict', 'app', 'browser', 'results', 'season', 'review')
 
 
 def line(

@@ -1,10 +1,9 @@
 """Review of a season: does it slow down with ten thousand bursts, and how many labels a minute is one key a burst worth?
 
-    python tools/bench_review.py [SECONDS]
-
-The first ratio is the server's time for *next* and *answer* with a queue of 10,000 bursts, 5,000 of them answered, over that with 100 bursts, 50 of them
-answered. The second is photographs labelled a minute in Chromium, scripted at one key as soon as the page takes it: bursts of three frames in a season
-against single photographs of a data set. A person is slower than the script, and looks longer at a burst than at one photograph."""
+`make bench ONLY=review`, or `python tools/bench_review.py [SECONDS]`. The first figure is the server's time for *next* and *answer* with a queue of
+10,000 bursts, 5,000 of them answered, over that with 100 bursts, 50 of them answered. The others are photographs labelled in Chromium, scripted at one key
+as soon as the page takes it: bursts of three frames, and screens of 24 empty bursts, against single photographs of a data set. A person is slower than
+the script, and looks longer at a burst than at one photograph."""
 import sys
 import tempfile
 import time
@@ -76,24 +75,52 @@ def labels_a_minute(
     return 60*frames*keys/(time.perf_counter() - begun)
 
 
-def main() -> None:
-    "Print both ratios."
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 15
+def walls_a_minute(
+    page: object, # of Playwright
+    address: str, # of the review page
+    frames: int, # photographs of a burst
+    seconds: float, # for which screens are signed off
+) -> float:
+    "Sign off screens of bursts that the model calls blank, each as soon as it is there."
+    page.goto(address)
+    page.get_by_label('Alias').fill('Heron')
+    page.keyboard.press('Enter')
+    page.locator('#review[data-state=ready]').wait_for()
+    page.keyboard.press('e')
+    bursts, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        page.locator('#wall[data-state=ready]').wait_for()
+        tiles = page.locator('.tile').evaluate_all('tiles => tiles.map(o => o.dataset.media)')
+        if not tiles: break
+        page.keyboard.press('Enter')
+        page.wait_for_function('first => document.querySelector(".tile")?.dataset.media !== first', arg=tiles[0])
+        bursts += len(tiles)
+    return 60*frames*bursts/(time.perf_counter() - begun)
+
+
+def main(
+    seconds: float = 15, # for which keys are pressed, each way
+) -> list[dict]: # one figure each
+    "Measure all, in headless Chromium."
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(temporary)
         Image.effect_noise((640, 480), 60).convert('RGB').save(folder/'photograph.jpg')
         small, large = (server_seconds(o, folder) for o in (100, 10_000))
-        print(f'an answer and the next bursts: {1000*small:.2f} ms with 100, {1000*large:.2f} ms with 10,000: ratio {large/small:.2f}')
-        queue, frames = make_queue(1000, folder/'photograph.jpg')
+        queue, frames = make_queue(4000, folder/'photograph.jpg')
         browser, rates = playwright.chromium.launch(executable_path=CHROMIUM), {}
-        for kind, shown in (('photographs', frames.assign(label='blank')), ('season', queue)):
-            with serve_reviews(shown, folder/f'{kind}.sqlite', CLASSES, frames, kind=kind) as address:
+        ways = {'photographs': (labels_a_minute, frames.assign(label='blank'), 1), 'season': (labels_a_minute, queue, FRAMES),
+                'wall': (walls_a_minute, queue, FRAMES)}
+        for way, (measure, shown, count) in ways.items():
+            kind = 'photographs' if way == 'photographs' else 'season'
+            with serve_reviews(shown, folder/f'{way}.sqlite', CLASSES, frames, kind=kind) as address:
                 context = browser.new_context()
-                rates[kind] = labels_a_minute(context.new_page(), address, FRAMES if kind == 'season' else 1, seconds)
+                rates[way] = measure(context.new_page(), address, count, seconds)
                 context.close()
         browser.close()
-        print(f"labels a minute: {rates['photographs']:.0f} by photograph, {rates['season']:.0f} by burst of {FRAMES}: "
-              f"ratio {rates['season']/rates['photographs']:.2f}")
+    rival = {'rival': 'one photograph a key', 'rival_seconds': 60_000/rates['photographs']}
+    return [{'what': 'review: an answer with 10,000 bursts, against 100', 'times': large/small, 'wanted_times': 1.5},
+            *({'what': f'1,000 photographs labelled, {name}', 'seconds': 60_000/rates[way], 'ratio': rates[way]/rates['photographs'],
+               'wanted': 3, **rival} for way, name in (('season', f'one key a burst of {FRAMES}'), ('wall', 'a screen of empty bursts a key')))]
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__': print(main(*map(float, sys.argv[1:])))

@@ -34,6 +34,7 @@ export class Wall {
     const body = { reviewer: this.reviewer(), page: this.page, have: this.left, passed: this.passed, count: Math.min(60, SCREEN + this.left.length), chosen: this.chosen }
     const said = this.kind === 'alike' ? await this.post('alike', { reviewer: body.reviewer, media_id: this.like }) : await this.post('next', body)
     if (said.progress) this.count(said.progress)
+    this.waiting = said.waiting ?? 0
     const open = said.items.filter(o => this.kind !== 'alike' || o.own.label === null)
     this.tiles = open.slice(0, SCREEN).map(item => ({ item, picked: false, label: null, element: this.tile(item) }))
     this.$('tiles').replaceChildren(...this.tiles.map(o => o.element))
@@ -59,7 +60,8 @@ export class Wall {
     $('sign').hidden = $('wall-skip').hidden = !this.tiles.length
     $('sign').textContent = this.label ? `${rest} ${this.label === 'blank' ? 'show nothing' : `are ${this.nameOf(this.label)}`} ` : 'What are they? '
     this.withKey($('sign'), 'Enter')
-    $('wall-help').textContent = !this.tiles.length ? 'Nothing is left here.'
+    $('wall-help').textContent = !this.tiles.length
+      ? this.waiting ? `${this.waiting} more are open on another page. They come here if they are not answered within some minutes.` : 'Nothing is left here.'
       : this.label ? 'Click what is something else, or go to it with the arrow keys and press the space bar; then a class key names it. z shows it larger.'
         : 'Press the key of what all of these are, after picking out what is something else.'
     for (const { picked, label, element } of this.tiles) {
