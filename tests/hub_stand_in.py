@@ -144,7 +144,7 @@ class Request(BaseHTTPRequestHandler):
     def create(self):
         asked, hub = json.loads(self.data), self.server
         name = f"{asked['organization']}/{asked['name']}"
-        assert asked.get('type') != 'space' or asked['sdk'] == 'gradio'
+        assert asked.get('type') != 'space' or asked['sdk'] in ('gradio', 'static')
         if name in hub.repos: raise Refused(409, 'You already created this repo')
         hub.private[name] = asked.get('visibility') == 'private'
         hub.commit(name, {'.gitattributes': b'*.bin filter=lfs diff=lfs merge=lfs -text\n'})

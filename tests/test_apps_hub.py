@@ -14,9 +14,11 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
+from urbanrivers_camtraps.apps.web import write_web_page
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.inference.predict import score_photograph
@@ -165,6 +167,19 @@ def test_space_is_published_as_one_commit(hub, send):
     assert hub.files(NAME) == contents(done.folder) and len(hub.repos[NAME]) == 2
     assert done.commit == hub.repos[NAME][-1][0] and set(done.difference.change) == {'new', 'changed'}
     assert done.url == f'{hub.url}/spaces/{NAME}'
+
+
+def test_the_web_page_is_published_as_a_static_space(hub, send, bundle_folder, other_bundle, tmp_path):
+    page = write_web_page(bundle_folder, tmp_path/'page')
+    done = send('web', page=page)
+    files = hub.files(NAME)
+    assert done.url.endswith(f'/spaces/{NAME}') and files == contents(done.folder) and contents(page).items() <= files.items()
+    header = yaml.safe_load(files['README.md'].decode().split('---')[1])
+    assert header['sdk'] == 'static' and header['app_file'] in files and not {'sdk_version', 'python_version'} & set(header)
+    assert b'*.wasm filter=lfs' in files['.gitattributes']  # above what git takes
+    assert set(send('web', page=page).difference.change) == {'same'}
+    with pytest.raises(PublishError, match='page of another bundle'): send('web', page=page, bundle=other_bundle)
+    with pytest.raises(PublishError, match='needs a web page'): send('web')
 
 
 def test_again_changes_nothing_and_sends_nothing(hub, send):

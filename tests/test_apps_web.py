@@ -22,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from test_apps_app import CHROMIUM, QUIET, ROOT, SCREENSHOTS, free_port, needs_browser, wait_for
+from urbanrivers_camtraps.apps.hub import publish
 from urbanrivers_camtraps.apps.web import WebError, write_web_page
 from urbanrivers_camtraps.foundations.doubt import score_directions, unknown_scores
 from urbanrivers_camtraps.images.photograph import PhotographError, open_photograph
@@ -105,6 +106,18 @@ def opened(browser, url: str, **settings):
     page.goto(url)
     page.get_by_text('Ready.', exact=True).wait_for()
     return page
+
+
+
+def test_a_static_space_runs_from_a_plain_file_server(browser, decisive, tmp_path):
+    page = written(decisive, tmp_path/'page')
+    space = publish('web', 'urban-rivers/who', decisive, dry_run=True, folder=tmp_path/'space', page=page, endpoint='http://127.0.0.1:9').folder
+    server = serve(space)
+    try:
+        shown = opened(browser, f'http://127.0.0.1:{server.server_port}/')
+        assert not shown.wrong and (space/'README.md').read_text().startswith('---')
+        shown.context.close()
+    finally: stop(server)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #d8149a2d
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,9 @@ def _whole_frame_bundle(bundle: Path | None) -> Path:
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #6c0fd4f5
 @app.command('publish', rich_help_panel=APPS)
 def publish_bundle(
-    kind: Annotated[HubKind, typer.Argument(help='model: the files with a model card. space: the app, running.')],
+    kind: Annotated[HubKind, typer.Argument(
+        help='web: the page that answers in the browser, free for everyone (a static Space). model: the files with a '
+             'model card. space: the app, running on the Hub, which needs a paid plan.')],
     name: Annotated[str, typer.Argument(help='Name on the Hub, such as urban-rivers/camtraps.')],
     bundle: BundleFolder = None,
     out: Annotated[Path, typer.Option(
@@ -55,10 +58,18 @@ def publish_bundle(
     "Publish the bundle on the Hugging Face Hub in one commit. Needs the setting HF_TOKEN."
     bundle = _whole_frame_bundle(bundle)
     out = out or bundle.parent/kind.value
-    published = hub.publish(kind.value, name, bundle, private=private, drawn=drawn, dry_run=dry_run,
-                            folder=out)
+    if kind.value == 'space': echo(_PLAN, err=True)
+    options = {'private': private, 'drawn': drawn, 'dry_run': dry_run, 'folder': out}
+    with tempfile.TemporaryDirectory() as folder:
+        page = web_page.write_web_page(bundle, Path(folder)/'page') if kind.value == 'web' else None
+        published = hub.publish(kind.value, name, bundle, page=page, **options)
     echo(published.difference.to_string(index=False))
     echo(f'{published!r}\n{published.folder}')
+
+# %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #b13ab0c4
+#: What a Gradio Space costs, said before anything is uploaded (the Hub's terms of August 2026).
+_PLAN = ('A Gradio Space needs a paid plan of the Hub; a free personal account may have two on ZeroGPU. '
+         '`camtraps publish web` is free for everyone: it answers in the visitor\'s browser.')
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #b9d179e0
 @app.command(rich_help_panel=APPS)

@@ -496,6 +496,7 @@ def sample(
     counts = drawn[drawn.drawn].groupby('group').size()
     shown = ', '.join(f'{count:,} {group}' for group, count in counts.items())
     echo(f'{drawn.drawn.sum():,} of {len(drawn):,} bursts are drawn ({shown}): {out}')
+    echo(f'cameras: {_cameras(drawn[drawn.drawn])}')
     outside = int(drawn.group.isna().sum())
     if outside: echo(f'{outside:,} bursts are in no arm or period and cannot be drawn')
     next_step(f'review --sample {out}', 'look at them; then `camtraps survey --sample` corrects the answer')
@@ -507,6 +508,13 @@ def _species_of(typed: str | None, classes: tuple[str, ...]) -> str | None:
     found = next((o for o in (typed, names.normalise_name(typed)) if o in classes), None)
     if found: return found
     raise CamtrapsError(f'is no class of the model: {typed}', '--species', f"It knows {', '.join(classes)}")
+
+
+def _cameras(drawn: pd.DataFrame) -> str:
+    "Return how many of the drawn bursts are at which location, most first."
+    counts = drawn[next(o for o in ('location', 'deployment_id') if o in drawn)].value_counts()
+    more = f' and {len(counts) - 12:,} more locations' if len(counts) > 12 else ''
+    return ', '.join(f'{name} {count:,}' for name, count in counts.head(12).items()) + more
 
 
 def _called_as(units: pd.DataFrame, species: str | None) -> pd.Series:
@@ -604,7 +612,8 @@ def plan(
     echo(f'Look at {needed.bursts:,.0f} bursts in all ({drawn.seen.notna().sum():,} are answered): '
                f'{needed.hours:.1f} hours at {seconds:g} s a burst. An effect of 1 would then get an interval of '
                f'{needed.low:.2f} to {needed.high:.2f}. Looking at everything would give '
-               f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower.')
+               f'{needed.low**(1/width):.2f} to {needed.high**(1/width):.2f}; only more locations make it narrower. '
+               'They come in equal parts from each arm before and after; `camtraps sample` lists the cameras.')
     answered = drawn.seen.notna().sum()  # small strata may leave a sample below what was asked for
     enough = answered >= needed.bursts or answered == drawn.drawn.sum() and drawn.attrs['n'] >= needed.bursts
     if enough: next_step('survey --season … --sample …', 'see the answer: that is enough')
