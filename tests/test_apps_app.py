@@ -293,6 +293,14 @@ def test_as_the_public_page_calls_it(client, photograph, expected, tmp_path):
     assert found['top3'][0] == f"{found['prediction']['common_name']}: {found['prediction']['probability']:.4f}"
 
 
+def test_the_endpoint_describes_itself(app):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    told = json.loads(opener.open(f'{app.url}gradio_api/info', timeout=60).read())['named_endpoints']['/top_3_preds']
+    assert told['description'].startswith('Names what is on one camera-trap photograph') and 'partial' not in json.dumps(told)
+    assert [o['parameter_name'] for o in told['parameters']] == ['image_path']
+    assert [o['label'] for o in told['returns']] == ['Answer, as Markdown', 'Answer, as an object']
+
+
 def test_bad_files_get_one_line(client, photograph, app, tmp_path):
     whole = photograph.read_bytes()
     bad = {'empty.jpg': b'', 'truncated.jpg': whole[:len(whole)//2],

@@ -328,13 +328,21 @@ def _place(bundle: Bundle) -> gr.Dropdown:
                        interactive=True, info='The banner of the camera there is cut away first.')
 
 # %% ../../nbs/9_apps/94_app.ipynb #1e2feb89
+#: What the page of the API says about the endpoint.
+_API = ('Names what is on one camera-trap photograph (JPEG, PNG, WebP, TIFF, BMP or AVIF, up to {limit:g} MB). Returns the '
+        'answer as Markdown, and as an object: prediction.class (scientific name, or blank, human, vehicle), '
+        'prediction.common_name, prediction.probability (0 to 1), top3, and what the model was trained on.')
+
+
 def _endpoint(bundle: Bundle) -> None:
     "Add the endpoint that other pages call; nothing of it is shown."
-    image = gr.Image(type='filepath', image_mode=None, visible=False)
-    text, found = gr.Markdown(visible=False), gr.JSON(visible=False)
+    image = gr.Image(type='filepath', image_mode=None, visible=False, label='Photograph')
+    text = gr.Markdown(visible=False, label='Answer, as Markdown')
+    found = gr.JSON(visible=False, label='Answer, as an object')
     gr.Button(visible=False).click(
         partial(_top_3, bundle=bundle), image, [text, found], preprocess=False, api_name='top_3_preds',
-        concurrency_id='photograph', concurrency_limit=_parallel())
+        api_description=_API.format(limit=_LARGEST_PHOTOGRAPH/1e6), concurrency_id='photograph',
+        concurrency_limit=_parallel())
 
 # %% ../../nbs/9_apps/94_app.ipynb #e1b70d1e
 #: What a visitor agrees to.
