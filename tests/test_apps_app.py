@@ -268,7 +268,7 @@ def test_what_is_cut_depends_on_the_place(reporting_page, photograph):
 def test_bad_photograph_in_chromium(page, tmp_path):
     (tmp_path/'page.jpg').write_text('<html>Please log in</html>')
     page.set_input_files('input[type=file]', tmp_path/'page.jpg')
-    page.get_by_text('This photograph is no photograph').first.wait_for()
+    page.get_by_text('This file is no photograph').first.wait_for()
 
 
 @pytest.fixture(scope='module')
@@ -304,10 +304,11 @@ def test_the_endpoint_describes_itself(app):
 def test_bad_files_get_one_line(client, photograph, app, tmp_path):
     whole = photograph.read_bytes()
     bad = {'empty.jpg': b'', 'truncated.jpg': whole[:len(whole)//2],
+           'phone.heic': b'\0\0\0\x18ftypheic' + bytes(64),
            'page.png': b'<html>Please log in</html>', 'drawing.svg': b'<svg/>'}
     for name, data in bad.items():
         (tmp_path/name).write_bytes(data)
-        with pytest.raises(Exception, match='^This photograph is ') as error: call(client, tmp_path/name)
+        with pytest.raises(Exception, match='^This file is ') as error: call(client, tmp_path/name)
         assert '\n' not in str(error.value) and '/' not in str(error.value)
     log = app.log.read_text()
     assert 'Traceback' not in log and str(tmp_path) not in log
@@ -339,7 +340,7 @@ def upload(url: str, data: bytes) -> tuple[int, str]:
 
 def test_too_large_a_photograph(client, tmp_path):
     (tmp_path/'large.jpg').write_bytes(b'\xff\xd8' + bytes(31_000_000))
-    with pytest.raises(Exception, match='^This photograph has more than 30 MB. Send it in a smaller size$'): call(client, tmp_path/'large.jpg')
+    with pytest.raises(Exception, match='^This file has more than 30 MB. Send it in a smaller size$'): call(client, tmp_path/'large.jpg')
 
 
 def test_nothing_of_the_server_is_told(app):

@@ -127,7 +127,8 @@ _LARGEST_PHOTOGRAPH, _LARGEST_FILE = 30_000_000, 200_000_000
 def _one_line(
     error: CamtrapsError, # of a photograph or an upload
 ) -> str:
-    "Return what is wrong and what to do, without the path on the server."
+    "Return what is wrong and what a visitor can do, without the path on the server."
+    if 'HEIC' in error.what: return 'is HEIC, as telephones make them. Save it as JPEG and send that'
     return error.reason
 
 # %% ../../nbs/9_apps/94_app.ipynb #2265b1f5
@@ -150,7 +151,7 @@ def _top_3(
     if not image_path: return '', None
     try: return answer(bundle, bundle(_opened(image_path)))
     except PhotographError as error:
-        raise gr.Error(f'This photograph {_one_line(error)}', print_exception=False) from None
+        raise gr.Error(f'This file {_one_line(error)}', print_exception=False) from None
 
 # %% ../../nbs/9_apps/94_app.ipynb #9886325b
 #: Shown before the first photograph.
@@ -171,7 +172,7 @@ def _show(
     hidden = gr.update(visible=False)
     if not photograph: return note_html(_WAITING), None, hidden
     try: opened = _opened(photograph)
-    except PhotographError as error: return note_html(f'This photograph {_one_line(error)}', 'wrong'), None, hidden
+    except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong'), None, hidden
     trim = _trim(bundle, place)
     scores = bundle(opened, trim)
     note = bundle.description.one_frame
@@ -194,7 +195,7 @@ def _report(
         opened = _opened(photograph)
         scores = bundle(opened, _trim(bundle, place))
         kept = store_report(reports, bundle, scores, right, words or '', opened if agreed is True else None)
-    except PhotographError as error: return note_html(f'This photograph {_one_line(error)}', 'wrong')
+    except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong')
     except ReportError as error: return note_html(f'Your report was not stored: it {_one_line(error)}', 'wrong')
     return note_html(f"Thank you. Your report was stored, {'with' if kept else 'without'} the photograph.", 'sure')
 

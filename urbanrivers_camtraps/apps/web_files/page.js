@@ -178,7 +178,7 @@ const inTime = (promise, seconds) => Promise.race([promise, new Promise((_, reje
 })])
 
 function spaceError(error) {
-  const text = String(error?.message ?? error?.title ?? error).split('\n')[0].slice(0, 300).replace(/^This photograph /, '')
+  const text = String(error?.message ?? error?.title ?? error).split('\n')[0].slice(0, 300).replace(/^This (photograph|file) /, '')
   const instead = 'or let this browser look'
   if (!navigator.onLine) return `You are offline. Connect first, ${instead}`
   if (/busy|queue|too many|429|503/i.test(text)) return `The Space is busy. Try again in a minute, ${instead}`
