@@ -296,3 +296,12 @@ def test_no_date_format_that_windows_lacks():
 def test_settings_stay_json(tmp_path):
     path = write_table(pd.DataFrame({'drawn': [True], 'media_id': ['a']}), tmp_path/'t.parquet', seed=1)
     assert json.loads(json.dumps(read_table(path).attrs))['provenance']['photographs'] == 1
+
+
+def test_overwrite_ends_with_its_command(tmp_path):
+    from typer.testing import CliRunner
+
+    from urbanrivers_camtraps.apps.cli.options import app
+    from urbanrivers_camtraps.foundations.outputs import may_overwrite
+    CliRunner().invoke(app, ['web', '--overwrite', '--bundle', str(tmp_path/'none')])
+    assert not may_overwrite()

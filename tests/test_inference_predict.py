@@ -115,5 +115,5 @@ def test_files_account_for_every_photograph(bundle, card, tmp_path):
     assert written.error.notna().tolist() == [False]*4 + [True]
     records = json.loads(write_predictions(predictions, tmp_path/'all.json').read_text())
     assert len(records) == 5 and records[-1]['error'] == 'is empty. Copy or download it again'
-    with pytest.raises(CamtrapsError, match='neither in .csv'): write_predictions(predictions, tmp_path/'all.xlsx')
+    with pytest.raises(CamtrapsError, match='neither in .csv'): write_predictions(predictions, tmp_path/'all.txt')
     assert sorted(o.name for o in tmp_path.iterdir()) == ['all.CSV', 'all.json']

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAGE_MARK', 'OutputError', 'write_page', 'write_csv', 'remove_own_csv', 'safe_cell', 'plain_cell', 'overwriting',
-           'allow_overwriting', 'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_page', 'refuse_foreign_csv',
-           'refuse_foreign_folder', 'markdown_text', 'long_date', 'csv_columns']
+           'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_page', 'refuse_foreign_csv', 'refuse_foreign_folder',
+           'markdown_text', 'long_date', 'csv_columns']
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ee9fa200
 import csv, re
@@ -93,11 +93,6 @@ def overwriting(
     token = _allowed.set(allowed)
     try: yield
     finally: _allowed.reset(token)
-
-
-def allow_overwriting() -> None:
-    "Allow it until the end of the surrounding `overwriting` block."
-    _allowed.set(True)
 
 
 def may_overwrite() -> bool:

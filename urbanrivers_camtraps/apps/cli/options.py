@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ...foundations.core import CamtrapsError, notice, printable
-from ...foundations.outputs import allow_overwriting, remove_own_csv, write_csv
+from ...foundations.outputs import overwriting, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
@@ -88,8 +88,7 @@ def _with_overwrite(command: Callable) -> Callable:
     "Return a command with the option `--overwrite`."
     @wraps(command)
     def writing(*arguments: Any, overwrite: bool, **options: Any) -> int | None:
-        if overwrite: allow_overwriting()
-        return command(*arguments, **options)
+        with overwriting(overwrite): return command(*arguments, **options)  # until it ends, and for it alone
     signature = inspect.signature(command, eval_str=True)  # Typer takes it as it is
     option = inspect.Parameter('overwrite', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Overwrite)
     writing.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])
