@@ -128,7 +128,7 @@ def _one_line(
     error: CamtrapsError, # of a photograph or an upload
 ) -> str:
     "Return what is wrong and what a visitor can do, without the path on the server."
-    if 'HEIC' in error.what: return 'is HEIC, as telephones make them. Save it as JPEG and send that'
+    if error.what.startswith('is HEIC'): return 'is HEIC, as telephones make them. Save it as JPEG and send that'
     return error.reason
 
 # %% ../../nbs/9_apps/94_app.ipynb #2265b1f5
@@ -330,8 +330,8 @@ def _place(bundle: Bundle) -> gr.Dropdown:
 
 # %% ../../nbs/9_apps/94_app.ipynb #1e2feb89
 #: What the page of the API says about the endpoint.
-_API = ('Names what is on one camera-trap photograph (JPEG, PNG, WebP, TIFF, BMP or AVIF, up to {limit:g} MB). Returns the '
-        'answer as Markdown, and as an object: prediction.class (scientific name, or blank, human, vehicle), '
+_API = ('Names what is on one camera-trap photograph (JPEG, PNG, WebP, TIFF, BMP or AVIF, up to {limit:g} MB). Returns '
+        'the answer as Markdown, and as an object: prediction.class (scientific name, or blank, human, vehicle), '
         'prediction.common_name, prediction.probability (0 to 1), top3, and what the model was trained on.')
 
 

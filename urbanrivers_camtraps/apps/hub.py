@@ -66,7 +66,7 @@ def publish(
     endpoint: str | None = None, # the Hub's address; by default huggingface_hub's
     page: str | Path | None = None, # for `web`: the folder that `write_web_page` wrote
 ) -> Published: # what was written and sent
-    """Write a model repo, a Gradio Space or a static one (`web`), compare it with the Hub's, and send what differs as one commit.
+    """Write a model repo, a Gradio Space or a static one (`web`), compare, and send what differs as one commit.
 
     Raise `PublishError` if the name or the bundle cannot be published or the Hub refuses it, or if the bundle was
     trained on drawings and `drawn` is not set, and `SettingError` if there is no token, which only a dry run can do
@@ -177,7 +177,7 @@ def _write(kind: str, bundle_folder: str | Path, folder: str | Path, page: str |
     "Write what is published into a folder."
     if kind == 'model': return write_model_repo(bundle_folder, folder)
     if kind == 'space': return write_space(bundle_folder, folder)
-    if page is None: raise PublishError('needs a web page', kind, 'Write one with `write_web_page`, and pass its folder')
+    if page is None: raise PublishError('needs a web page', kind, 'Write one with `write_web_page`; pass its folder')
     return write_static_space(bundle_folder, folder, page)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d14a67c6
@@ -392,8 +392,8 @@ Made by urbanrivers_camtraps.
 #: Content of a static Space's `README.md` below the header.
 _ABOUT_PAGE = '''# {title}
 
-{warning}Names what is on a camera-trap photograph: {count} classes, {origin}. The model runs in the visitor's browser. Nothing is
-sent to a server, and nothing is stored.
+{warning}Names what is on a camera-trap photograph: {count} classes, {origin}. The model runs in the visitor's browser.
+Nothing is sent to a server, and nothing is stored.
 
 Made by urbanrivers_camtraps.
 '''
