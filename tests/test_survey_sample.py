@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from urbanrivers_camtraps.apps.main import app
+from urbanrivers_camtraps.foundations.core import CamtrapsWarning
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.inference.season_folder import season_files
 from urbanrivers_camtraps.review.reviews import Reviews
@@ -295,3 +296,22 @@ def test_one_folder_is_enough_for_every_command(season, simulated):
     media = pd.read_parquet(folder/'media.parquet')
     assert len(media) == len(read_table(folder/'predictions.parquet')) and media.burst_id.nunique() == len(drawn)
     assert called('plan', '--season', folder, *zone, '--width', 1.5).exit_code == 0
+
+
+def test_what_was_not_drawn_corrects_no_rate_in_silence(season, simulated):
+    folder = in_a_folder(season)
+    zone = ['--time-zone', 'America/Chicago', '--changed', simulated.changed]
+    assert called('sample', '--season', folder, *zone, '--n', 64).exit_code == 0
+    drawn = read_table(folder/'sample.parquet')
+    reviews = Reviews(folder/'reviews.sqlite')
+    for o in drawn[~drawn.drawn].media_id.head(5): reviews.add(f'token-of-review-{o}', o, 'blank', 'anna')
+    reviews.close()
+    done = called('survey', '--season', folder, *zone)  # people looked at other bursts alone
+    assert done.exit_code == 0 and 'nothing is corrected' in done.output and not (folder/'exports'/'corrected.csv').exists(), done.output
+    answer(folder, simulated, .9)
+    with pytest.warns(CamtrapsWarning, match='outside the sample'): done = called('survey', '--season', folder, *zone)
+    page = (folder/'exports'/'survey.html').read_text()
+    assert done.exit_code == 0 and re.search(r'5 bursts outside the sample are answered while [1-9]\d* in it are not', page), done.output
+    answer(folder, simulated)
+    done = called('survey', '--season', folder, *zone)
+    assert done.exit_code == 0 and 'outside the sample' not in (folder/'exports'/'survey.html').read_text()

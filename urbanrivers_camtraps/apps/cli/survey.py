@@ -107,7 +107,6 @@ def survey(
     NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
     order, home = dates.value if dates else None, _home(season, data)
     arms, outages = _own(arms, season, 'arms'), _own(outages, season, 'outages')
-    sample = sample or _own_sample(season)
     if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
@@ -119,7 +118,7 @@ def survey(
     doubts = _doubts(whole.health)
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
-    drawn = _answered(sample, seen) if sample else None
+    drawn = _answered(sample, seen) if sample else _own_answers(season, seen)
     beside, out = _beside(out, home), out or home/'survey.html'
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
     warnings = [*doubts, *_warnings(seen)]
@@ -548,7 +547,29 @@ def _answered(path: Path, seen: _Seen) -> pd.DataFrame:
     answered = samples.add_answers(drawn, reviews)
     answered.attrs = drawn.attrs
     said = samples.is_animal(answered.answer, species)
-    return answered.assign(seen=said.where(answered.drawn))
+    answered = answered.assign(seen=said.where(answered.drawn))
+    if text := _chosen(answered): notice(text, path, 'Finish the sample: `camtraps review --sample`')
+    return answered
+
+
+def _chosen(answered: pd.DataFrame) -> str:
+    "Return that answers may have been chosen rather than drawn, if that can be; or nothing."
+    missing = int((answered.drawn & answered.seen.isna()).sum())
+    outside = int((answered.answer.notna() & ~answered.drawn).sum())
+    if not missing or not outside: return ''
+    return (f'{outside:,} bursts outside the sample are answered while {missing:,} in it are not. If people chose what '
+            'to answer, those of the sample may be chosen, too, and the correction leans to them')
+
+
+def _own_answers(season: list[Path] | None, seen: _Seen) -> pd.DataFrame | None:
+    "Return the sample in a season's folder, if people have answered enough of it to correct anything."
+    path = _own_sample(season)
+    if path is None: return None
+    drawn = _answered(path, seen)
+    if drawn[drawn.group.notna()].groupby(['group', 'stratum']).seen.count().min() > 0: return drawn
+    echo('too few bursts of the sample are answered, so nothing is corrected. Go on: `camtraps review --sample`',
+         err=True)
+    return None
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #a94be6c2
 def _check_groups(drawn: pd.DataFrame, seen: _Seen, operation: Any, arms: pd.DataFrame, changed: Any) -> None:
@@ -564,6 +585,7 @@ def _corrected(drawn: pd.DataFrame, whole: Any, seen: _Seen, comparison: dict, b
     totals = corrected.group_totals(drawn)
     text = (f'People looked at {drawn.seen.notna().sum():,} bursts that were drawn by chance'
             f"{f'; {missing:,} more are drawn and not answered' if missing else ''}.")
+    if chosen := _chosen(drawn): text += f' {chosen}.'
     found = {}
     if comparison['arms'] is not None and comparison['changed']:
         _check_groups(drawn, seen, whole.operation, comparison['arms'], comparison['changed'])
