@@ -30,7 +30,8 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Request)
-        self.repos, self.private, self.large = {}, {}, {}
+        self.repos, self.private, self.gated, self.large = {}, {}, {}, {}
+        self.asked = {}  # what each repo was made with
         self.requests, self.cuts, self.faults, self.held, self.mute = [], 0, {}, False, False
         self.uploading, self.go_on, self.lock = threading.Event(), threading.Event(), threading.Lock()
         self.thread = threading.Thread(target=self.serve_forever, kwargs={'poll_interval': .02}, daemon=True)
@@ -93,7 +94,7 @@ class Request(BaseHTTPRequestHandler):
             token = (self.headers.get('Authorization') or '').removeprefix('Bearer ')
             if self.command == 'GET' and self.is_public(): return self.answer(self.found())
             if token not in TOKENS: raise Refused(401, 'Invalid credentials in Authorization header')
-            if self.command == 'POST' and not self.path.endswith('validate-yaml') and not TOKENS[token]:
+            if self.command in ('POST', 'PUT') and not self.path.endswith('validate-yaml') and not TOKENS[token]:
                 raise Refused(403, f'This token {token} may only read')
             for part, status in hub.faults.items():
                 if part in self.path and self.command == 'POST': raise Refused(status, 'Out of order')
@@ -131,11 +132,10 @@ class Request(BaseHTTPRequestHandler):
         "Give the JSON for a request."
         if self.path == '/api/repos/create': return self.create()
         if self.path == '/api/validate-yaml': return self.validate()
-        for pattern, method in ((r'/(?:spaces/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch', self.batch),
-                                (r'/api/(?:model|space)s/([^/]+/[^/]+)/preupload/main', self.preupload),
-                                (r'/api/(?:model|space)s/([^/]+/[^/]+)/commit/main', self.take_commit),
-                                (r'/api/(?:model|space)s/([^/]+/[^/]+)/tree/.*', self.tree),
-                                (r'/api/(?:model|space)s/([^/]+/[^/]+)', self.info)):
+        repo = r'/api/(?:model|dataset|space)s/([^/]+/[^/]+)'
+        for pattern, method in ((r'/(?:spaces/|datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch', self.batch),
+                                (f'{repo}/preupload/main', self.preupload), (f'{repo}/commit/main', self.take_commit),
+                                (f'{repo}/settings', self.settings), (f'{repo}/tree/.*', self.tree), (repo, self.info)):
             match = re.fullmatch(pattern, self.path)
             if match and match[1] not in self.server.repos: raise Refused(404, 'Repository not found')
             if match: return method(match[1])
@@ -148,7 +148,12 @@ class Request(BaseHTTPRequestHandler):
         if name in hub.repos: raise Refused(409, 'You already created this repo')
         hub.private[name] = asked.get('visibility') == 'private'
         hub.commit(name, {'.gitattributes': b'*.bin filter=lfs diff=lfs merge=lfs -text\n'})
-        return {'url': f"{hub.url}/{'spaces/' if asked.get('type') == 'space' else ''}{name}"}
+        hub.asked[name] = asked
+        return {'url': f"{hub.url}/{f'{kind}s/' if (kind := asked.get('type', 'model')) != 'model' else ''}{name}"}
+
+    def settings(self, name: str):
+        self.server.gated[name] = json.loads(self.data).get('gated', False)
+        return {}
 
     def validate(self):
         content = json.loads(self.data)['content']
@@ -156,7 +161,8 @@ class Request(BaseHTTPRequestHandler):
         return {'errors': [], 'warnings': []}
 
     def info(self, name: str):
-        return {'id': name, '_id': '0', 'sha': self.server.repos[name][-1][0], 'private': self.server.private[name], 'tags': [], 'siblings': []}
+        return {'id': name, '_id': '0', 'sha': self.server.repos[name][-1][0], 'private': self.server.private[name],
+                'gated': self.server.gated.get(name, False), 'tags': [], 'siblings': []}
 
     def tree(self, name: str):
         rows = []

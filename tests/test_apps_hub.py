@@ -18,6 +18,7 @@ import yaml
 
 from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
+from urbanrivers_camtraps.apps.hub_repo import REPOS, send_folder
 from urbanrivers_camtraps.apps.web import write_web_page
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.inference.bundle import read_bundle
@@ -216,6 +217,18 @@ def test_private(hub, send):
     assert hub.private[NAME]
     hub.private[NAME] = False
     with pytest.raises(PublishError, match='is public, but was to be private'): send(private=True)
+
+
+def test_a_dataset_is_gated_before_its_files_are_there(hub, tmp_path):
+    (tmp_path/'README.md').write_text('---\nlicense: cc0-1.0\n---\n')
+    options = {'folder': tmp_path, 'token': 'hf_writer', 'endpoint': hub.url}
+    sent = send_folder(REPOS['dataset'], NAME, **options)
+    assert sent.url == f'{hub.url}/datasets/{NAME}' and hub.gated[NAME] == 'manual' and hub.asked[NAME]['type'] == 'dataset'
+    order = [path.rpartition('/')[2] for command, path in hub.requests if command in ('POST', 'PUT')]
+    assert order.index('settings') < order.index('main')  # preupload/main, commit/main
+    hub.gated[NAME] = False
+    with pytest.raises(PublishError, match='is open to everyone, but was to be gated'): send_folder(REPOS['dataset'], NAME, **options)
+    assert send_folder(REPOS['dataset']._replace(gated=None), NAME, **options).commit == sent.commit
 
 
 @pytest.fixture

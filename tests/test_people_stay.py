@@ -88,7 +88,7 @@ def test_a_review_report_shows_none(folder):
 
 
 def test_no_example_of_people_goes_into_a_bundle_or_is_published(folder):
-    from urbanrivers_camtraps.apps.hub import PublishError, _check_published
+    from urbanrivers_camtraps.apps.hub_repo import PublishError, check_public
     from urbanrivers_camtraps.training.bundle_format import BundleError
     from urbanrivers_camtraps.training.export import _write_examples
     for word in WORDS:
@@ -96,7 +96,7 @@ def test_no_example_of_people_goes_into_a_bundle_or_is_published(folder):
         space = folder/f'space {word}'
         (space/'examples').mkdir(parents=True)
         (space/'examples'/f'{word}.jpg').write_bytes((folder/'images'/word/'0.jpg').read_bytes())
-        with pytest.raises(PublishError, match='shows a person'): _check_published(space, folder/'bundle')
+        with pytest.raises(PublishError, match='shows a person'): check_public(space, folder/'bundle')
 
 
 def season(path: Path, rows: list[tuple], classes: tuple) -> Path:

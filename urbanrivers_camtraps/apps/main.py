@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli.apps import publish_bundle, serve_app, web
+from .cli.apps import publish_app, serve_app, web
 from .cli.check import check
 from .cli.dataset import card, dataset
 from .cli.evaluation import compare, evaluate

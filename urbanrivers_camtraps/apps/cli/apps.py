@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .inference import name_bundle
-from .options import APPS, BundleFolder, HubKind, LazyModule, app, echo
+from .options import APPS, BundleFolder, LazyModule, app, command_group, echo
 
 # %% auto #0
-__all__ = ['bundles', 'gradio_app', 'hub', 'predicting', 'web_page', 'serve_app', 'publish_bundle', 'web']
+__all__ = ['bundles', 'gradio_app', 'hub', 'predicting', 'web_page', 'publish_app', 'HubName', 'PublishedFolder', 'DryRun',
+           'Private', 'Drawn', 'serve_app', 'publish_web', 'publish_model', 'publish_space', 'web']
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #ec119ae1
 bundles = LazyModule('urbanrivers_camtraps.inference.bundle')
@@ -39,30 +40,49 @@ def _whole_frame_bundle(bundle: Path | None) -> Path:
     return predicting.need_whole_frame_model(bundles.read_bundle(name_bundle(bundle))).folder
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #6c0fd4f5
-@app.command('publish', rich_help_panel=APPS)
-def publish_bundle(
-    kind: Annotated[HubKind, typer.Argument(
-        help='web: the page that answers in the browser, free for everyone (a static Space). model: the files with a '
-             'model card. space: the app, running on the Hub, which needs a paid plan.')],
-    name: Annotated[str, typer.Argument(help='Name on the Hub, such as urban-rivers/camtraps.')],
-    bundle: BundleFolder = None,
-    out: Annotated[Path, typer.Option(
-        help='Folder for what is published. By default it stands beside the bundle.')] = None,
-    dry_run: Annotated[bool, typer.Option(
-        '--dry-run', help='Write the folder and show what would change, but upload nothing.')] = False,
-    private: Annotated[bool, typer.Option('--private', help='Make a new repository private.')] = False,
-    drawn: Annotated[bool, typer.Option(
-        '--drawn', help='Publish it even if it was trained on drawings of the practice server. Its page says so '
-                        'first.')] = False,
-) -> None:
-    "Publish the bundle on the Hugging Face Hub in one commit. Needs the setting HF_TOKEN."
+publish_app = command_group('publish', APPS,
+                            'Publish on the Hugging Face Hub, in one commit. Needs the setting HF_TOKEN.')
+
+HubName = Annotated[str, typer.Argument(metavar='OWNER/NAME', help='Name on the Hub, such as urban-rivers/camtraps.')]
+PublishedFolder = Annotated[Path, typer.Option(
+    '--out', help='Folder for what is published. By default it stands beside the bundle.')]
+DryRun = Annotated[bool, typer.Option(
+    '--dry-run', help='Write the folder and show what would change, but upload nothing.')]
+Private = Annotated[bool, typer.Option('--private', help='Make a new repository private.')]
+Drawn = Annotated[bool, typer.Option(
+    '--drawn', help='Publish it even if it was trained on drawings of the practice server. Its page says so first.')]
+
+# %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #74ddd2f7
+@publish_app.command('web')
+def publish_web(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
+                private: Private = False, drawn: Drawn = False) -> None:
+    "Publish the page that answers in the browser, as a static Space: free for everyone."
     bundle = _whole_frame_bundle(bundle)
-    out = out or bundle.parent/kind.value
-    if kind.value == 'space': echo(_PLAN, err=True)
-    options = {'private': private, 'drawn': drawn, 'dry_run': dry_run, 'folder': out}
     with tempfile.TemporaryDirectory() as folder:
-        page = web_page.write_web_page(bundle, Path(folder)/'page') if kind.value == 'web' else None
-        published = hub.publish(kind.value, name, bundle, page=page, **options)
+        page = web_page.write_web_page(bundle, Path(folder)/'page')
+        _publish('web', name, bundle, out, page=page, dry_run=dry_run, private=private, drawn=drawn)
+
+# %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #28444639
+@publish_app.command('model')
+def publish_model(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
+                  private: Private = False, drawn: Drawn = False) -> None:
+    "Publish the bundle with a model card, so that others can use it by its name."
+    bundle = name_bundle(bundle)
+    _publish('model', name, bundle, out, dry_run=dry_run, private=private, drawn=drawn)
+
+# %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #3c417c78
+@publish_app.command('space')
+def publish_space(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
+                  private: Private = False, drawn: Drawn = False) -> None:
+    "Publish the Gradio app, running on the Hub, which needs a paid plan."
+    bundle = _whole_frame_bundle(bundle)
+    echo(_PLAN, err=True)
+    _publish('space', name, bundle, out, dry_run=dry_run, private=private, drawn=drawn)
+
+# %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #f4418763
+def _publish(kind: str, name: str, bundle: Path, out: Path | None, **options: Any) -> None:
+    "Publish something made of a bundle, and show what changed."
+    published = hub.publish(kind, name, bundle, folder=out or bundle.parent/kind, **options)
     echo(published.difference.to_string(index=False))
     echo(f'{published!r}\n{published.folder}')
 

@@ -20,11 +20,11 @@ from ...foundations.outputs import overwriting, remove_own_csv, write_csv
 
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
-           'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'HubKind', 'Fit',
-           'ReviewOrder', 'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder',
-           'SpeciesNetFile', 'Boxes', 'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json',
-           'times', 'LazyModule', 'echo', 'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step',
-           'results_for', 'boxes_with_empty', 'place_zone']
+           'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'Fit', 'ReviewOrder',
+           'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
+           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
+           'command_group', 'echo', 'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step', 'results_for',
+           'boxes_with_empty', 'place_zone']
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #3e165792
 class LazyModule:
@@ -118,6 +118,17 @@ app = _App(
          'Exit status: 0 if all is well, 1 for an error, 2 for a wrong option or argument, 3 if some photographs were '
          'skipped, 4 if `check` found a camera in doubt.')
 
+# %% ../../../nbs/9_apps/97_cli/970_options.ipynb #92450e1c
+def command_group(
+    name: str, # such as `publish`
+    panel: str, # of its chapter
+    purpose: str, # what its commands do, for `--help`
+) -> typer.Typer: # whose commands can overwrite, too
+    "Add a command that is a group of commands."
+    group = _App(no_args_is_help=True, help=purpose, rich_markup_mode='rich')
+    app.add_typer(group, name=name, rich_help_panel=panel)
+    return group
+
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #fa2889ea
 def _print_version(wanted: bool) -> None:
     "Print the version and end."
@@ -152,7 +163,6 @@ By = _choices('By', 'image', 'burst', 'deployment', 'location', 'date')
 Size = _choices('Size', 'small', 'june-2025', 'year-2025')
 Consensus = _choices('Consensus', 'agreement', 'pooled', 'majority', 'dawid-skene', 'one-coin', 'glad', 'mace')
 Precision = _choices('Precision', 'float32', 'float16', 'int8')
-HubKind = _choices('HubKind', 'web', 'model', 'space')
 Fit = _choices('Fit', 'probe', 'finetune')
 ReviewOrder = _choices('ReviewOrder', 'label_error', 'informative', 'both', 'doubtful', 'time')
 Format = _choices('Format', 'camtraps', 'megadetector', 'speciesnet')
