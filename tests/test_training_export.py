@@ -101,3 +101,69 @@ def test_what_somebody_keeps_in_a_bundle_is_not_removed(tmp_path):
     assert (folder/'notes.txt').read_text() == 'do not lose'
     with overwriting(): write_bundle(tiny_learner(('a', 'b')), folder)
     assert not (folder/'notes.txt').exists()
+
+
+class Pooled(torch.nn.Module):
+    "A convolution, a pooling that is given, and a head."
+    def __init__(self, features: int, pool):
+        super().__init__()
+        self.body, self.head, self.pool = torch.nn.Conv2d(3, 16, 5, 8), torch.nn.Linear(features, 3), pool
+    def grid(self, x): return torch.nn.functional.relu6(self.body(x)*4)  # some cells are cut off at the same 6
+    def forward(self, x): return self.head(self.pool(self.grid(x)))*3 - 1
+
+
+def both(x): return torch.cat((x.amax((2, 3)), x.mean((2, 3))), 1)
+def average(x): return torch.nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+def rooted(x): return x.mean((2, 3)).sqrt()  # not linear: no map can be made
+
+
+def pooled_learner(features, pool):
+    "Something like a Learner, whose network pools in this way."
+    torch.manual_seed(1)
+    recipe = SimpleNamespace(backbone='tiny', size=64, trim_top=.05, trim_bottom=.1, mean=(.5,)*3, std=(.25,)*3)
+    return SimpleNamespace(model=Pooled(features, pool).eval(), recipe=recipe, dls=SimpleNamespace(vocab=['a', 'b', 'c']), temperature=1.7)
+
+
+@pytest.mark.parametrize('features, pool', [(16, average), (32, both)])
+def test_the_means_of_the_activation_are_the_logits(tmp_path, features, pool):
+    learner = pooled_learner(features, pool)
+    bundle = read_bundle(write_bundle(learner, tmp_path/'bundle'))
+    assert bundle.description.activation == (8, 8)
+    for photograph in golden_photographs().values():
+        scores, activation = bundle.locate(photograph)
+        means = activation.mean((1, 2))
+        assert np.abs(np.exp(means)/np.exp(means).sum() - scores).max() < 1e-5
+        assert np.array_equal(scores, bundle(photograph)) and np.ptp(activation[0]) > .1
+
+
+def test_the_activation_is_what_the_head_makes_of_each_cell(tmp_path):
+    "By hand, as Zhou et al. 2016 have it: weights times the last grid, plus the bias."
+    learner = pooled_learner(16, average)
+    network, pixels = learner.model, np.full((64, 64, 3), 128, 'uint8')
+    pixels[8:24, 40:56] = 250
+    bundle = read_bundle(write_bundle(learner, tmp_path/'bundle'))
+    with torch.no_grad():
+        grid = network.grid(torch.from_numpy(pixels).permute(2, 0, 1)[None]/255*4 - 2)[0]
+        expected = (torch.einsum('cf,fyx->cyx', network.head.weight, grid) + network.head.bias[:, None, None])*3 - 1
+    activation = bundle.locate(pixels, trim=(0, 0))[1]
+    assert np.abs(activation - expected.numpy()/1.7).max() < 1e-4
+    surprise = np.abs(activation - np.median(activation, (1, 2), keepdims=True)).max(0)
+    assert {(int(y), int(x)) for y, x in np.argwhere(surprise > .05)} <= {(y, x) for y in (0, 1, 2, 3) for x in (4, 5, 6, 7)}
+
+
+def test_a_network_that_does_not_pool_a_grid_has_no_activation(tmp_path):
+    bundle = read_bundle(write_bundle(pooled_learner(16, rooted), tmp_path/'bundle'))
+    assert bundle.description.activation is None and bundle.features == 16
+    assert bundle.locate(golden_photographs()['portrait'])[1] is None
+
+
+@pytest.mark.parametrize('precision, apart', [('float16', 1e-5), ('int8', .02)])
+def test_smaller_models_have_the_activation_too(tmp_path, precision, apart):
+    quantise = pytest.importorskip('urbanrivers_camtraps.training.quantise')
+    pandas = pytest.importorskip('pandas')
+    folder = write_bundle(pooled_learner(32, both), tmp_path/'bundle')
+    paths = sorted((folder/'golden').iterdir())
+    quantise.add_quantised(folder, precision, paths, pandas.DataFrame({'path': paths, 'label': 'a'}), max_loss=2)
+    scores, activation = read_bundle(folder, precision=precision).locate(golden_photographs()['portrait'])
+    means = np.exp(activation.mean((1, 2)))
+    assert np.abs(means/means.sum() - scores).max() < apart

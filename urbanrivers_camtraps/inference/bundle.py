@@ -18,9 +18,9 @@ from PIL import Image
 from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
 from ..foundations.privacy import names_people
-from urbanrivers_camtraps.training.bundle_format import (
+from ..training.bundle_format import (
     BundleError, Description, RollUp, UnknownClasses, check_trim, count_features, open_bundle, score_and_describe,
-    score_pixels, session_device)
+    score_and_locate, score_pixels, session_device)
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
 @dataclass(frozen=True, repr=False)
@@ -45,6 +45,14 @@ class Bundle:
     ) -> tuple[np.ndarray, np.ndarray | None]: # scores, and features (float32), or None if `features` is 0
         "Score a photograph, and return the features by which photographs that look alike are found."
         return self._run(score_and_describe, photograph, trim)
+
+    def locate(
+        self,
+        photograph: Image.Image | np.ndarray, # as in a call
+        trim: tuple[float, float] | None = None, # as in a call
+    ) -> tuple[np.ndarray, np.ndarray | None]: # scores; float32, classes × rows × columns, None without a grid
+        "Score a photograph, and return how much each cell of a grid over the trimmed photograph speaks for each class."
+        return self._run(score_and_locate, photograph, trim)
 
     def _run(self, compute: Callable, photograph: Image.Image | np.ndarray, trim: tuple[float, float] | None) -> Any:
         "Check the pixels of a photograph, and run the graph on them."

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'BUNDLE_FILES', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'check_trim', 'Transforms',
            'Background', 'Metric', 'UnknownClasses', 'RollUp', 'Description', 'golden_photographs', 'pixel_hash',
-           'golden_files', 'open_bundle', 'score_pixels', 'score_and_describe', 'count_features', 'golden_record',
-           'read_description', 'first_fault', 'file_sha256', 'load_session', 'session_device']
+           'golden_files', 'open_bundle', 'score_pixels', 'score_and_describe', 'count_features', 'score_and_locate',
+           'activation_grid', 'golden_record', 'read_description', 'first_fault', 'file_sha256', 'load_session',
+           'session_device']
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
@@ -156,6 +157,7 @@ class Description(_Strict):
     metrics: dict[str, Metric] = {}
     unknown: UnknownClasses | None = None  # when a photograph shows none of the classes; None: not decided
     roll_up: RollUp | None = None  # what is answered if no species is sure; None: the best class
+    activation: tuple[int, int] | None = None  # rows and columns of the graph's `activation`; None: it has none
     files: dict[str, str] = {}  # file → SHA-256 of all others in the folder
 
     @model_validator(mode='after')
@@ -305,6 +307,25 @@ def count_features(
     "Count the features that a bundle gives of each photograph."
     return next((int(o.shape[0]) for o in session.get_outputs() if o.name == 'features'), 0)
 
+# %% ../../nbs/4_training/47_bundle_format.ipynb #89fe3c5c
+def score_and_locate(
+    session: ort.InferenceSession, # from `open_bundle`
+    pixels: np.ndarray, # uint8, height × width × 3
+    trim: tuple[float, float], # fractions of the height to cut
+) -> tuple[np.ndarray, np.ndarray | None]: # scores as of `score_pixels`; classes × rows × columns, float32, or None
+    "Score a photograph, and return its class activation, whose means over the grid are the cooled logits."
+    outputs = ['scores', *(['activation'] if activation_grid(session) else [])]
+    scores, *activation = session.run(outputs, {'photograph': pixels, 'trim': np.float32(trim)})
+    return scores, activation[0] if activation else None
+
+
+def activation_grid(
+    session: ort.InferenceSession, # from `open_bundle`
+) -> tuple[int, int] | None: # rows and columns; None if it gives none
+    "Return how fine the class activation of a bundle is."
+    shapes = {o.name: o.shape for o in session.get_outputs()}
+    return tuple(shapes['activation'][1:]) if 'activation' in shapes else None
+
 # %% ../../nbs/4_training/47_bundle_format.ipynb #198de5c7
 def _drawing(number: int, width: int, height: int) -> Image.Image:
     "Draw ripples, grain and a reed of whole numbers."
@@ -452,6 +473,9 @@ def _check_ends(session: ort.InferenceSession, n_classes: int, path: Path) -> No
         raise BundleError(f'gives {str(scores[-1])[:60]} scores for {n_classes} classes', path)
     if features and (features[0] != 'tensor(float)' or [type(o) for o in features[1]] != [int]):
         raise BundleError('gives features that are not one row of numbers', path, _WRITE_AGAIN)
+    kind, shape = outputs.get('activation', ('tensor(float)', [n_classes, 1, 1]))
+    if kind != 'tensor(float)' or len(shape) != 3 or shape[0] != n_classes or [type(o) for o in shape[1:]] != [int]*2:
+        raise BundleError('gives an activation that is not one grid a class', path, _WRITE_AGAIN)
     photograph, trim = inputs.pop('photograph', ('', ())), inputs.pop('trim', None)
     if inputs or photograph[0] != 'tensor(uint8)' or list(photograph[1])[2:] != [3] or trim != ('tensor(float)', [2]):
         raise BundleError('does not take a photograph and what to trim', path, _WRITE_AGAIN)

@@ -28,10 +28,9 @@ from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.background import trim_rows
 from ..images.photograph import STORED_SIDE, open_photograph
-from urbanrivers_camtraps.training.bundle_format import (
-    BUNDLE_FILES, BundleError, Description, RollUp, Transforms, file_sha256, first_fault, golden_files, golden_record,
-    load_session,
-    open_bundle, score_pixels)
+from .bundle_format import (
+    BUNDLE_FILES, BundleError, Description, RollUp, Transforms, activation_grid, file_sha256, first_fault,
+    golden_files, golden_record, load_session, open_bundle, score_pixels)
 from .learner import class_names
 from .preprocess import normalise, squish
 from ..votes.higher_taxa import higher_taxa
@@ -64,10 +63,10 @@ def write_bundle(
                                     roll_up=_roll_up(class_names(learner)) if roll_up else None)
     network = copy.deepcopy(learner.model).cpu().float().eval()
     with _replaced_folder(folder) as new:
-        _write_contents(new, network, description, folder)
+        grid = _write_contents(new, network, description, folder)
         _write_examples(examples or {}, new)
         files = {o.relative_to(new).as_posix(): file_sha256(o) for o in sorted(new.rglob('*')) if o.is_file()}
-        described = description.model_copy(update={'files': files})
+        described = description.model_copy(update={'files': files, 'activation': grid})
         (new/'bundle.json').write_text(described.model_dump_json(indent=1), 'utf-8')
         open_bundle(new)
     return folder
@@ -171,6 +170,7 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
     joined = compose.merge_models(joined, after, io_map=[('network/logits', 'after/logits')],
                                   producer_name='urbanrivers_camtraps')
     _add_features(joined)
+    _add_activation(joined)
     del joined.opset_import[1:]  # merging lists the same one three times
     checker.check_model(joined, full_check=True)
     return joined
@@ -178,9 +178,9 @@ def _whole_graph(network: torch.nn.Module, description: Description) -> onnx.Mod
 # %% ../../nbs/4_training/48_export.ipynb #b871a353
 def _add_features(model: onnx.ModelProto) -> None:
     "Let a graph also give what its last layer weighs, if that is one row of known length."
-    name = _last_layer_input(model.graph)
-    shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
-    dims = [o.dim_value for value in shapes if value.name == name for o in value.type.tensor_type.shape.dim]
+    layers = _last_layers(model.graph)
+    name = layers[0].input[0] if layers else None
+    dims = _shapes(model).get(name, [])
     if len(dims) != 2 or dims[0] != 1 or not dims[1]: return
     model.graph.node.append(_node('Squeeze', f'{name} after/zero', 'features'))
     model.graph.output.append(helper.make_tensor_value_info('features', T.FLOAT, dims[1:]))
@@ -190,13 +190,105 @@ def _add_features(model: onnx.ModelProto) -> None:
 _PASSED_ON = ('Add', 'Sub', 'Mul', 'Div', 'Identity', 'Cast')
 
 
-def _last_layer_input(graph: onnx.GraphProto) -> str | None:
-    "Return what the layer takes that gives `logits`, up to what is added or multiplied after it; None if it is none."
-    made_by = {name: node for node in graph.node for name in node.output}
-    node = made_by.get('network/logits')
+def _last_layers(graph: onnx.GraphProto, end: str = 'network/logits') -> list[onnx.NodeProto]:
+    "Return the layer that multiplies last before `end`, and what is added or multiplied after it; empty if it is none."
+    made_by, layers = _made_by(graph), []
+    node = made_by.get(end)
     while node is not None and node.op_type in _PASSED_ON:
+        layers.insert(0, node)
         node = next((made_by[o] for o in node.input if o in made_by and made_by[o].op_type != 'Constant'), None)
-    return node.input[0] if node is not None and node.op_type in ('Gemm', 'MatMul') else None
+    return [node, *layers] if node is not None and node.op_type in ('Gemm', 'MatMul') else []
+
+
+def _made_by(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    "Return the node that makes each value."
+    return {name: node for node in graph.node for name in node.output}
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    "Return the shapes of the values inside a graph; 0 stands for a side that is not known."
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    return {o.name: [side.dim_value for side in o.type.tensor_type.shape.dim] for o in known}
+
+
+# %% ../../nbs/4_training/48_export.ipynb #b2887ef0
+#: How a grid of features becomes one row: operator → whether the largest cell is taken, or else the average.
+_POOLS = {'GlobalAveragePool': False, 'ReduceMean': False, 'GlobalMaxPool': True, 'ReduceMax': True}
+#: Bundles with larger maps, in numbers a photograph, do without.
+_LARGEST_ACTIVATION = 100_000
+
+
+def _add_activation(model: onnx.ModelProto) -> None:
+    "Let a graph also give what its last layers make of each cell of the last grid, if they pool such a grid."
+    layers, shapes = _last_layers(model.graph, 'after/cooled'), _shapes(model)
+    pools = _pools(model.graph, layers[0].input[0]) if layers else []
+    shape, classes = _pooled_shape(pools, shapes), shapes['after/cooled'][-1]
+    if not shape or classes*shape[2]*shape[3] > _LARGEST_ACTIVATION: return
+    model.graph.node.extend([*_cell_nodes(pools), *_copied(layers, 'activation/cells'),
+                             _node('Transpose', 'activation/after/cooled', 'activation/turned', perm=[1, 0]),
+                             _node('Reshape', 'activation/turned activation/grid', 'activation')])
+    for name, value in _cell_constants(classes, shape).items():
+        model.graph.initializer.append(numpy_helper.from_array(value, f'activation/{name}'))
+    model.graph.output.append(helper.make_tensor_value_info('activation', T.FLOAT, [classes, *shape[2:]]))
+
+# %% ../../nbs/4_training/48_export.ipynb #c9957221
+#: What only gives a row or a grid another shape.
+_RESHAPED = ('Reshape', 'Flatten', 'Squeeze', 'Identity')
+
+
+def _pools(graph: onnx.GraphProto, row: str) -> list[onnx.NodeProto]:
+    "Return the nodes that pool a grid into a row of features, in their order; empty if it is not made by such alone."
+    made_by = _made_by(graph)
+    node = made_by.get(row)
+    while node is not None and node.op_type in _RESHAPED: node = made_by.get(node.input[0])
+    if node is None: return []
+    found = [made_by.get(o) for o in node.input] if node.op_type == 'Concat' else [node]
+    return found if all(o is not None and o.op_type in _POOLS for o in found) else []
+
+
+def _pooled_shape(pools: list[onnx.NodeProto], shapes: dict[str, list[int]]) -> list[int] | None:
+    "Return the shape of the grid that is pooled, 1 × features × rows × columns; None if it is not one whole grid."
+    shape = shapes.get(pools[0].input[0], []) if len({o.input[0] for o in pools}) == 1 else []
+    is_grid = len(shape) == 4 and shape[0] == 1 and all(shape)
+    return shape if is_grid and all(np.prod(shapes.get(o.output[0], 0)) == shape[1] for o in pools) else None
+
+# %% ../../nbs/4_training/48_export.ipynb #cd1630d4
+def _cell_nodes(pools: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    "Make the nodes that give each cell its features: cells × features, whose mean over the cells are the pooled ones."
+    grid = pools[0].input[0]
+    peaks = [_node('ReduceMax', f'{grid} activation/sides', 'activation/peak', keepdims=1),
+             _node('Equal', f'{grid} activation/peak', 'activation/is_peak'),
+             _node('Cast', 'activation/is_peak', 'activation/at_peak', to=T.FLOAT),
+             _node('ReduceMean', 'activation/at_peak activation/sides', 'activation/share', keepdims=1),
+             _node('Div', 'activation/peak activation/share', 'activation/height'),
+             _node('Mul', 'activation/at_peak activation/height', 'activation/peaks')]
+    parts = ['activation/peaks' if _POOLS[o.op_type] else grid for o in pools]
+    return [*(peaks if 'activation/peaks' in parts else []),
+            _node('Concat', ' '.join(parts), 'activation/features', axis=1),
+            _node('Reshape', 'activation/features activation/rows', 'activation/by_feature'),
+            _node('Transpose', 'activation/by_feature', 'activation/cells', perm=[1, 0])]
+
+
+def _cell_constants(classes: int, shape: list[int]) -> dict[str, np.ndarray]:
+    "Return the constants of these nodes for a grid of that shape, 1 × features × rows × columns."
+    rows, columns = shape[2:]
+    return {'sides': np.int64([2, 3]), 'rows': np.int64([-1, rows*columns]), 'grid': np.int64([classes, rows, columns])}
+
+# %% ../../nbs/4_training/48_export.ipynb #b4d828b8
+def _copied(layers: list[onnx.NodeProto], start: str) -> list[onnx.NodeProto]:
+    "Copy layers that follow each other, so that they take `start`; what they give is named `activation/…`."
+    copies, renamed = [], {layers[0].input[0]: start}
+    for layer in layers:
+        copy_ = onnx.NodeProto()
+        copy_.CopyFrom(layer)
+        inputs = [renamed.get(o, o) for o in layer.input]
+        renamed.update((o, f'activation/{o}') for o in layer.output)
+        for field, names in (('input', inputs), ('output', [renamed[o] for o in layer.output])):
+            copy_.ClearField(field)
+            getattr(copy_, field).extend(names)
+        copy_.name = f'activation/{layer.name}'
+        copies.append(copy_)
+    return copies
 
 # %% ../../nbs/4_training/48_export.ipynb #c6aec604
 @contextmanager
@@ -213,18 +305,22 @@ def _is_bundle(folder: Path) -> bool:
     return isinstance(about, dict) and {'classes', 'transforms'} <= set(about)
 
 # %% ../../nbs/4_training/48_export.ipynb #cc2a4231
-def _write_contents(new: Path, network: torch.nn.Module, description: Description, folder: Path) -> None:
+def _write_contents(
+    new: Path, network: torch.nn.Module, description: Description, folder: Path,
+) -> tuple[int, int] | None: # rows and columns of the graph's class activation; None if it gives none
     "Write graph, weights, golden photographs and model card into the folder `new`, which will become `folder`."
     model = _whole_graph(network, description).SerializeToString()
+    session = load_session(model)
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     (new/'model.onnx').write_bytes(model)
     (new/'model.safetensors').write_bytes(save(weights))
     (new/'golden').mkdir()
     for name, data in golden_files().items(): (new/'golden'/name).write_bytes(data)
-    records = _checked_scores(new, description, load_session(model), network, folder)
+    records = _checked_scores(new, description, session, network, folder)
     golden = {'classes': description.classes, 'photographs': records}
     (new/'golden.json').write_text(json.dumps(golden, indent=1), 'utf-8')
     (new/'README.md').write_text(_card(description), 'utf-8')
+    return activation_grid(session)
 
 # %% ../../nbs/4_training/48_export.ipynb #48eacffc
 def _describe_learner(learner: Learner, deployments: Mapping[str, tuple[float, float]], **fields) -> Description:
@@ -312,7 +408,8 @@ To sort photographs of cameras like those it learned from, and to show volunteer
 
 `camtraps predict PHOTOGRAPHS --bundle FOLDER`, or load `model.onnx` with onnxruntime: `photograph` is uint8, height ×
 width × 3, upright RGB; `trim` the two fractions of the height to cut from top and bottom ({trim} by default);
-`scores` come in the order of `classes` in `bundle.json`. {deployments}{second_run}
+`scores` come in the order of `classes` in `bundle.json`. {deployments}If `bundle.json` names a grid (`activation`),
+the output `activation` says on it which cells of the trimmed photograph speak for each class.{second_run}
 """
 
 # %% ../../nbs/4_training/48_export.ipynb #41fd10ba
@@ -340,7 +437,7 @@ def _card(description: Description) -> str:
     metrics = '\n'.join(['| metric | value | measured on |', '|---|---|---|', *rows]) if rows else 'None were measured.'
     measured = len(description.transforms.deployment_trims)
     deployments = (f'For {measured} deployments, by the names of their places, it also lists how high the banners are '
-                   '(`deployment_trims`); `--deployment NAME` cuts just that.') if measured else ''
+                   '(`deployment_trims`); `--deployment NAME` cuts just that. ') if measured else ''
     warning = f'**{description.warning}**\n\n' if description.warning else ''
     looks = _TWO_LOOKS.format(background=description.background) if description.motion else ''
     return _CARD.format(warning=warning, origin=description.origin, count=len(description.classes), classes=classes,
