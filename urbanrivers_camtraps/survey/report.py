@@ -18,6 +18,7 @@ from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
+from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
 from .health.check import CameraHealth, check_cameras
@@ -67,6 +68,10 @@ class Survey:
     def richness(self, whole: bool = False) -> Accumulation:
         "Return how many species were met; see `accumulation`."
         return accumulation(self.events, self.operation, whole=whole)
+
+    def detection_history(self, label: str, days: int = 7, **options) -> DetectionHistory:
+        "Return on which occasions a species was seen at each location; see `detection_history`."
+        return detection_history(self.events, self.operation, label, days, **options)
 
     def before_after(self, arms: pd.DataFrame, changed: str | tuple, **options) -> Effect:
         "Return the change at impact locations compared with the controls; see `before_after`."
