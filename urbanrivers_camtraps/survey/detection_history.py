@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['DetectionHistory', 'detection_history', 'camera_matrix', 'location_names']
 
-# %% ../../nbs/8_survey/85_occupancy/851_detection_history.ipynb #a7dcfe06
+# %% ../../nbs/8_survey/85_occupancy/851_detection_history.ipynb #e74b1206
 import html
 from dataclasses import dataclass
-from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np

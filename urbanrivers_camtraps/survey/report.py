@@ -18,6 +18,7 @@ from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
+from .camtrapr import write_camtrapr
 from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
@@ -85,6 +86,10 @@ class Survey:
     def skipped(self) -> pd.DataFrame: # `id, reason`
         "Return the events without effort; see `skipped_events`."
         return skipped_events(self.events, self.operation)
+
+    def to_camtrapr(self, folder: str | Path, **options) -> Path:
+        "Write the tables that the R package camtrapR makes; see `write_camtrapr`."
+        return write_camtrapr(self.events, self.operation, folder, **options)
 
     def report(self, path: str | Path, **options) -> Path:
         "Write everything onto one page; see `write_survey`."
