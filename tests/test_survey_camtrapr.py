@@ -7,12 +7,12 @@ import io
 import shutil
 import subprocess
 
-import camtrapr_sample as sample
 import numpy as np
 import pandas as pd
 import pytest
-from survey_tables import local, operation_of
 
+import camtrapr_sample as sample
+from survey_tables import local, operation_of
 from urbanrivers_camtraps.foundations.core import CamtrapsError
 from urbanrivers_camtraps.foundations.outputs import OutputError
 from urbanrivers_camtraps.survey.camtrapr import record_table, station_table, write_camtrapr
@@ -45,7 +45,8 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 
 def test_the_sample_has_68_photographs_of_three_stations():
-    assert sample.photographs().deployment_id.value_counts().to_dict() == {'StationA': 8, 'StationB': 23, 'StationC': 37}  # "8 images", "23 images", "37 images"
+    counts = sample.photographs().deployment_id.value_counts().to_dict()
+    assert counts == {'StationA': 8, 'StationB': 23, 'StationC': 37}  # "8 images", "23 images", "37 images"
 
 
 def test_record_table_without_a_least_time():
@@ -120,9 +121,10 @@ def test_a_day_without_an_hour_counts_whole_here():
 
 
 def test_two_cameras_at_one_station():
-    """The cameras of vignette 3, "Combining multiple cameras per station". Added up, both programs agree (`camerasIndependent`, not `allCamsOn`). Otherwise camtrapR
-    takes the mean of the cameras (0.75 on 3 January); here a location is watched while one of them works, which is what decides whether an animal is seen."""
-    cameras = pd.DataFrame({'deployment_id': ['cam1', 'cam2'], 'location_id': 'A', 'start': '2020-01-01 12:00', 'end': ['2020-01-08 18:00', '2020-01-07 18:00']})
+    """The cameras of vignette 3, "Combining multiple cameras per station". Added up, both programs agree (`camerasIndependent`, not `allCamsOn`). Otherwise
+    camtrapR takes the mean of the cameras (0.75 on 3 January); here a location is watched while one of them works, which decides whether an animal is seen."""
+    cameras = pd.DataFrame({'deployment_id': ['cam1', 'cam2'], 'location_id': 'A', 'start': '2020-01-01 12:00',
+                            'end': ['2020-01-08 18:00', '2020-01-07 18:00']})
     lost = pd.DataFrame({'deployment_id': 'cam1', 'start': ['2020-01-03 12:00', '2020-01-06 12:00'], 'end': ['2020-01-05 18:00', '2020-01-07 12:00']})
     added = camera_matrix(camera_operation(cameras, lost, time_zone='UTC', overlaps='twice'))
     assert added.loc['A'].tolist() == [1, 2, 1.5, 1, 1.25, 1.5, 1.25, .75]
@@ -146,7 +148,7 @@ def test_detection_history_of_the_civet():
 
 
 def test_incomplete_occasions_are_missing_if_asked():
-    "`includeEffort = FALSE` drops occasions with a day on which no camera hung; here one says how many active days an occasion needs. Six of seven is the same."
+    "`includeEffort = FALSE` drops occasions with a day on which no camera hung; here one says how many active days it needs. Six of seven is the same."
     found = detection_history(sample.events('60min'), sample.operation(), 'VTA', days=7, least_days=6)
     same(found.history, printed('''
         StationA  0  1  0  0  1  0 NA
@@ -170,7 +172,7 @@ def test_dimensions_of_single_days_and_of_a_common_beginning():
 
 
 def test_an_event_while_no_camera_worked_is_no_detection():
-    "camtrapR counts the mouse-deer of 12 May, on which station C is said to be broken. Here the two statements contradict each other: it is left out, and listed."
+    "camtrapR counts the mouse-deer of 12 May, on which station C is said to be broken. Here the two contradict each other: it is left out, and listed."
     found = detection_history(sample.events('60min'), sample.operation(outages=sample.problem()), 'TRA')
     assert found.skipped.reason.tolist() == ['during an outage'] and found.history.loc['StationC', 'o6'] == 0
     assert detection_history(sample.events('60min'), sample.operation(), 'TRA').history.loc['StationC', 'o6'] == 1
@@ -198,7 +200,8 @@ def test_survey_gives_the_same():
 
 def test_totals_and_wrong_questions():
     operation = operation_of(('d1', 'l1', '2025-06-01', '2025-06-15'))
-    came = pd.DataFrame({'event_id': ['a', 'b', 'c'], 'deployment_id': 'd1', 'label': ['human', 'Lontra canadensis', 'blank'], 'start': [local('2025-06-02 10:00')]*3})
+    labels = ['human', 'Lontra canadensis', 'blank']
+    came = pd.DataFrame({'event_id': ['a', 'b', 'c'], 'deployment_id': 'd1', 'label': labels, 'start': [local('2025-06-02 10:00')]*3})
     assert detection_history(came, operation, 'people').history.iloc[0].tolist() == [1, 0]
     assert detection_history(came, operation, 'wildlife').history.iloc[0].tolist() == [1, 0]
     for options, words in (({'label': 'beaver'}, 'no event shows'), ({'label': 'human', 'days': 1.5}, 'occasion of 1.5 days'),
@@ -224,8 +227,8 @@ def test_the_folder_is_whole_and_refuses_what_is_not_ours(tmp_path):
 
 
 def test_names_with_commas_and_formulas_come_back(tmp_path):
-    operation = camera_operation(pd.DataFrame({'deployment_id': ['d1'], 'location_id': ['l1'], 'location': ['Weir, "old" =1+1'], 'start': ['2025-06-01'], 'end': ['2025-06-08']}),
-                                 time_zone='UTC')
+    weir = pd.DataFrame({'deployment_id': ['d1'], 'location_id': ['l1'], 'location': ['Weir, "old" =1+1'], 'start': ['2025-06-01'], 'end': ['2025-06-08']})
+    operation = camera_operation(weir, time_zone='UTC')
     came = pd.DataFrame({'event_id': ['e'], 'deployment_id': 'd1', 'label': 'Sorex/araneus', 'start': [pd.Timestamp('2025-06-02', tz='UTC')]})
     folder = write_camtrapr(came, operation, tmp_path/'r')
     assert pd.read_csv(folder/'effort.csv', index_col=0).index.tolist() == ['Weir, "old" =1+1']
@@ -235,6 +238,7 @@ def test_names_with_commas_and_formulas_come_back(tmp_path):
 @pytest.mark.skipif(shutil.which('Rscript') is None, reason='R is not installed')
 def test_r_reads_the_folder(tmp_path):
     folder = write_camtrapr(sample.events('60min'), sample.operation(), tmp_path/'r')
-    code = 'source("read.R"); cat(nrow(record_table), dim(camera_operation), sum(is.na(camera_operation)), effort["StationB", "o7"], sum(detection_histories$VTA), sep = " ")'
+    code = ('source("read.R"); cat(nrow(record_table), dim(camera_operation), sum(is.na(camera_operation)), '
+            'effort["StationB", "o7"], sum(detection_histories$VTA), sep = " ")')
     found = subprocess.run(['Rscript', '--vanilla', '-e', code], cwd=folder, capture_output=True, text=True, check=True)
     assert found.stdout.split() == ['40', '3', '46', '7', '1.5', '5']
