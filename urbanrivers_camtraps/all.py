@@ -33,7 +33,6 @@ from .images.motion import add_motion, plot_motion
 from .images.photograph import open_photograph
 from .inference.bundle import read_bundle
 from .inference.detector_json import match_photographs, plot_detections, read_detector_json
-from .inference.heat_map import draw_heat_map, heat_map
 from .inference.predict import predict, write_predictions
 from .inference.season import predict_season, read_season, write_season
 from .inference.write_detector_json import write_megadetector, write_speciesnet
