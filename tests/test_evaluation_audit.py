@@ -138,7 +138,7 @@ def test_what_is_not_available_is_named(clean_set):
     assert found.border == len(clean_set)  # without deployments nothing but the border is left
     heading, text, body = audit_section(found)
     assert '1 location known' in body and 'nan' not in text.lower()
-    assert '<img' in html_page('audit', [(heading, text, body)])
+    assert '<svg' in html_page('audit', [(heading, text, body)])
 
 
 def test_a_class_at_one_place_only_is_counted_and_left_out(clean_set):

@@ -236,9 +236,9 @@ def test_classes_and_curve_tell_the_same_story():
 
 def test_a_section_gives_the_promise_or_how_many_it_takes():
     heading, text, body = filter_section(judged(), 'drawn', by='location')
-    assert str(blank_filter(judged(), by='location')) in text and 'promised' in body and body.count('<img') == 1
+    assert str(blank_filter(judged(), by='location')) in text and 'promised' in body and body.count('<svg') == 1
     heading, text, body = filter_section(judged(5), 'drawn', by='location')
-    assert 'No promise' in text and 'it takes 299 without a miss' in text and body.count('<img') == 1
+    assert 'No promise' in text and 'it takes 299 without a miss' in text and body.count('<svg') == 1
     table = judged()
     for rows in (table.label != BLANK, table.label == BLANK, table.label == HUMAN, table.label == 'nothing'):
         assert filter_section(table[rows], 'drawn')[2] == ''

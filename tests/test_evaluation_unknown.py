@@ -137,7 +137,7 @@ def test_area_and_share_by_hand():
     assert metrics.auc['entropy'] == pytest.approx(5/6)
     heading, text, body = unknown_section(left_out(), 'five photographs', .05)
     means = unknown_summary(left_out_metrics(left_out()))
-    assert f"{means['caught']:.0%} of the others are caught" in text and '5% of the photographs of known classes' in text and '<img' in body
+    assert f"{means['caught']:.0%} of the others are caught" in text and '5% of the photographs of known classes' in text and '<svg' in body
 
 
 # --- higher taxa ---

@@ -19,6 +19,7 @@ import requests
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
 
+from axe import DESK, PHONE, overflowing, violations
 from test_apps_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
 from urbanrivers_camtraps.review.assignments import Assignments
@@ -370,9 +371,11 @@ def test_what_the_page_shows_and_mouse_and_touch(browser, queue, tmp_path):
         assert page.locator('#reason').inner_text() == 'volunteers and model <b>disagree</b>'
         assert page.locator('#opinions img').count() == 0 and '<img' in page.get_by_role('button', name='SpeciesNet').inner_text()
         assert page.locator('#boxes div').count() == 0 and page.locator('#strip button').count() == 3
+        expect(page.locator('#toggle')).to_be_hidden()  # there is no box
         page.get_by_role('button', name='Canada Goose').click()
         see(page, 'm001')
-        assert 'not there' in page.locator('#opinions .missing').inner_text()
+        assert page.locator('#opinions button').count() == 2  # nobody asked SpeciesNet
+        expect(page.locator('#toggle')).to_be_visible()
         page.locator('#boxes div').wait_for(state='attached')
         frame, box = page.locator('#frame').bounding_box(), page.locator('#boxes div').bounding_box()
         assert abs((box['x'] - frame['x'])/frame['width'] - .25) < .01 and abs(box['width']/frame['width'] - .25) < .01
@@ -481,3 +484,47 @@ def test_a_broken_photograph_can_be_answered(browser, queue, tmp_path):
         assert page.locator('#broken').is_hidden()
         context.close()
     assert read_reviews(tmp_path/'reviews.sqlite').label.tolist() == [CANNOT_TELL]
+
+
+@needs_browser
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('window', [DESK, PHONE], ids=['desk', 'phone'])
+def test_everybody_can_use_the_page(browser, queue, tmp_path, window, scheme):
+    def fits(state):
+        page.screenshot(path=SCREENSHOTS/f'review-{state}-{window["width"]}-{scheme}.png')
+        assert violations(page) == [] and overflowing(page) == [], state
+
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    missing = queue.tail(3).assign(path='gone.jpg')
+    with serve_reviews(pd.concat([queue.head(2), missing]), tmp_path/'reviews.sqlite', CLASSES) as address:
+        context = browser.new_context(viewport=window, color_scheme=scheme)
+        page = watched(context.new_page())
+        page.goto(address)
+        page.get_by_label('Alias').wait_for()
+        fits('start')
+        assert not page.locator('#photograph').is_visible()  # nothing broken behind the question
+        page.get_by_label('Alias').fill('Heron')
+        page.keyboard.press('Enter')
+        see(page, 'm000')
+        fits('photograph')
+        page.keyboard.press('?')
+        assert page.locator('#keys kbd').first.is_visible()
+        fits('keys')
+        page.keyboard.press('Escape')
+        page.keyboard.press('o')
+        page.keyboard.type('canada geese')
+        expect(page.locator('#heard')).to_contain_text('Branta')
+        fits('other')
+        page.keyboard.press('Enter')
+        see(page, 'm001')
+        page.keyboard.press('n')
+        see(page, 'm497')
+        expect(page.locator('#broken')).to_contain_text('cannot be shown')
+        assert not page.locator('#photograph').is_visible()
+        fits('broken')
+        for media in ('m497', 'm498', 'm499'):
+            see(page, media)
+            page.keyboard.press('n')
+        page.get_by_role('heading', name='Nothing is left to review').wait_for()
+        fits('end')
+        context.close()

@@ -1,4 +1,6 @@
 """A survey answers every question, and its page is whole or not there."""
+import re
+
 import pandas as pd
 import pytest
 
@@ -15,7 +17,7 @@ def test_the_report_is_whole_or_not_there(tmp_path):
     river = simulate_survey(0, arms=2, days=60)
     survey = Survey(river.events, river.deployments, river.outages, TIME_ZONE)
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed).read_text()
-    assert 'Ten locations per arm' in page and page.count('<img') == 6 and 'http' not in page.split('</style>')[1].split('<img')[0]
+    assert 'Ten locations per arm' in page and page.count('<svg') == 6 and 'href="http' not in page
     nothing = Survey(river.events, river.deployments.assign(end=pd.NaT), time_zone=TIME_ZONE)
     with pytest.raises(SurveyError, match='no deployment has any effort'): nothing.report(tmp_path/'none.html')
     with pytest.raises(SurveyError, match='a change needs arms'): survey.report(tmp_path/'none.html', changed='2024-05-05')
@@ -28,7 +30,7 @@ def test_what_an_audit_found_is_on_the_page(tmp_path):
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed, missed=river.missed).read_text()
     for words in ('In plain words', 'camera-days', 'Mallard', 'Vehicle', 'Corrected for what the blank filter missed', 'would be', 'hints',
                   'When the cameras worked'): assert words in page, words
-    assert 'nan' not in page.split('<body>')[1].lower().replace('data:image', '').split('base64')[0] and 'What is odd' not in page
+    assert 'nan' not in re.sub('<svg.*?</svg>', '', page.split('<body')[1], flags=re.DOTALL).lower() and 'What is odd' not in page
 
 
 def test_without_events_coordinates_or_arms_there_is_a_page(tmp_path):
@@ -43,7 +45,7 @@ def test_what_is_odd_is_on_the_page_and_names_are_escaped(tmp_path):
     assert survey.skipped.values.tolist() == [['x', 'its deployment is not known']]
     page = survey.report(tmp_path/'survey.html', notes=['A pause of 30 minutes ends an event.']).read_text()
     assert '&lt;b&gt;Anas' in page and '<b>Anas' not in page and '1 event without effort' in page
-    assert survey.health.findings.finding.tolist() == ['no photograph'] and 'no photograph' in page.split('In plain words')[0]
+    assert survey.health.findings.finding.tolist() == ['no photograph'] and 'no photograph' in page.split('<h2>In plain words')[0]
     assert 'A pause of 30 minutes' in page
 
 

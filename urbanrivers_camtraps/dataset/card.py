@@ -18,7 +18,7 @@ from ..foundations.core import TableError
 from ..foundations.names import common_name
 from ..foundations.outputs import write_page
 from ..foundations.pages import Section, html_page, plot_section, table_html
-from ..foundations.plotting import COLORS, plot_style
+from ..foundations.plotting import COLORS, FADE, plot_style
 from ..foundations.provenance import provenance
 from ..foundations.tables import need_columns, read_table
 from ..foundations.privacy import shows_people
@@ -40,9 +40,10 @@ def write_card(
     before = read_table(data/'previous.parquet') if (data/'previous.parquet').exists() else None
     sections = [*_photograph_sections(photographs), *_funnel_sections(data), *_skipped_sections(data),
                 *_pair_sections(photographs, data), _changes_section(before, photographs)]
-    lead = 'Look at it before believing any model that was trained on it.'
-    warnings = [provenance(photographs).warning]
-    page = html_page('What is in the data?', sections, lead, _key_figures(photographs), warnings)
+    lead, origin = 'Look at it before believing any model that was trained on it.', provenance(photographs)
+    about = {'photographs': str(origin), 'data set': photographs.attrs.get('dataset_hash', '')}
+    page = html_page('What is in the data?', sections, lead, _key_figures(photographs), [origin.warning],
+                     verdict=_verdict(photographs), folded=_FOLDED, about=about)
     return write_page(page, path or data/'data.html')
 
 # %% ../../nbs/3_dataset/33_card.ipynb #c7917d1f
@@ -56,7 +57,9 @@ def plot_by_location(
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
     with plot_style():
         figure, ax = plt.subplots(figsize=(min(11, 2.6 + .95*counts.shape[1]), 1.4 + .32*len(counts)))
-        ax.imshow(np.log1p(counts), cmap='Blues', aspect='auto', vmax=np.log1p(counts.to_numpy().max())*1.9)
+        edges = [np.arange(o + 1) - .5 for o in counts.shape[::-1]]
+        ax.pcolormesh(*edges, np.log1p(counts), cmap=FADE, vmin=0, vmax=np.log1p(counts.to_numpy().max())*1.9)
+        ax.set_ylim(len(counts) - .5, -.5)
         for (row, column), number in np.ndenumerate(counts.to_numpy()):
             text, color = (f'{number:,}', '#1b1b1b') if number else ('·', '#9a9a9a')
             ax.text(column, row, text, ha='center', va='center', fontsize=8, color=color)
@@ -168,7 +171,7 @@ def count_changes(
 def _samples_section(photographs: pd.DataFrame) -> Section:
     "Show a few photographs."
     text = 'A few of each class, from as many places as there are. People are not shown.'
-    return plot_section('The photographs', text, plot_samples(photographs), photographs=True)
+    return plot_section('The photographs', text, plot_samples(photographs))
 
 # %% ../../nbs/3_dataset/33_card.ipynb #b8d08769
 def _classes_section(photographs: pd.DataFrame) -> Section:
@@ -194,7 +197,7 @@ def _banners_section(photographs: pd.DataFrame) -> Section:
     "Show the banners of the cameras."
     text = ('Edges of one photograph a deployment: what is beyond the line is cut off before anything is learned or '
             'predicted.')
-    return plot_section('Banners', text, plot_banners(photographs), photographs=True)
+    return plot_section('Banners', text, plot_banners(photographs))
 
 # %% ../../nbs/3_dataset/33_card.ipynb #b8d0876d
 #: The sections about the photographs, in their order: the columns that each needs → the function that makes it.
@@ -247,7 +250,7 @@ def _pair_sections(photographs: pd.DataFrame, data: Path) -> list[Section]:
     counted = pairs.groupby(['relation', 'labels']).size().rename('pairs').reset_index()
     text = ('Pairs that a perceptual hash cannot tell apart, those with two labels first. Pairs of one occasion (one '
             'deployment, within an hour) are one group for splitting; the others are only reported.')
-    heading, text, figure = plot_section('Near-duplicates', text, plot_pairs(photographs, pairs), photographs=True)
+    heading, text, figure = plot_section('Near-duplicates', text, plot_pairs(photographs, pairs))
     return [(heading, text, figure + table_html(counted))]
 
 # %% ../../nbs/3_dataset/33_card.ipynb #1d95389b
@@ -259,6 +262,30 @@ def _changes_section(before: pd.DataFrame | None, photographs: pd.DataFrame) -> 
     if counted.empty: return heading, 'The same photographs with the same labels.', ''
     return heading, f'{counted.photographs.sum():,} photographs have changed.', table_html(counted)
 
+# %% ../../nbs/3_dataset/33_card.ipynb #9e784b5f
+#: Sections that only those read who look for a mistake.
+_FOLDED = ('Banners', 'From votes to labels', 'Names that nobody knows', 'Skipped photographs')
+
+
+def _verdict(photographs: pd.DataFrame) -> str:
+    "Return in one sentence what is in the data."
+    counts = photographs.label.value_counts()
+    text = f'{_counted(len(photographs), "photograph")} of {_counted(len(counts), "class", "classes")}'
+    for column, name in (('location', 'location'), ('deployment', 'deployment')):
+        if column in photographs and (places := photographs[column].nunique()):
+            text += f', from {_counted(places, name)}'
+            break
+    if len(counts) == 1: return f'{text}: {common_name(counts.index[0])}.'
+    most, least = counts.index[0], counts.index[-1]
+    if counts[most] == counts[least]: return f'{text}, {counts[most]:,} of each.'
+    return f'{text}: most are {common_name(most)} ({counts[most]:,}), fewest {common_name(least)} ({counts[least]:,}).'
+
+
+def _counted(count: int, one: str, more: str = '') -> str:
+    "Return a number with its noun."
+    return f'{count:,} {one if count == 1 else more or one + "s"}'
+
+
 # %% ../../nbs/3_dataset/33_card.ipynb #1d95389c
 def _key_figures(photographs: pd.DataFrame) -> dict[str, str]:
     "Collect the numbers at the top of the card."
@@ -267,8 +294,8 @@ def _key_figures(photographs: pd.DataFrame) -> dict[str, str]:
     numbers['real or drawn'] = provenance(photographs).kind
     if 'deployment' in photographs: numbers['deployments'] = str(photographs.deployment.nunique())
     if 'timestamp' in photographs and photographs.timestamp.notna().any():
-        first, last = photographs.timestamp.min(), photographs.timestamp.max()
-        numbers['from … to'] = f'{first:%b %Y} … {last:%b %Y}'
+        first, last = (f'{o:%b %Y}' for o in (photographs.timestamp.min(), photographs.timestamp.max()))
+        numbers['from … to'] = first if first == last else f'{first} … {last}'
     return numbers
 
 # %% ../../nbs/3_dataset/33_card.ipynb #64cf77fa

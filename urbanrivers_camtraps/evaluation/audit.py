@@ -81,6 +81,11 @@ class Audit:
         "Find the row by which banner or place are judged."
         return self._row(what, 'burst') or self._row(what, 'image')
 
+    def error(self, by: str) -> float: # 0 to 1, missing if it could not be measured
+        "Return the error on whole frames, each judged without the rest of its burst, deployment or location."
+        row = self._row(FRAME, by)
+        return row.error if row else np.nan
+
     @property
     def leaks(self) -> tuple[str, ...]:
         "Name what was found: the splits that are worse than a random one, `banner`, `place`."

@@ -18,7 +18,7 @@ import pandas as pd
 from .statistics import bootstrap_interval, exact_bound, group_codes, widen_to_exact
 from ..foundations.core import BLANK, NOT_ANIMALS, CamtrapsError
 from ..foundations.names import common_name
-from ..foundations.plotting import COLORS, plot_style
+from ..foundations.plotting import COLORS, FADE, plot_style
 from ..foundations.predictions import Predictions, classes_of, score_matrix
 from ..foundations.privacy import shows_people
 from ..foundations.tables import need_columns
@@ -107,9 +107,10 @@ def plot_confusion(
     side = .52*len(counts) + 2
     with plot_style():
         figure, ax = plt.subplots(figsize=(side + .8, side))
-        ax.imshow(share, cmap='Blues', vmin=0, vmax=1)
+        ax.pcolormesh(*[np.arange(len(counts) + 1) - .5]*2, share, cmap=FADE, vmin=0, vmax=1)
+        ax.set(aspect='equal', ylim=(len(counts) - .5, -.5))
         for (row, column), count in np.ndenumerate(counts.to_numpy()):
-            color = 'white' if share[row, column] > .55 else COLORS[-1]
+            color = 'white' if share[row, column] > .85 else COLORS[-1]
             if count: ax.text(column, row, count, ha='center', va='center', fontsize=9, color=color)
         ax.set_xticks(range(len(names)), names, rotation=45, ha='right', fontsize=8)
         ax.set_yticks(range(len(names)), names, fontsize=8)

@@ -17,8 +17,7 @@ from urbanrivers_camtraps.evaluation.metrics import (
     multi_species_frames, per_class, plot_confusion, plot_predictions, plot_recall, prediction_error,
     unknown_class_metrics)
 from .statistics import group_column
-from ..foundations.names import common_name
-from ..foundations.outputs import write_page
+from ..foundations.outputs import per_cent, write_page
 from ..foundations.pages import Section, figure_html, html_page, plot_section, table_html
 from ..foundations.provenance import provenance
 from ..images.banners import plot_banners
@@ -31,14 +30,21 @@ def write_report(
     evaluated_on: str, # which photographs these are, such as 'test set, split by burst'
     sections: list[Section] | None = None, # of other modules: votes, photographs, training, calibration
     by: str | None = 'burst', # what is not independent: adds intervals if the table has this column
+    elsewhere: float | None = None, # error at locations that it never saw, by the audit
+    model: str = '', # name of the model, for the end of the page
 ) -> dict[str, float]: # `error, majority_error, macro_recall, photographs`
-    "Write the report as one self-contained page, and return its metrics."
+    """Write the report as one self-contained page, and return its metrics.
+
+    It begins with the share that is right and on what, and ends with the model and its photographs."""
     metrics = {'error': prediction_error(predictions), 'majority_error': majority_error(predictions, train_labels),
                'macro_recall': macro_recall(predictions), 'photographs': len(predictions)}
     body = report_sections(predictions, evaluated_on, by) + (sections or [])
     origin = provenance(predictions)
-    lead = f'Evaluated on: {evaluated_on}. Real or drawn: {origin.kind}.'
-    page = html_page('How good is the classifier?', body, lead, _headline(predictions, metrics, by), [origin.warning])
+    about = {'model': model, 'evaluated on': evaluated_on, 'photographs': str(origin),
+             'data set': predictions.attrs.get('dataset_hash', '')}
+    page = html_page('How good is the classifier?', body, f'Evaluated on: {evaluated_on}.',
+                     _headline(predictions, metrics, by), [origin.warning], verdict=_verdict(predictions, elsewhere),
+                     folded=[o[0] for o in sections or ()], about=about)
     write_page(page, path)
     return metrics
 
@@ -57,7 +63,7 @@ def report_sections(
     text = (f"Evaluated on: {evaluated_on}. The most confident errors first: they are the model's blind spots or "
             "wrong labels. "
             'Photographs of people are not shown.')
-    photographs = plot_section('Photographs and predictions', text, plot_predictions(predictions), photographs=True)
+    photographs = plot_section('Photographs and predictions', text, plot_predictions(predictions))
     return [class_section(predictions, evaluated_on, by), *blanks, confusion, photographs]
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #78dff55d
@@ -84,12 +90,13 @@ def share_section(
              'blank_precision': 'called blank: is blank', 'animal_precision': 'called an animal: the name is right',
              'animal_blank': 'called an animal: is blank'}
     table = metrics_by_blank_share(predictions, by=by)
-    whole = pd.DataFrame([[name, *_with_interval(table, o)] for o, name in names.items()], columns=['', *table.setting])
+    whole = pd.DataFrame([[name, *_with_interval(table, o)] for o, name in names.items()],
+                         columns=['blanks', *table.setting])
     text = (f'Evaluated on: {evaluated_on}, with blanks weighted to the share in the first row. Recall does not '
             'depend on it; '
             'how far an answer can be trusted does.')
     classes = _class_table(predictions, by, RIVER)[['label', 'precision', 'f1']]
-    body = table_html(whole) + f'<h3>Each class, {RIVER:.0%} blank</h3>' + table_html(classes)
+    body = table_html(whole) + f'<h3>Each class, {per_cent(RIVER)} blank</h3>' + table_html(classes)
     return 'If most photographs are blank', text, body
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #46fd2bba
@@ -119,7 +126,7 @@ def banner_section(
     counted = ', '.join(f'{how[o]:,} {word}' for o, word in words.items() if o in how)
     text = ('The network never sees the rows beyond the line; their share of the height is written beside it. '
             f'Photographs by how this was decided: {counted}. Photographs of people are not shown.')
-    return plot_section('Where the banners are cut off', text, plot_banners(photographs), photographs=True)
+    return plot_section('Where the banners are cut off', text, plot_banners(photographs))
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #b357f21f
 def _usable_groups(predictions: pd.DataFrame, by: str | None) -> str | None:
@@ -127,34 +134,43 @@ def _usable_groups(predictions: pd.DataFrame, by: str | None) -> str | None:
     if by is None or (column := group_column(by)) not in predictions: return None
     return by if predictions[column].nunique() > 1 else None
 
+# %% ../../nbs/5_evaluation/59_report.ipynb #7b5a2c2e
+#: How the photographs were split → on what the model is judged.
+_UNSEEN = {'image': 'photographs it never saw (but perhaps others of the same burst)', 'burst': 'bursts it never saw',
+           'deployment': 'deployments it never saw', 'location': 'locations it never saw'}
+
+
+def _verdict(predictions: pd.DataFrame, elsewhere: float | None = None) -> str:
+    "Return in one sentence how many are right, and on what; in a hundred, if there are that many."
+    of, split = min(100, len(predictions)), predictions.attrs.get('by')
+    right = round(of*(1 - prediction_error(predictions)))
+    text = f'{right} of {of} photograph{"s"*(of != 1)} right'
+    if split in _UNSEEN: text += f' on {_UNSEEN[split]}'
+    if elsewhere is None or np.isnan(elsewhere) or split == 'location': return f'{text}.'
+    return f'{text}; at a new location expect {round(100*(1 - elsewhere))} of 100.'
+
 # %% ../../nbs/5_evaluation/59_report.ipynb #12b73a74
 def _headline(predictions: pd.DataFrame, metrics: dict[str, float], by: str | None) -> dict[str, str]:
     "Write the numbers at the top of the page, with their intervals if there are groups."
     doubt = dict.fromkeys(metrics, '')
     if _usable_groups(predictions, by):
-        doubt |= {o.metric: f' ({o.low:.1%} to {o.high:.1%})' for o in intervals(predictions, by).dropna().itertuples()}
-    return {f'error on {len(predictions)} photographs{doubt["error"]}': f'{metrics["error"]:.1%}',
-            'error of always the most frequent class': f'{metrics["majority_error"]:.1%}',
-            f'recall, mean over classes{doubt["macro_recall"]}': f'{metrics["macro_recall"]:.1%}',
+        doubt |= {o.metric: f' ({per_cent(o.low, 1)} to {per_cent(o.high, 1)})'
+                  for o in intervals(predictions, by).dropna().itertuples()}
+    return {f'error on {len(predictions)} photographs{doubt["error"]}': per_cent(metrics['error'], 1),
+            'error of always the most frequent class': per_cent(metrics['majority_error'], 1),
+            f'recall, mean over classes{doubt["macro_recall"]}': per_cent(metrics['macro_recall'], 1),
             'classes': str(predictions.label.nunique())}
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #5b017434
 def _with_interval(table: pd.DataFrame, metric: str) -> pd.Series:
     "Write a metric with its interval, if it has one."
-    if f'{metric}_low' not in table: return table[metric].map('{:.2f}'.format).replace('nan', '–')
+    if f'{metric}_low' not in table: return table[metric].map(per_cent)
     return pd.Series([_written(*o) for o in table[[metric, f'{metric}_low', f'{metric}_high']].itertuples(index=False)])
 
 
 def _written(value: float, low: float, high: float) -> str:
-    "Write one value with its interval."
-    if np.isnan(value): return '–'
-    return f'{value:.2f}' if np.isnan(low) else f'{value:.2f} ({low:.2f}–{high:.2f})'
-
-# %% ../../nbs/5_evaluation/59_report.ipynb #f094af5d
-def _both_names(label: str) -> str:
-    "Write the common name, and the label if that is another."
-    common = common_name(label)
-    return common if common.lower() == label.lower() else f'{common} ({label})'
+    "Write one share with its interval."
+    return per_cent(value) if np.isnan(value + low) else f'{per_cent(value)} ({100*low:.0f}–{100*high:.0f})'
 
 # %% ../../nbs/5_evaluation/59_report.ipynb #04056e15
 def _class_table(predictions: pd.DataFrame, by: str | None, share: float | None = None) -> pd.DataFrame:
@@ -162,4 +178,4 @@ def _class_table(predictions: pd.DataFrame, by: str | None, share: float | None 
     table = per_class(predictions, by, share)
     shown = table[[o for o in ('label', 'photographs', 'groups') if o in table]]
     if by in ('burst', 'burst_id'): shown = shown.rename(columns={'groups': 'bursts'})
-    return shown.assign(label=shown.label.map(_both_names), **{o: _with_interval(table, o) for o in CLASS_METRICS})
+    return shown.assign(**{o: _with_interval(table, o) for o in CLASS_METRICS})

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAGE_MARK', 'OutputError', 'write_page', 'write_csv', 'remove_own_csv', 'safe_cell', 'plain_cell', 'overwriting',
            'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_page', 'refuse_foreign_csv', 'refuse_foreign_folder',
-           'markdown_text', 'long_date', 'csv_columns']
+           'markdown_text', 'long_date', 'per_cent', 'csv_columns']
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ee9fa200
 import csv, re
@@ -157,6 +157,15 @@ def long_date(
 ) -> str: # such as `5 June 2025`
     "Return a day in words, alike on each system."
     return f'{moment.day} {moment:%B %Y}'
+
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #a1130f76
+def per_cent(
+    share: float, # 0 to 1
+    digits: int = 0, # after the point
+) -> str: # such as `83 %`
+    "Return a share in per cent, and a dash if it is missing."
+    return '–' if share != share else f'{100*share:.{digits}f} %'
+
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #570ae33a
 def csv_columns(

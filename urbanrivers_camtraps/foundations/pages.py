@@ -5,77 +5,122 @@
 # %% auto #0
 __all__ = ['Section', 'html_page', 'plot_section', 'table_html', 'figure_html', 'page_style']
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #b439ab4f
-import base64, html
-from collections.abc import Iterable
+# %% ../../nbs/0_foundations/07_pages.ipynb #cdf06964
+import html, re
+from collections.abc import Collection, Iterable
+from datetime import date
 
 import jinja2
 import matplotlib as mpl
 import pandas as pd
 
-from .outputs import PAGE_MARK
-from .plotting import figure_data
+from .names import both_names, normalise_name
+from .outputs import PAGE_MARK, long_date
+from .plotting import figure_svg
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #2de1a710
 #: A part of a page: (heading, plain text, HTML).
 Section = tuple[str, str, str]
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #c16e2284
+# %% ../../nbs/0_foundations/07_pages.ipynb #1e656370
 def html_page(
     title: str, # heading and window title
     sections: list[Section], # the text is escaped, the HTML is not
-    lead: str = '', # one sentence under the title
+    lead: str = '', # one sentence under the verdict
     metrics: dict[str, str] | None = None, # name → value, shown large
     warnings: Iterable[str] = (), # what the reader has to know first; empty ones are left out
     style: str = '', # CSS of this page, besides that of all pages
+    verdict: str = '', # what was found, in one sentence
+    folded: Collection[str] = (), # headings of sections that are shown once somebody opens them
+    about: dict[str, str] | None = None, # what the page was made from, such as the model: at the end of the page
 ) -> str:
     "Make a page that needs nothing else: no script, nothing fetched, readable in light and dark and on a phone."
     template = jinja2.Environment(autoescape=True).from_string(_PAGE)
-    shown = [o for o in warnings if o]
-    return template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown,
-                           mark=PAGE_MARK, style=_STYLE + style)
+    shown, facts = [o for o in warnings if o], {k: o for k, o in (about or {}).items() if o}
+    page = template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown,
+                           verdict=verdict, folded=folded, about=facts, mark=PAGE_MARK,
+                           day=long_date(pd.Timestamp(date.today())))
+    page = re.sub(r'(?<=\d) ?%(?=[^<>]*<)', ' %', page)  # per cent are written in one way
+    return page.replace('</style>', f'{_STYLE}{_PAGE_STYLE}{style}</style>', 1)
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #daae5cb9
+# %% ../../nbs/0_foundations/07_pages.ipynb #2ee3ac6b
 def plot_section(
     heading: str, # of the section
     text: str, # what to see in it
     figure: mpl.figure.Figure, # a drawn figure; it is closed afterwards
-    photographs: bool = False, # a panel of photographs: stored as JPEG, at a tenth of the size
 ) -> Section:
     "Make a section of a page from a figure."
-    return heading, text, figure_html(figure, f'{heading}. {text}', photographs)
+    return heading, text, figure_html(figure, f'{heading}. {text}')
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #47fc816a
+# %% ../../nbs/0_foundations/07_pages.ipynb #70916c4e
 def table_html(
     table: pd.DataFrame, # a small table; its index is not shown
     digits: int = 3, # digits after the point of a float
 ) -> str:
-    "Turn a small table into HTML that scrolls on a phone."
-    rows = table.to_html(index=False, border=0, na_rep='–', float_format=lambda o: f'{o:.{digits}f}')
-    return f'<div class="scroll">{rows}</div>'
+    "Turn a small table into HTML. Labels are shown with both names, and words stand left."
+    shown = table.assign(**{o: table[o].map(_named) for o in _LABELS if o in table})
+    columns = [[str(name), *_cells(shown[name], digits)] for name in shown]
+    kinds = [_kind(column[1:]) for column in columns]
+    rows = [list(zip(kinds, row)) for row in zip(*columns)]
+    page = jinja2.Environment(autoescape=True).from_string(_TABLE).render(head=rows[0], rows=rows[1:])
+    return _scrolling(page, f'Table: {", ".join(filter(None, map(str, table.columns[:4])))}')
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #c10faa40
+# %% ../../nbs/0_foundations/07_pages.ipynb #0feb6246
 def figure_html(
     figure: mpl.figure.Figure, # a drawn figure; it is closed afterwards
     alt: str, # what it shows, for people who cannot see it
-    photographs: bool = False, # JPEG instead of PNG
 ) -> str:
-    "Turn a figure into an `<img>` that holds its own data."
-    kind, data = 'jpeg' if photographs else 'png', base64.b64encode(figure_data(figure, photographs)).decode()
-    return f'<figure><img alt="{html.escape(alt, quote=True)}" src="data:image/{kind};base64,{data}"></figure>'
+    "Turn a figure into HTML that holds its own data."
+    return f'<figure class="plot">{_scrolling(figure_svg(figure, alt), f"Plot: {alt}")}</figure>'
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #ed133381
+# %% ../../nbs/0_foundations/07_pages.ipynb #8b20e0b7
 def page_style() -> str: # CSS
-    "Return the style of the pages, for a page that is written by hand."
+    "Return palette and type of the pages, for a page that is written by hand."
     return _STYLE
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #dfbf8f9e
+# %% ../../nbs/0_foundations/07_pages.ipynb #1b70b104
+#: Columns that hold labels.
+_LABELS = ('label', 'other_label', 'label_before', 'prediction', 'left_out', 'class')
+
+
+def _named(label: object) -> object:
+    "Return both names of a label, and anything else as it is."
+    return both_names(label) if isinstance(label, str) and normalise_name(label) == label else label
+
+
+def _cells(column: pd.Series, digits: int) -> list[str]:
+    "Write the cells of a column; a dash for what is missing."
+    return ['–' if pd.api.types.is_scalar(o) and pd.isna(o) else f'{o:.{digits}f}' if isinstance(o, float) else str(o)
+            for o in column]
+
+
+def _kind(cells: list[str]) -> str: # a class of the style
+    "Return whether a column holds numbers, words, or sentences."
+    if max(map(len, cells), default=0) > 32: return 'sentences'
+    return 'words' if any(re.search('[^\W\d]{3}', o) for o in cells) else ''
+
+
+def _scrolling(body: str, name: str) -> str:
+    "Put HTML into a frame that scrolls sideways, also by keyboard; its name is for who cannot see it."
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{html.escape(name, quote=True)}">{body}</div>'
+
+# %% ../../nbs/0_foundations/07_pages.ipynb #99dd1ec2
+_TABLE = """<table><thead><tr>{% for kind, name in head -%}
+{% if name %}<th class="{{ kind }}{{ ' long' if name | length > 14 }}">{{ name }}</th>{% else %}<td></td>{% endif %}
+{%- endfor %}</tr></thead><tbody>
+{% for row in rows %}<tr>{% for kind, cell in row %}<td{% if kind %} class="{{ kind }}"{% endif %}>{{ cell }}</td>
+{%- endfor %}</tr>
+{% endfor %}</tbody></table>"""
+
+# %% ../../nbs/0_foundations/07_pages.ipynb #b286793e
 _STYLE = """\
 :root { --ink: #1b1b1b; --paper: #fff; --soft: #5f6670; --line: #d9dde2; --accent: #0072b2; --card: #f5f7f9;
-        --alert: #fff3cd; --alert-ink: #4d3800 }
+        --alert: #fff3cd; --alert-ink: #4d3800; --plot: #0072b2; --shade: rgb(0 0 0 / .22);
+        --good: #00734f; --bad: #a84300 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaed; --paper: #15181c; --soft: #a3abb5; --line: #353b43; --accent: #56b4e9; --card: #1e2329;
-          --alert: #3a2f12; --alert-ink: #ffe3a6 } }
+          --alert: #3a2f12; --alert-ink: #ffe3a6; --plot: #3a9bdc; --shade: rgb(255 255 255 / .25);
+          --good: #2fc79b; --bad: #ff9a52 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: var(--paper);
        font: 16px/1.55 system-ui, sans-serif }
@@ -96,22 +141,68 @@ th:first-child, td:first-child { text-align: left }
 .metrics span { color: var(--soft); font-size: .85rem }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem;
        border-top: 1px solid var(--line); padding-top: .8rem }
-@media (max-width: 40rem) {
-  section:not([class], [id]) > .scroll :is(th, td) { padding: .3rem .4rem }
-  section:not([class], [id]) > .scroll :is(th, td):first-child { white-space: normal; min-width: 7rem } }
 """
 
-# %% ../../nbs/0_foundations/07_pages.ipynb #11180a80
+# %% ../../nbs/0_foundations/07_pages.ipynb #e75dcb65
+_PAGE_STYLE = """\
+body { max-width: 78rem } .verdict { font-size: 1.25rem; line-height: 1.4; margin: .6rem 0; text-wrap: pretty }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px } section, summary { scroll-margin-top: 1rem }
+figure { padding: 0; background: none; border: 0 } .plot { border: 1px solid var(--line) }
+.plot > .scroll { padding: .6rem; border-radius: 8px } .plot svg { display: block; width: var(--width); max-width: 100%;
+       height: auto; margin: auto }
+.scroll { background: linear-gradient(to right, var(--paper) 1rem, transparent 2rem) left / 3rem 100% no-repeat local,
+       linear-gradient(to left, var(--paper) 1rem, transparent 2rem) right / 3rem 100% no-repeat local,
+       linear-gradient(to right, var(--shade), transparent) left / .7rem 100% no-repeat,
+       linear-gradient(to left, var(--shade), transparent) right / .7rem 100% no-repeat }
+th { vertical-align: bottom; line-height: 1.3 } th.long { white-space: normal; min-width: 6.5rem }
+.words, .sentences { text-align: left } td.sentences { white-space: normal; min-width: 11rem; max-width: 30rem }
+p, .verdict, main ul { max-width: 48rem }
+main th:first-child, main td:first-child { position: sticky; left: 0; background: var(--paper) }
+nav { font-size: .9rem; line-height: 1.35 } nav ul { list-style: none; margin: 0; padding: 0 } nav a { display: block;
+       padding: .28rem 0; text-decoration: none } nav a:hover { text-decoration: underline }
+summary { cursor: pointer } summary h2 { display: inline; border: 0; padding: 0 }
+.folded { border-top: 1px solid var(--line); margin-top: 1.2rem; padding-top: 1rem }
+.folded + .folded { margin-top: 1rem }
+main > section:first-child > h2 { border: 0; padding: 0; margin-top: 0 } .beside { display: none }
+.up { position: fixed; right: .8rem; bottom: .8rem; z-index: 2; padding: .5rem .9rem !important; border-radius: 99px;
+       color: var(--paper); background: var(--ink) } .fold { margin: 1rem 0; padding: .5rem .9rem; border-radius: 8px;
+       background: var(--card) } .fold a { padding: .45rem 0 }
+@media (min-width: 66rem) { body.listed { display: grid; column-gap: 2rem;
+    grid-template: auto auto auto / 13rem minmax(0, 1fr) } .listed > header, .listed > footer { grid-column: 1 / 3 }
+  .beside { display: block; position: sticky; top: 1rem; align-self: start;
+       max-height: calc(100vh - 2rem); overflow-y: auto; padding: 0 .3rem } .narrow { display: none } }
+@media (max-width: 40rem) { th, td { padding: .3rem .45rem }
+  main :is(th, td):first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem }
+  .plot svg { width: calc(var(--width)*.82); max-width: none }
+  td.sentences { min-width: 10rem } .metrics { grid-template-columns: 1fr 1fr } .verdict { font-size: 1.15rem } }
+@media print { nav { display: none !important } body, body.listed { display: block; max-width: none; padding: 0 }
+  details::details-content { content-visibility: visible; block-size: auto } summary { list-style: none }
+  figure, tr { break-inside: avoid } h2, h3 { break-after: avoid } .scroll { overflow: visible }
+  td, th { white-space: normal !important } .plot svg { max-width: 100% } }
+"""
+
+# %% ../../nbs/0_foundations/07_pages.ipynb #78d0fc00
 _PAGE = """<!doctype html>
+{% macro contents() %}<ul>{% for heading, _, _ in sections %}<li><a href="#s{{ loop.index }}">{{ heading }}</a></li>
+{% endfor %}</ul>{% endmacro -%}
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
 <style>
-{{ style | safe }}</style></head><body>
-<h1>{{ title }}</h1>{% for text in warnings %}<p class="warning" role="note">{{ text }}</p>{% endfor %}
+</style></head><body{% if sections | length > 2 %} class="listed"{% endif %}>
+<header><h1>{{ title }}</h1>{% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
+{% for text in warnings %}<p class="warning" role="note">{{ text }}</p>{% endfor %}
 {% if lead %}<p class="lead">{{ lead }}</p>{% endif %}
 {% if metrics %}<div class="metrics">{% for name, value in metrics.items() -%}
-<div><b>{{ value }}</b><span>{{ name }}</span></div>{% endfor %}</div>{% endif %}
-{% for heading, text, body in sections -%}
-<section><h2>{{ heading }}</h2>{% if text %}<p>{{ text }}</p>{% endif %}{{ body | safe }}</section>
-{% endfor %}<footer>{{ mark }}</footer></body></html>
+<div><b>{{ value }}</b><span>{{ name }}</span></div>{% endfor %}</div>{% endif %}</header>
+{% if sections | length > 2 %}<nav class="beside" aria-label="Contents">{{ contents() }}</nav>
+<nav class="narrow" aria-label="Contents"><details class="fold" id="contents"><summary>Contents</summary>
+{{ contents() }}</details><a class="up" href="#contents">Contents</a></nav>{% endif %}
+<main>{% for heading, text, body in sections %}{% if heading in folded %}
+<section class="folded"><details id="s{{ loop.index }}"><summary><h2>{{ heading }}</h2></summary>
+{% if text %}<p>{{ text }}</p>{% endif %}{{ body | safe }}</details></section>{% else %}
+<section id="s{{ loop.index }}"><h2>{{ heading }}</h2>
+{% if text %}<p>{{ text }}</p>{% endif %}{{ body | safe }}</section>{% endif %}{% endfor %}
+</main>
+<footer><p>{{ mark }} {{ day }}.{% for name, fact in about.items() %}<br>{{ name | capitalize }}: {{ fact }}
+{%- endfor %}</p></footer></body></html>
 """

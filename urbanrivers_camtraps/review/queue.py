@@ -102,8 +102,11 @@ def write_review_report(
 ) -> Path:
     "Write the review as one self-contained page."
     metrics = {name.replace('_', ' '): f'{value:,}' for name, value in review_metrics(opinions).items()}
+    origin = provenance(opinions)
     page = html_page('Who is right?', [review_section(opinions, limit)],
-                     'Volunteers, model and SpeciesNet side by side.', metrics, [provenance(opinions).warning])
+                     'Volunteers, model and SpeciesNet side by side.', metrics, [origin.warning],
+                     verdict=_verdict(review_metrics(opinions)),
+                     about={'photographs': str(origin)})
     return write_page(page, path)
 
 # %% ../../nbs/7_review/71_queue.ipynb #5819b091
@@ -233,12 +236,20 @@ def _thumbnail(path: object) -> str | None:
     photograph.save(buffer, 'JPEG', quality=75)
     return base64.b64encode(buffer.getvalue()).decode()
 
+# %% ../../nbs/7_review/71_queue.ipynb #089e94d1
+def _verdict(metrics: dict[str, int]) -> str: # of `review_metrics`
+    "Return in one sentence how many agree, and how many labels are likely wrong."
+    total, agree, wrong = metrics['photographs'], metrics['all_agree'], metrics['likely_wrong']
+    return (f'All agree on {agree:,} of {total:,} photograph{"s"*(total != 1)}; '
+            f'{wrong if wrong else "no"} label{" is" if wrong < 2 else "s are"} likely wrong.')
+
+
 # %% ../../nbs/7_review/71_queue.ipynb #771e0045
-_PAGE_ROWS = """<div class="scroll"><table>
-<thead><tr><th>Photograph</th><th style="text-align:left">Why</th><th>Score</th></tr></thead><tbody>
+_PAGE_ROWS = """<div class="scroll" tabindex="0" role="group" aria-label="The first photographs of the queue"><table>
+<thead><tr><th>Photograph</th><th class="words">Why</th><th>Score</th></tr></thead><tbody>
 {% for o in rows %}<tr><td>{% if o.picture %}
 <img alt="{{ o.alt }}" src="data:image/jpeg;base64,{{ o.picture }}" style="display:block;border-radius:4px">
-{% else %}not shown{% endif %}</td><td style="text-align:left;white-space:normal;min-width:14rem">{{ o.reason }}<br>
+{% else %}not shown{% endif %}</td><td class="sentences">{{ o.reason }}<br>
 <small>{{ o.order }}; {{ o.agreement }}; <code style="overflow-wrap:anywhere">{{ o.media_id }}</code></small></td>
 <td>{{ o.score }}</td></tr>
 {% endfor %}</tbody></table></div>"""

@@ -8,6 +8,7 @@ __all__ = ['activity', 'plot_hours', 'is_day']
 # %% ../../nbs/8_survey/84_activity.ipynb #217a4f3e
 from collections.abc import Iterable
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -92,8 +93,8 @@ def _draw_hours(ax: plt.Axes, table: pd.DataFrame, night: np.ndarray | None) -> 
                               aggfunc='sum').reindex(range(24)).fillna(0)
     bottom = np.zeros(24)
     if night is not None:
-        ax.imshow(night[None], extent=(0, 24, 0, 1), transform=ax.get_xaxis_transform(), cmap='Greys', vmin=0, vmax=4,
-                  aspect='auto', zorder=0)
+        ax.bar(np.arange(len(night))/4, 1, 1/4, align='edge', transform=ax.get_xaxis_transform(), zorder=0,
+               color=[(*mpl.colors.to_rgb(COLORS[6]), .35*o) for o in night])
     for light in (o for o in _LIGHT_COLORS if o in hours):
         ax.bar(hours.index + .5, hours[light], 1, bottom, color=_LIGHT_COLORS[light], edgecolor='white', linewidth=.4)
         bottom = bottom + hours[light].to_numpy()

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..foundations.core import CamtrapsError, in_order
 from ..foundations.names import common_name
+from ..foundations.outputs import per_cent
 from ..foundations.pages import Section, html_page
 from ..foundations.predictions import Predictions
 from ..foundations.provenance import provenance
@@ -46,10 +47,10 @@ def preview_page(
     shown = shown.assign(name=_relative(shown.path, answered.path))
     counts = _numbers(answered, units, shown)
     sections = [_class_section(o, shown[shown.common_name == o.common_name]) for o in counts.itertuples()]
-    warnings = whose_answers(answered), provenance(answered).warning if 'drawn' in answered else ''
-    lead = _lead(answered, units, shown, each, blur_people)
+    lead, origin = _lead(answered, units, shown, each, blur_people), provenance(answered)
     page = html_page('Preview of a season', [('What is in it', '', _contents(counts)), *sections], lead,
-                     _metrics(answered, units), warnings, _STYLE)
+                     _metrics(answered, units), [origin.warning if 'drawn' in answered else ''], _STYLE,
+                     whose_answers(answered), about={'photographs': str(origin) if 'drawn' in answered else ''})
     return page, skipped
 
 # %% ../../nbs/8_survey/81_ways_out/817_preview.ipynb #3e1ef143
@@ -138,7 +139,8 @@ def _lead(answered: Predictions, units: Predictions, shown: Predictions, each: i
     "Return what is shown, and what is not."
     people, failed = int(answered.people.sum()), len(answered.skipped)
     hidden = 'blurred' if blur_people else 'left out'
-    sentences = [f'{len(shown):,} of {len(units):,} bursts are shown, each by one photograph: at most {each} of each '
+    bursts = 'burst is' if len(units) == 1 else 'bursts are'
+    sentences = [f'{len(shown):,} of {len(units):,} {bursts} shown, each by one photograph: at most {each} of each '
                  'class and range of scores, drawn by chance.']
     if people: sentences.append(f'{people:,} photographs that may show people are {hidden}.')
     if failed: sentences.append(f'{failed:,} photographs have no prediction.')
@@ -148,15 +150,11 @@ def _lead(answered: Predictions, units: Predictions, shown: Predictions, each: i
 def _contents(counts: pd.DataFrame) -> str:
     "Return a table of the classes with links to their sections."
     head = ''.join(f'<th>{o}</th>' for o in ('class', 'bursts', 'by people', 'to review', 'shown'))
-    rows = ''.join(f'<tr><td><a href="#{_anchor(o.common_name)}">{html.escape(o.common_name)}</a></td>'
+    rows = ''.join(f'<tr><td><a href="#s{number}">{html.escape(o.common_name)}</a></td>'
                    + ''.join(f'<td>{n:,}</td>' for n in (o.bursts, o.said, o.waits, o.shown)) + '</tr>'
-                   for o in counts.itertuples())
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _anchor(name: str) -> str:
-    "Return the name of a section's anchor."
-    return 'c-' + ''.join(o if o.isalnum() else '-' for o in name.lower())
+                   for number, o in enumerate(counts.itertuples(), 2))
+    return ('<div class="scroll" tabindex="0" role="group" aria-label="Classes"><table>'
+            f'<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
 
 # %% ../../nbs/8_survey/81_ways_out/817_preview.ipynb #de4d0e3b
 def _class_section(counted: tuple, shown: Predictions) -> Section: # a row of `_numbers`
@@ -165,7 +163,7 @@ def _class_section(counted: tuple, shown: Predictions) -> Section: # a row of `_
     waits = f', {counted.waits:,} wait for review' if counted.waits else ''
     text = (f"{counted.photographs:,} photograph{'s'*(counted.photographs != 1)} in {counted.bursts:,} "
             f"burst{'s'*(counted.bursts != 1)}{people}{waits}. {counted.shown:,} shown.")
-    body = [f'<a id="{_anchor(counted.common_name)}"></a>']
+    body = []
     for band in (_SAID, *(name for *_, name in _BANDS)):
         rows = shown[shown.band == band].sort_values(['score', 'media_id'], ascending=[False, True])
         if rows.empty: continue
@@ -176,7 +174,7 @@ def _class_section(counted: tuple, shown: Predictions) -> Section: # a row of `_
 
 def _figure(row: tuple) -> str:
     "Return one photograph with its score, who answered, and its file."
-    said = f'{row.score:.0%}'.replace('%', ' %') if not row.reviewed else 'by people'
+    said = per_cent(row.score) if not row.reviewed else 'by people'
     other = row.reviewed and row.model_prediction != row.prediction
     note = f', the model said {common_name(row.model_prediction)}' if other else ', to review' if row.waits else ''
     alt, name = html.escape(f'{row.common_name}, {said}', quote=True), html.escape(row.name).replace('/', '/<wbr>')
@@ -186,7 +184,6 @@ def _figure(row: tuple) -> str:
 
 _STYLE = """\
 h3 { font-size: .95rem; margin: 1.1rem 0 .4rem; color: var(--soft) }
-section > a[id] { display: block; scroll-margin-top: 6rem }
 .shots { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.6rem, 1fr)); gap: .6rem }
 .shots figure { margin: 0; padding: .35rem; background: var(--card) } .shots img { width: 100%; border-radius: 4px }
 figcaption { font-size: .75rem; line-height: 1.35; margin-top: .3rem; overflow-wrap: anywhere; color: var(--soft) }

@@ -134,7 +134,9 @@ def write_survey(
                 *(_change_sections(found, corrected is not None) if found else []),
                 *_seen_sections(survey, table, species, arms, changed, digits),
                 *_effort_sections(survey, arms, changed)]
-    page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings)
+    page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings,
+                     verdict=_verdict(numbers, corrected or next(iter(found), None)), folded=_FOLDED,
+                     about={'made from': repr(survey)})
     return write_page(page, path)
 
 # %% ../../nbs/8_survey/88_report.ipynb #632a32e4
@@ -154,6 +156,22 @@ def corrected_sections(
 def _written(numbers: pd.Series, digits: list[int]) -> list[str]:
     "Return numbers with so many digits, and a dash for what is missing."
     return ['–' if pd.isna(o) else f'{o:,.{n}f}' for o, n in zip(numbers, digits)]
+
+# %% ../../nbs/8_survey/88_report.ipynb #86e41e73
+#: Sections that only those read who look for a mistake.
+_FOLDED = ('Camera health', 'What is odd about the effort')
+
+
+def _verdict(numbers: dict[str, str], effect: Effect | None) -> str:
+    "Return in one sentence what was found."
+    counted = [_noun(numbers[o], o) for o in ('events', 'species', 'camera-days', 'locations')]
+    text = '{} and {} in {} at {}.'.format(*counted)
+    return f'{text} {effect.words()[0]}' if effect else text
+
+
+def _noun(number: str, plural: str) -> str:
+    "Return a number with its noun."
+    return f'{number} {plural.removesuffix("s") if number == "1" and plural != "species" else plural}'
 
 # %% ../../nbs/8_survey/88_report.ipynb #6e2b17a9
 def _when(operation: CameraOperation) -> str:
@@ -286,7 +304,8 @@ def _rounded_days(table: pd.DataFrame) -> pd.DataFrame:
 # %% ../../nbs/8_survey/88_report.ipynb #511deeb0
 def _labels_html(table: pd.DataFrame, digits: int = 2) -> str:
     "Turn a table into HTML: labels by their common names, missing numbers as dashes."
-    if 'label' in table: table = table.assign(label=[shown_label(o) for o in table.label])
+    totals = {o: shown_label(o) for o in (WILDLIFE, ALL_PEOPLE)}
+    if 'label' in table: table = table.assign(label=table.label.replace(totals))
     def written(column: pd.Series) -> pd.Series:
         if not pd.api.types.is_float_dtype(column): return column.astype(object).fillna('–')
         return column.map(lambda o: '–' if pd.isna(o) else f'{o:,.{digits}f}')

@@ -58,7 +58,7 @@ def attention_section(
             'right answers, trimmed and squished as the network sees them. Light beside the animal is a warning. '
             'Photographs of people are not shown.')
     figure = plot_activation(learner, photographs, count, final)
-    return plot_section('Where the model looked', text, figure, photographs=True)
+    return plot_section('Where the model looked', text, figure)
 
 # %% ../../nbs/4_training/46_attention.ipynb #15ad9a9d
 def activation(

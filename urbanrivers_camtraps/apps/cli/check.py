@@ -16,7 +16,7 @@ from ...foundations.core import CamtrapsError, notice
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, write_csv, write_page
 
 # %% auto #0
-__all__ = ['cards', 'clocks', 'season_folders', 'deployment_tables', 'health_tables', 'pages', 'tables', 'check']
+__all__ = ['cards', 'clocks', 'season_folders', 'deployment_tables', 'health_tables', 'tables', 'check']
 
 # %% ../../../nbs/9_apps/97_cli/9781_check.ipynb #085963dc
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
@@ -24,7 +24,6 @@ clocks = LazyModule('urbanrivers_camtraps.survey.health.clocks', extra='survey')
 season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 health_tables = LazyModule('urbanrivers_camtraps.survey.health.check', extra='survey')
-pages = LazyModule('urbanrivers_camtraps.foundations.pages')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/9781_check.ipynb #84703ecb
@@ -117,7 +116,7 @@ def _refuse_foreign(path: Path) -> None:
 def _write(health: Any, path: Path) -> None: # of `CameraHealth`
     "Write the findings in the format of the path's ending."
     if path.suffix.lower() == '.html':
-        write_page(pages.html_page('Are the cameras in order?', [health.section()]), path)
+        write_page(health.page(), path)
         return
     ahead = health.findings.clock_ahead.map(clocks.write_duration, na_action='ignore').astype(object)
     table = health.findings.assign(clock_ahead=ahead)

@@ -78,7 +78,7 @@ def evaluate(
     if final: _begin('predict the held-out set')
     if final: test = predict_split(learner, seen, photographs, 'test', data)
     valid = predict_split(learner, seen, photographs, 'valid', data)
-    sections = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
+    sections, elsewhere = _model_sections(photographs, learner, valid, judged, evaluated_on, data, (until, time_zone))
     _begin('leave out each class in turn, and ask models that do not know it')
     left_out = _left_out(photographs, learner.recipe, data/'features')
     sections += _unknown_sections(left_out, judged, evaluated_on)
@@ -90,7 +90,8 @@ def evaluate(
         judged, evaluated_on = test, f'{len(test)} test photographs, split by {by}'
     if speciesnet: sections.insert(0, _ensemble_section(data, judged, speciesnet, evaluated_on))
     found = reports.write_report(judged, report, photographs.label[photographs.split == 'train'], evaluated_on,
-                                 sections)
+                                 sections, elsewhere=elsewhere,
+                                 model=f'{learner.recipe.backbone}, {learner.recipe.size} pixels')
     with atomic_path(data/'metrics.json') as path:
         path.write_text(json.dumps({**found, **_conditions(judged, evaluated_on), **unknown}, indent=1))
     echo(f"error {found['error']:.1%} on {evaluated_on}; always the most frequent class: "
@@ -117,7 +118,7 @@ def _data_sections(photographs: pd.DataFrame, recipe: Any, data: Path) -> list:
     text = f"Split by {photographs.attrs.get('by', 'image')}: no group is on two sides."
     sections = [pages.plot_section('What the network sees', 'Training photographs with banners cut off, squished and '
                                                             'varied at random.',
-                                     augmented, photographs=True),
+                                     augmented),
                 pages.plot_section('The split', text, splits.plot_split(photographs))]
     if 'banner_how' in photographs: sections.append(reports.banner_section(photographs))
     if taught := teaching.taught_section(photographs): sections.insert(0, taught)
@@ -140,8 +141,9 @@ def _vote_sections(data: Path) -> list:
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #1a2b8f1f
 def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame, judged: pd.DataFrame,
-                    evaluated_on: str, data: Path, days: tuple[str | None, str | None] = (None, None)) -> list:
-    "Make the sections on how far the metrics can be trusted; none of them looks at the test set."
+                    evaluated_on: str, data: Path, days: tuple[str | None, str | None] = (None, None),
+                    ) -> tuple[list, float]:
+    "Make the sections on how far the metrics can be trusted, without the test set; and the error at new locations."
     cache = data/'features'
     _begin('measure what split, banner and place give away')
     audit = audits.audit(photographs, learner.recipe, cache=cache)
@@ -157,7 +159,7 @@ def _model_sections(photographs: pd.DataFrame, learner: Any, valid: pd.DataFrame
                 learning_curve.learning_section(probe.learning_points(photographs, learner.recipe, cache))]
     _begin('look where the model looked, and at unknown classes')
     if 'crops' not in valid: sections.append(attention.attention_section(learner, valid))
-    return sections
+    return sections, audit.error('location')
 
 # %% ../../../nbs/9_apps/97_cli/975_evaluation.ipynb #20dac90c
 def _left_out(photographs: pd.DataFrame, recipe: Any, cache: Path) -> pd.DataFrame | None:

@@ -154,7 +154,8 @@ function show() {
   $('other').hidden = true
   $('reason').textContent = item.reason
   $('said').hidden = !item.opinions.some(o => o.label)  // nothing leads the eye in a sample by chance
-  $('opinions').replaceChildren(...item.opinions.map(opinion))
+  $('opinions').replaceChildren(...item.opinions.filter(o => o.label).map(opinion))
+  $('toggle').hidden = !item.boxes.length
   $('strip').replaceChildren(...item.burst.map(thumbnail))
   $('strip').hidden = item.burst.length < 2
   if (byBurst()) {
@@ -163,7 +164,7 @@ function show() {
     oneFrame = false
     showBegun()
     $('one-frame').hidden = item.burst.length < 2
-    $('event').disabled = item.event === null && !chosen.event
+    $('event').hidden = item.event === null && !chosen.event
     if (settings.alike) showNear(item).catch(error => trouble(error.message))
   }
   look(item.media_id)
@@ -223,10 +224,9 @@ async function showNear(item) {
 }
 
 function opinion({ who, label, name, detail, key }) {
-  const card = label ? make('button', undefined, { type: 'button' }) : make('div', undefined, { class: 'missing' })
-  card.append(make('small', who), make('b', name || 'not there'))
+  const card = make('button', undefined, { type: 'button' })
+  card.append(make('small', who), make('b', name))
   if (detail) card.append(make('small', detail))
-  if (!label) return card
   card.addEventListener('click', () => answer(label, name))
   return withKey(card, key)
 }
@@ -250,12 +250,13 @@ function look(media) {
   $('boxes').replaceChildren()
   $('broken').hidden = true
   const image = $('photograph'), seen = () => { if (looking === media && state() === 'loading') state('ready') }
-  image.onload = () => { seen(); if (looking === media) drawBoxes() }
+  image.onload = () => { $('frame').hidden = false; seen(); if (looking === media) drawBoxes() }
   image.onerror = async () => {
     const said = await fetch(image.src).then(o => o.text(), () => 'The server cannot be reached')
     if (looking !== media) return
     $('broken').textContent = `This photograph cannot be shown: ${said}`
     $('broken').hidden = false
+    $('frame').hidden = true
     seen()
   }
   image.src = address(media)
@@ -525,6 +526,7 @@ function beginSeason() {
   }
   fill('camera', settings.choices.deployment, 'deployment')
   fill('class', settings.choices.prediction, 'prediction')
+  for (const [id, choices] of [['cameras', settings.choices.deployment], ['class-names', settings.choices.prediction]]) $(id).hidden = !(choices?.length > 1)
   $('event').addEventListener('click', () => choose({ ...chosen, event: (chosen.event ?? null) === null ? items[0]?.event : null }))
   for (const [id, kind] of [['empties', 'empties'], ['on-wall', 'chosen'], ['near-wall', 'alike']]) $(id).addEventListener('click', () => openWall(kind))
   $('all-again').addEventListener('click', () => choose({}))
