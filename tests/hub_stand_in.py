@@ -93,6 +93,7 @@ class Request(BaseHTTPRequestHandler):
             self.data = self.rfile.read(int(self.headers.get('Content-Length', 0)))
             token = (self.headers.get('Authorization') or '').removeprefix('Bearer ')
             if self.command == 'GET' and self.is_public(): return self.answer(self.found())
+            if not token: raise Refused(401, 'Repository not found', 'RepoNotFound')  # to strangers a private repo looks like none
             if token not in TOKENS: raise Refused(401, 'Invalid credentials in Authorization header')
             if self.command in ('POST', 'PUT') and not self.path.endswith('validate-yaml') and not TOKENS[token]:
                 raise Refused(403, f'This token {token} may only read')
@@ -102,28 +103,38 @@ class Request(BaseHTTPRequestHandler):
             if self.server.mute and '/commit/' in self.path: return self.cut()
             self.answer(found)
         except Refused as refused:
-            status, message = refused.args
-            code = {'X_Error_Code': 'RepoNotFound'} if status == 404 else {}
+            status, message, *named = refused.args
+            code = {'X_Error_Code': named[0] if named else 'RepoNotFound'} if named or status == 404 else {}
             self.answer({'error': message}, status, X_Error_Message=message, **code)
 
     do_GET = do_HEAD = do_POST = do_PUT = serve
 
     def is_public(self) -> bool:
         "Return whether anybody may read what is asked for."
-        match = re.fullmatch(r'/api/models/([^/]+/[^/]+)', self.path)
+        match = re.fullmatch(r'/api/(?:model|dataset)s/([^/]+/[^/]+)(?:/(?:revision|tree)/.*)?', self.path)
         return bool(match) and self.server.private.get(match[1]) is False
+
+    def commit_of(self, name: str, revision: str) -> tuple[str, dict]:
+        "Return a commit and its files by its hash or by the only branch."
+        known = {**dict(self.server.repos[name]), 'main': None}
+        if revision not in known: raise Refused(404, f'No revision {revision}', 'RevisionNotFound')
+        return next(o for o in self.server.repos[name][::-1] if revision in ('main', o[0]))
 
     def resolve(self) -> None:
         "Send a file of a public repo, or its headers."
-        name, path = re.fullmatch(r'/([^/]+/[^/]+)/resolve/[^/]+/(.+)', self.path).groups()
+        name, revision, path = re.fullmatch(r'/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)', self.path).groups()
         hub = self.server
         if hub.private.get(name, True):
             return self.answer({'error': 'Repository not found'}, 404, X_Error_Code='RepoNotFound')
-        data = hub.files(name).get(path)
+        if hub.gated.get(name) and (self.headers.get('Authorization') or '')[7:] not in TOKENS:
+            raise Refused(403, 'Access to this repo is restricted', 'GatedRepo')
+        commit, files = self.commit_of(name, revision)
+        data = files.get(path)
+        if isinstance(data, str): data = hub.large[data]
         if data is None: return self.answer({'error': 'Entry not found'}, 404, X_Error_Code='EntryNotFound')
         self.send_response(200)
         for header, value in {'Content-Length': str(len(data)), 'ETag': f'"{hashlib.sha1(data).hexdigest()}"',
-                              'X-Repo-Commit': hub.repos[name][-1][0]}.items():
+                              'X-Repo-Commit': commit}.items():
             self.send_header(header, value)
         self.end_headers()
         if self.command == 'GET': self.wfile.write(data)
@@ -135,10 +146,11 @@ class Request(BaseHTTPRequestHandler):
         repo = r'/api/(?:model|dataset|space)s/([^/]+/[^/]+)'
         for pattern, method in ((r'/(?:spaces/|datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch', self.batch),
                                 (f'{repo}/preupload/main', self.preupload), (f'{repo}/commit/main', self.take_commit),
-                                (f'{repo}/settings', self.settings), (f'{repo}/tree/.*', self.tree), (repo, self.info)):
+                                (f'{repo}/settings', self.settings), (f'{repo}/tree/([^/]+)', self.tree),
+                                (f'{repo}/revision/([^/]+)', self.info), (repo, self.info)):
             match = re.fullmatch(pattern, self.path)
             if match and match[1] not in self.server.repos: raise Refused(404, 'Repository not found')
-            if match: return method(match[1])
+            if match: return method(*match.groups())
         raise Refused(404, f'Nothing at {self.path}')
 
     def create(self):
@@ -160,13 +172,13 @@ class Request(BaseHTTPRequestHandler):
         assert yaml.safe_load(content.split('---\n')[1])['license']
         return {'errors': [], 'warnings': []}
 
-    def info(self, name: str):
-        return {'id': name, '_id': '0', 'sha': self.server.repos[name][-1][0], 'private': self.server.private[name],
+    def info(self, name: str, revision: str = 'main'):
+        return {'id': name, '_id': '0', 'sha': self.commit_of(name, revision)[0], 'private': self.server.private[name],
                 'gated': self.server.gated.get(name, False), 'tags': [], 'siblings': []}
 
-    def tree(self, name: str):
+    def tree(self, name: str, revision: str = 'main'):
         rows = []
-        for path, kept in self.server.repos[name][-1][1].items():
+        for path, kept in self.commit_of(name, revision)[1].items():
             data = self.server.large[kept] if isinstance(kept, str) else kept
             row = {'type': 'file', 'path': path, 'size': len(data), 'oid': hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()}
             if isinstance(kept, str): row |= {'oid': '0'*40, 'lfs': {'oid': kept, 'size': len(data), 'pointerSize': 130}}

@@ -21,6 +21,7 @@ from ..foundations.privacy import names_people
 from ..training.bundle_format import (
     BundleError, Description, RollUp, UnknownClasses, check_trim, count_features, open_bundle, score_and_describe,
     score_and_locate, score_pixels, session_device)
+from ..training.named_bundle import bundle_name, find_named
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #f5059285
 @dataclass(frozen=True, repr=False)
@@ -124,9 +125,14 @@ class Bundle:
 
     @property
     def origin(self) -> str:
-        "Network, classes, and what it was trained on, in words."
+        "Network, classes, what it was trained on, and its name and commit if it is from the Hub, in words."
         about = self.description
-        return f'{about.backbone}, {len(self.classes)} classes, {about.origin}'
+        return ', '.join(filter(None, [about.backbone, f'{len(self.classes)} classes', about.origin, self.name]))
+
+    @property
+    def name(self) -> str | None:
+        "The name and the commit of a bundle from the Hub, such as `urban-rivers/who@5f2c…`."
+        return bundle_name(self.folder)
 
     @property
     def features(self) -> int:
@@ -149,21 +155,23 @@ class Bundle:
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #c89da11b
 def read_bundle(
-    folder: str | Path, # such as `data/bundle`
+    folder: str | Path, # such as `data/bundle`, or OWNER/NAME or OWNER/NAME@REVISION on the Hub
     threads: int = 1, # cores that one call uses; leave it at 1 if many threads call
     precision: str = 'float32', # or `float16` or `int8`, if the bundle has it
 ) -> Bundle:
     "Read a bundle after checking its description and the hash of every file; raise `BundleError` with what is wrong."
-    return Bundle(Path(folder), *open_bundle(Path(folder), threads, precision))
+    folder = find_named(folder)
+    return Bundle(folder, *open_bundle(folder, threads, precision))
 
 # %% ../../nbs/6_inference/60_bundle.ipynb #1a8e371e
 def find_bundle(
-    folder: str | Path | None = None, # such as `data/bundle`
+    folder: str | Path | None = None, # such as `data/bundle`, or OWNER/NAME on the Hub
 ) -> Path:
     """Find the folder of a bundle: `folder`, the setting CAMTRAPS_BUNDLE, or the first usual folder that exists.
 
-    The usual ones are `data/bundle`, `bundle` and `demo/bundle`. If there is none, it is `data/bundle`."""
-    try: return Path(setting('CAMTRAPS_BUNDLE', folder and str(folder)))
+    The usual ones are `data/bundle`, `bundle` and `demo/bundle`. If there is none, it is `data/bundle`. A bundle that
+    is named as on the Hub is fetched, as `find_named` does it."""
+    try: return find_named(setting('CAMTRAPS_BUNDLE', folder and str(folder)))
     except SettingError: usual = Path('data/bundle'), Path('bundle'), Path('demo/bundle')
     return next((o for o in usual if o.is_dir()), usual[0])
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ..foundations.core import CamtrapsError
 from .season import Job, ScoredPhotograph, on_threads
+from ..training.named_bundle import find_named
 
 # %% ../../nbs/6_inference/66_ray.ipynb #55041699
 class ClusterError(CamtrapsError):
@@ -80,7 +81,7 @@ def _connected(address: str | None) -> Iterator[ModuleType]:
 # %% ../../nbs/6_inference/66_ray.ipynb #5668bd99
 def _files_of(job: Job) -> dict[str, bytes]:
     "Read all files of the job's bundle."
-    folder = Path(job.bundle)
+    folder = find_named(job.bundle)
     return {str(o.relative_to(folder)): o.read_bytes() for o in folder.rglob('*') if o.is_file()}
 
 # %% ../../nbs/6_inference/66_ray.ipynb #8a245e6b

@@ -45,6 +45,7 @@ from .season_features import (
 from .season_folder import predictions_path
 from .write_detector_json import write_megadetector, write_speciesnet
 from ..training.bundle_format import Description
+from ..training.named_bundle import find_named
 from ..votes.api import web_session
 
 # %% ../../nbs/6_inference/65_season.ipynb #5de94600
@@ -176,7 +177,7 @@ def _store(source: str) -> tuple[object, str]:
 @dataclass(frozen=True, repr=False)
 class Job:
     "The bundle and the settings with which each photograph is predicted."
-    bundle: str # its folder
+    bundle: str # its folder, or its name on the Hub
     trim: tuple[float, float] | None = None # fractions of the height to cut off; by default the bundle's
     max_side: int = STORED_SIDE # longest side in pixels to which photographs are decoded
     precision: str = 'float32' # of the model
@@ -194,7 +195,7 @@ class Job:
     @property
     def fingerprint(self) -> str:
         "A hash of the bundle and of all settings."
-        content = hashlib.sha256((Path(self.bundle)/'bundle.json').read_bytes()).hexdigest()
+        content = hashlib.sha256((find_named(self.bundle)/'bundle.json').read_bytes()).hexdigest()
         settings = [content, self.trim, self.max_side, self.precision, 'with clocks']
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 

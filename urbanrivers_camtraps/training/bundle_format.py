@@ -420,9 +420,15 @@ def _is_inside(folder: Path, name: str) -> bool:
     if not name.isprintable(): raise fault
     try:
         (folder/name).is_file()
-        return (folder/name).resolve().is_relative_to(folder.resolve())
+        return any((folder/name).resolve().is_relative_to(o.resolve()) for o in (folder, *_kept_apart(folder)))
     except (OSError, ValueError, RuntimeError) as error:  # too long, not UTF-8, a NUL, a loop of links
         raise fault from error
+
+# %% ../../nbs/4_training/47_bundle_format.ipynb #baed4f0b
+def _kept_apart(folder: Path) -> list[Path]:
+    "Return the folder in which huggingface_hub keeps the content of files; nothing for another folder."
+    kept = folder.absolute().parent
+    return [kept.parent/'blobs'] if kept.name == 'snapshots' and kept.parent.name.startswith('models--') else []
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #c53093ed
 def load_session(

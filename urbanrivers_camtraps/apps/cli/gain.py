@@ -28,8 +28,8 @@ season_folders = LazyModule('urbanrivers_camtraps.inference.season_folder')
 # %% ../../../nbs/9_apps/97_cli/9783_gain.ipynb #ece1f5f8
 @app.command(rich_help_panel=EVALUATION)
 def gain(
-    old: Annotated[Path, typer.Argument(help='Folder of the bundle before.')],
-    new: Annotated[Path, typer.Argument(help='Folder of the bundle that learned more.')],
+    old: Annotated[Path, typer.Argument(help='Folder of the bundle before, or its name on the Hub.')],
+    new: Annotated[Path, typer.Argument(help='Folder of the bundle that learned more, or its name.')],
     final: Annotated[bool, typer.Option(
         '--final', help='Open the held-out test set. By default the validation photographs are compared.')] = False,
     season: Annotated[Path, typer.Option(

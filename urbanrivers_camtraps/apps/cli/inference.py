@@ -20,8 +20,8 @@ from ...foundations.outputs import refuse_foreign_csv
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'decisions', 'crop_predictions', 'detector_json', 'predicting',
-           'ray_cluster', 'seasons', 'season_folders', 'speciesnet', 'speciesnet_files', 'speciesnet_app',
+__all__ = ['bundles', 'bundle_files', 'discover', 'origins', 'decisions', 'crop_predictions', 'detector_json', 'named',
+           'predicting', 'ray_cluster', 'seasons', 'season_folders', 'speciesnet', 'speciesnet_files', 'speciesnet_app',
            'predict_photographs', 'name_bundle', 'speciesnet_run', 'speciesnet_pin']
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #5c87a792
@@ -32,6 +32,7 @@ origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 decisions = LazyModule('urbanrivers_camtraps.inference.decisions')
 crop_predictions = LazyModule('urbanrivers_camtraps.inference.crop_prediction')
 detector_json = LazyModule('urbanrivers_camtraps.inference.detector_json')
+named = LazyModule('urbanrivers_camtraps.training.named_bundle')
 predicting = LazyModule('urbanrivers_camtraps.inference.predict')
 ray_cluster = LazyModule('urbanrivers_camtraps.inference.ray', extra='scale')
 seasons = LazyModule('urbanrivers_camtraps.inference.season')
@@ -152,7 +153,8 @@ def name_bundle(
     folder = bundles.find_bundle(bundle)
     about = bundle_files.read_description(folder)
     views = ', with the motion crop' if about.motion else ''
-    text = f'bundle: {printable(folder)}, {about.backbone}{views}, {len(about.classes)} classes, {about.origin}'
+    where = named.bundle_name(folder) or folder
+    text = f'bundle: {printable(where)}, {about.backbone}{views}, {len(about.classes)} classes, {about.origin}'
     echo(text, err=True)
     if not bundles.is_chosen(bundle):
         notice('was found here and is used, but nobody chose it', folder,

@@ -174,7 +174,8 @@ DateFormat = _choices('DateFormat', 'day-first', 'month-first')
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #12d3d1a0
 Data = Annotated[Path, typer.Option(help='Folder of the tables that one command writes and the next one reads.')]
 BundleFolder = Annotated[Path, typer.Option(
-    help='Folder of the bundle. By default the setting CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]
+    help='Folder of the bundle, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION. By default the setting '
+         'CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]
 SpeciesNetFile = Annotated[Path, typer.Option(help='JSON file in which SpeciesNet answered for these photographs.')]
 Boxes = Annotated[Path, typer.Option(help='JSON file of MegaDetector or SpeciesNet with boxes on these photographs.')]
 PlaceZone = Annotated[str, typer.Option(
