@@ -17,9 +17,11 @@ from urbanrivers_camtraps.images.photograph import (
     _damage,
     _rgb,
     describe_photograph,
+    open_for_network,
     open_photograph,
     parse_clock,
     read_clock,
+    reduction,
 )
 
 
@@ -179,3 +181,53 @@ def test_half_days(text, hour): assert parse_clock(text).hour == hour
 @pytest.mark.parametrize('text', ['', '0000:00:00 00:00:00', '2025:02:30 10:00:00', '01:06:2025 10:00:00',
                                   '2025:06:01', '2025:06:01 25:00:00', 'None', '\0'*20, '2025:06:01 10:37:28 tomorrow'])
 def test_no_moment(text): assert parse_clock(text) is None
+
+
+#: Width, height, side of the network's square, and by what the photograph is divided: worked out by hand.
+REDUCED = [
+    (3648, 2736, 224, 4),  # 912 ≥ 672, and 456 is not
+    (2688, 1512, 224, 4),  # exactly 672
+    (2687, 1512, 224, 2),
+    (2592, 1944, 224, 2),  # 648 is not enough
+    (5376, 3024, 224, 8),  # exactly 672
+    (1344, 1008, 224, 2), (1343, 1008, 224, 1), (1024, 768, 224, 1),
+    (3840, 2160, 320, 4), (3648, 2736, 320, 2), (1920, 1080, 320, 2), (1024, 768, 320, 1),
+    (2736, 3648, 224, 4),  # upright
+    (6000, 800, 224, 2),  # a quarter of 800 is 200, fewer rows than the network takes
+    (4608, 3456, 1024, 2),  # 2,048 are enough for every network
+    (4095, 3456, 1024, 1), (640, 480, 64, 2), (64, 48, 224, 1)]
+
+
+@pytest.mark.parametrize(('width', 'height', 'side', 'factor'), REDUCED)
+def test_a_photograph_is_reduced_as_far_as_the_network_allows(width, height, side, factor):
+    assert reduction((width, height), side) == factor
+
+
+def test_no_network_makes_a_photograph_fill_the_memory():
+    for side in (32, 224, 480, 1024, 4096):
+        for width, height in ((16_000, 7500), (10_954, 10_954), (4095, 4095), (20_000, 1000)):
+            factor = reduction((width, height), side)
+            assert width*height//factor**2 <= 16.8e6 or min(width, height) < 2*factor*side, (side, width, height)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP', 'BMP'])
+def test_all_formats_are_reduced_to_the_same_size_and_nearly_the_same_pixels(kind):
+    across, down = np.meshgrid(np.arange(1350), np.arange(1010))
+    drawn = Image.fromarray(np.stack([across//6, down//5, 128 + 90*np.sin(across/30)*np.sin(down/25)], -1).astype('uint8'))
+    options = {'JPEG': {'quality': 95}, 'MPO': {'quality': 95}, 'WEBP': {'quality': 95}}.get(kind, {})
+    opened = open_for_network(as_bytes(drawn, kind, **options), 224)
+    assert opened.size == (675, 505) and not opened.info
+    means = np.asarray(drawn, float).reshape(505, 2, 675, 2, 3).mean((1, 3))
+    assert np.abs(np.asarray(opened, float) - means).mean() < (.6 if kind in ('PNG', 'TIFF', 'BMP') else 1.5)
+
+
+def test_a_turned_photograph_is_reduced_upright():
+    opened = open_for_network(turned(6, (1600, 1200)), 224)
+    assert opened.size == (600, 800)
+
+
+@pytest.mark.parametrize('side', [40, 80, 160, 224])
+def test_a_photograph_that_is_cut_off_is_refused_whatever_the_network_takes(side):
+    data = as_jpeg((2048, 1536), quality=90)
+    for share in (.03, .5, .99):
+        with pytest.raises(PhotographError, match='is damaged'): open_for_network(data[:int(share*len(data))], side)

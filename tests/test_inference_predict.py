@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.images.photograph import open_for_network
 from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
 from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
+from urbanrivers_camtraps.inference.season import Job, predict_season, read_season
 from urbanrivers_camtraps.training.bundle_format import golden_photographs
 from urbanrivers_camtraps.training.export import write_bundle
 
@@ -117,3 +120,18 @@ def test_files_account_for_every_photograph(bundle, card, tmp_path):
     assert len(records) == 5 and records[-1]['error'] == 'is empty. Copy or download it again'
     with pytest.raises(CamtrapsError, match='neither in .csv'): write_predictions(predictions, tmp_path/'all.txt')
     assert sorted(o.name for o in tmp_path.iterdir()) == ['all.CSV', 'all.json']
+
+
+def test_max_side_is_refused_in_words(bundle, card, capsys):
+    assert run(['predict', str(card), '--bundle', str(bundle.folder), '--max-side', '512']) == 1
+    said = capsys.readouterr().err
+    assert '--max-side: is not an option of predict any more' in said and 'as small as the network allows' in said
+
+
+def test_predict_season_and_app_see_the_same_pixels_of_a_large_photograph(bundle, tmp_path):
+    golden_photographs()['landscape'].resize((2050, 1538)).save(tmp_path/'large.jpg', quality=90)
+    reduced = open_for_network(tmp_path/'large.jpg', 64)
+    assert reduced.size == (257, 193)  # an eighth, and the rest of a block
+    expected = bundle(reduced)
+    assert (predict(bundle, tmp_path/'large.jpg', progress=False).scores[0] == expected).all()
+    assert (read_season(predict_season(tmp_path, tmp_path/'season.parquet', Job(str(bundle.folder)), progress=False)).scores[0] == expected).all()

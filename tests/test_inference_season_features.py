@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from urbanrivers_camtraps.foundations.core import TableError, collect_notices
-from urbanrivers_camtraps.images.photograph import STORED_SIDE, open_photograph
+from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.inference.season import PART, Job, on_threads, predict_season, read_season
 from urbanrivers_camtraps.inference.season_features import copy_features, features_column, have_features, read_features
@@ -58,7 +58,7 @@ def seen(path: Path) -> pd.DataFrame:
 def direct(bundle: Path, paths: list[str]) -> np.ndarray:
     "Compute features one by one."
     model = read_bundle(bundle)
-    return np.stack([model.describe(open_photograph(o, max_side=STORED_SIDE))[1] for o in paths])
+    return np.stack([model.describe(model.open(o))[1] for o in paths])
 
 
 def without_features(folder: Path, copy: Path) -> Path:
@@ -156,7 +156,7 @@ def test_photographs_that_were_predicted_before_features_were_kept_are_counted(b
 
 def test_features_of_another_bundle_are_not_mixed_in(bundle_folder, card, tmp_path):
     paths, out, features = sorted(card.iterdir())[:3], tmp_path/'predictions.parquet', tmp_path/'features.parquet'
-    predict_season(paths, out, Job(str(bundle_folder), max_side=32), features=features, progress=False)
+    predict_season(paths, out, Job(str(bundle_folder), trim=(.2, .2)), features=features, progress=False)
     out.unlink()  # only the features are left
     predict_season(paths[:2], out, Job(str(bundle_folder)), features=features, progress=False)
     assert len(seen(features)) == 2

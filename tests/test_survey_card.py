@@ -1,5 +1,7 @@
 """From a memory card and a table written by hand to a survey and a data package, in three lines of shell."""
 import io
+import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -62,7 +64,10 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
 
 
 def test_cameras_with_banners_of_their_own_have_a_table_each(survey, bundle_folder, tmp_path, capsys):
-    wide, narrow = (('--bundle', bundle_folder, '--max-side', o) for o in (512, 1024))
+    about = json.loads((shutil.copytree(bundle_folder, tmp_path/'other')/'bundle.json').read_text())
+    about['transforms']['trim'] = [.1, .08]
+    (tmp_path/'other'/'bundle.json').write_text(json.dumps(about))
+    wide, narrow = (('--bundle', o) for o in (tmp_path/'other', bundle_folder))
     assert called('predict', survey/'card'/'Prologis', *wide, '--out', tmp_path/'one.parquet') == 0
     assert called('predict', survey/'card'/'goose-06', *narrow, '--out', tmp_path/'one.parquet') == 1  # nothing is thrown away
     assert 'holds predictions of another bundle or other settings' in capsys.readouterr().err

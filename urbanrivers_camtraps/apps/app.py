@@ -31,7 +31,7 @@ from ..foundations.core import CamtrapsError, SettingError
 from ..foundations.names import folder_name
 from ..foundations.outputs import markdown_text
 from ..foundations.predictions import Predictions, top
-from ..images.photograph import STORED_SIDE, PhotographError, open_photograph, read_clock
+from ..images.photograph import PhotographError, read_clock
 from ..inference.bundle import Bundle, find_bundle, read_bundle
 from ..inference.decisions import answer_name
 from ..inference.motion_crop import (
@@ -134,13 +134,14 @@ def _one_line(
 # %% ../../nbs/9_apps/94_app.ipynb #2265b1f5
 def _opened(
     image_path: dict, # the uploaded file as Gradio describes it
+    bundle: Bundle, # that is to look at it
 ) -> Image.Image: # upright RGB
     "Open an uploaded photograph. Raises `PhotographError` if it cannot be used."
     path = image_path.get('path')
     if not path: raise PhotographError('was not sent as a file', todo='Send it as a file')
     if Path(path).stat().st_size > _LARGEST_PHOTOGRAPH:
         raise PhotographError(f'has more than {_LARGEST_PHOTOGRAPH/1e6:g} MB', todo='Send it in a smaller size')
-    return open_photograph(path, max_side=STORED_SIDE)
+    return bundle.open(path)
 
 # %% ../../nbs/9_apps/94_app.ipynb #91b7584a
 def _top_3(
@@ -149,7 +150,7 @@ def _top_3(
 ) -> tuple[str, dict | None]:
     "Predict an uploaded photograph; return nothing if it was taken away again."
     if not image_path: return '', None
-    try: return answer(bundle, bundle(_opened(image_path)))
+    try: return answer(bundle, bundle(_opened(image_path, bundle)))
     except PhotographError as error:
         raise gr.Error(f'This file {_one_line(error)}', print_exception=False) from None
 
@@ -171,7 +172,7 @@ def _show(
     "Predict one photograph for the page."
     hidden = gr.update(visible=False)
     if not photograph: return note_html(_WAITING), None, hidden
-    try: opened = _opened(photograph)
+    try: opened = _opened(photograph, bundle)
     except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong'), None, hidden
     trim = _trim(bundle, place)
     scores = bundle(opened, trim)
@@ -192,7 +193,7 @@ def _report(
     "Store what a visitor says, and return what was stored."
     if not photograph or not right: return note_html('Choose what it is first.', 'wrong')
     try:
-        opened = _opened(photograph)
+        opened = _opened(photograph, bundle)
         scores = bundle(opened, _trim(bundle, place))
         kept = store_report(reports, bundle, scores, right, words or '', opened if agreed is True else None)
     except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong')
@@ -216,21 +217,21 @@ def _score_all(
     sent = _sent(files, bundle.description.motion)
     if not bundle.description.motion:
         for name, data, _ in sent:
-            (_, reason, small), photograph, _ = _decoded((name, data))
+            (_, reason, small), photograph, _ = _decoded((name, data), bundle)
             yield name, reason or bundle(photograph, trim), small, None
         return
     frames = (Frame((name, data), camera) for name, data, camera in sent)
-    for found in score_frames(frames, _decoded, bundle, trim, workers=1):
+    for found in score_frames(frames, partial(_decoded, bundle=bundle), bundle, trim, workers=1):
         name, reason, small = found.note
         yield name, reason or found.scores, small, found.reason
 
 
-def _decoded(sent: tuple[str, bytes | UploadError]) -> Decoded:
+def _decoded(sent: tuple[str, bytes | UploadError], bundle: Bundle) -> Decoded:
     "Open what was sent, and make its thumbnail; or note why it cannot be used."
     name, data = sent
     try:
         if isinstance(data, UploadError): raise data
-        photograph = open_photograph(data, max_side=STORED_SIDE)
+        photograph = bundle.open(data)
     except (PhotographError, UploadError) as error: return Decoded((name, _one_line(error), None), None)
     return Decoded((name, None, thumbnail(photograph)), photograph, read_clock(data))
 

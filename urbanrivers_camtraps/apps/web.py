@@ -31,6 +31,7 @@ from ..foundations.outputs import may_overwrite, refuse_foreign_folder
 from ..foundations.pages import page_style
 from ..images import photograph
 from ..inference.bundle import Bundle, read_bundle
+from ..training.bundle_format import golden_record
 
 # %% ../../nbs/9_apps/96_web.ipynb #1218d73d
 class WebError(CamtrapsError):
@@ -196,9 +197,10 @@ def _style() -> str:
 
 # %% ../../nbs/9_apps/96_web.ipynb #f9341c68
 def _worker() -> str:
-    "Return the worker's script with the limits of `photograph`, so that both refuse the same files."
-    limits = {'SIDE': photograph.STORED_SIDE, 'BYTES': photograph.BYTES_LIMIT, 'PIXELS': photograph.PIXEL_LIMIT,
-              'SCANS': photograph.SCAN_LIMIT, 'COSTLY_PIXELS': photograph.COSTLY_PIXEL_LIMIT,
+    "Return the worker's script with the limits and the rule of `photograph`: both refuse and reduce alike."
+    limits = {'ROOM': photograph.ROOM, 'ENOUGH': photograph.ENOUGH,
+              'BYTES': photograph.BYTES_LIMIT, 'PIXELS': photograph.PIXEL_LIMIT,
+              'COSTLY_PIXELS': photograph.COSTLY_PIXEL_LIMIT, 'SCANS': photograph.SCAN_LIMIT,
               'SHORTEST': photograph.SHORTEST_SIDE, 'NARROWEST': photograph.NARROWEST}
     return jinja2.Template(_source('worker.js'), keep_trailing_newline=True).render(limits=json.dumps(limits))
 
@@ -242,10 +244,21 @@ def _copy_bundle(bundle: Bundle, folder: Path) -> bool: # whether there are gold
     "Copy what the page needs of a bundle: only files that the bundle lists."
     examples = {f'examples/{o.name}' for o in bundle.examples}
     listed = [o for o in bundle.description.files if o in examples or re.match(r'golden/[^/]+$', o)]
-    for name in ('bundle.json', 'model.onnx', 'golden.json', *listed):
+    for name in ('bundle.json', 'model.onnx', *listed):
         (folder/name).parent.mkdir(exist_ok=True)
         shutil.copyfile(bundle.folder/name, folder/name)
+    (folder/'golden.json').write_text(json.dumps(_golden(bundle), indent=1), 'utf-8')
     return any(o.startswith('golden/') for o in listed)
+
+# %% ../../nbs/9_apps/96_web.ipynb #53d7cabc
+def _golden(bundle: Bundle) -> dict:
+    "Return the bundle's `golden.json` with the scores that Python gives now, also if another version wrote it."
+    golden = json.loads((bundle.folder/'golden.json').read_text('utf-8'))
+    for record in golden['photographs']:
+        if record.get('file') not in bundle.description.files: continue
+        opened = bundle.open(bundle.folder/record['file'])
+        record.update(golden_record(bundle.folder/record['file'], opened, bundle(opened)))
+    return golden
 
 # %% ../../nbs/9_apps/96_web.ipynb #8c3de3c9
 def _list_files(folder: Path) -> dict:

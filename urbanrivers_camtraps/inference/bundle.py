@@ -18,6 +18,7 @@ from PIL import Image
 from ..foundations.core import SettingError, setting
 from ..foundations.names import standard_classes
 from ..foundations.privacy import names_people
+from ..images.photograph import open_for_network
 from ..training.bundle_format import (
     BundleError, Description, RollUp, UnknownClasses, check_trim, count_features, open_bundle, score_and_describe,
     score_and_locate, score_pixels, session_device)
@@ -54,6 +55,14 @@ class Bundle:
     ) -> tuple[np.ndarray, np.ndarray | None]: # scores; float32, classes × rows × columns, None without a grid
         "Score a photograph, and return how much each cell of a grid over the trimmed photograph speaks for each class."
         return self._run(score_and_locate, photograph, trim)
+
+    def open(
+        self,
+        source: str | Path | bytes, # a file, or its bytes
+        where: object = None, # how to call it in an error; by default the file's path
+    ) -> Image.Image: # upright RGB
+        "Open a photograph as small as the network allows; raise `PhotographError` if it cannot be used."
+        return open_for_network(source, self.description.transforms.size, where)
 
     def _run(self, compute: Callable, photograph: Image.Image | np.ndarray, trim: tuple[float, float] | None) -> Any:
         "Check the pixels of a photograph, and run the graph on them."

@@ -21,7 +21,7 @@ from ..foundations.outputs import csv_columns, refuse_foreign_file, write_csv
 from ..foundations.predictions import Predictions, top
 from ..foundations.tables import refuse_foreign_sheet, write_sheet
 from ..images.discover import find_photographs
-from ..images.photograph import STORED_SIDE, PhotographError, open_photograph
+from ..images.photograph import PhotographError
 from .bundle import Bundle
 from .decisions import DOUBT_COLUMNS, add_decisions
 from .motion_crop import (
@@ -32,10 +32,9 @@ def score_photograph(
     bundle: Bundle, # from `read_bundle`
     source: str | Path | bytes, # a file, or its bytes
     trim: tuple[float, float] | None = None, # fractions of the height to cut off; by default the bundle's
-    max_side: int = STORED_SIDE, # longest side in pixels to which it is decoded
 ) -> np.ndarray: # float32, one score a class; they add up to 1
     "Open and score one photograph; raise `PhotographError` if it cannot be used."
-    return bundle(open_photograph(source, max_side=max_side), trim)
+    return bundle(bundle.open(source), trim)
 
 # %% ../../nbs/6_inference/61_predict.ipynb #e01c67fd
 def predict(
@@ -43,7 +42,6 @@ def predict(
     photographs: str | Path | Iterable[str | Path], # files, folders and globs
     trim: tuple[float, float] | None = None, # fractions of the height to cut off; by default the bundle's
     deployment: str | None = None, # of all photographs: what the bundle knows to cut there
-    max_side: int = STORED_SIDE, # longest side in pixels to which they are decoded; 512 is faster, and less exact
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
     cameras: pd.DataFrame | None = None, # `path, camera, seconds` for the motion crop; by default folders and EXIF say
@@ -58,7 +56,7 @@ def predict(
     paths, results = found.photographs.path.tolist(), {}
     frames = pd.DataFrame({'path': paths}, dtype=object)
     if cameras is not None: frames = frames.merge(cameras.drop_duplicates('path'), how='left', on='path')
-    begun = _results(bundle, frames, trim, max_side, workers or os.cpu_count() or 1)
+    begun = _results(bundle, frames, trim, workers or os.cpu_count() or 1)
     for path, *result in tqdm(begun, total=len(paths), desc='photographs', disable=not progress): results[path] = result
     scored, skipped, reasons = [], list(found.skipped.itertuples(index=False, name=None)), []
     for path in paths:
@@ -152,30 +150,31 @@ def need_whole_frame_model(
                         "Pass the boxes of a detector as well (`--boxes`)")
 
 # %% ../../nbs/6_inference/61_predict.ipynb #40a7813a
-def _score_or_reason(source: str | Path | bytes, bundle: Bundle, trim: tuple[float, float] | None,
-                     max_side: int) -> np.ndarray | str:
+def _score_or_reason(
+    source: str | Path | bytes, bundle: Bundle, trim: tuple[float, float] | None,
+) -> np.ndarray | str:
     "Score one photograph, or return the reason why it cannot be scored."
-    try: return score_photograph(bundle, source, trim, max_side)
+    try: return score_photograph(bundle, source, trim)
     except PhotographError as error: return error.reason
 
 # %% ../../nbs/6_inference/61_predict.ipynb #b4bbd250
 def _results(
-    bundle: Bundle, frames: pd.DataFrame, trim: tuple[float, float] | None, max_side: int, workers: int,
+    bundle: Bundle, frames: pd.DataFrame, trim: tuple[float, float] | None, workers: int,
 ) -> Iterator[tuple[str, np.ndarray | str, str | None]]:
     "Yield path, scores or the reason why there are none, and why only the whole frame was looked at; in any order."
     if not bundle.description.motion:
-        score = partial(_score_or_reason, bundle=bundle, trim=trim, max_side=max_side)
+        score = partial(_score_or_reason, bundle=bundle, trim=trim)
         for path, result in zip(frames.path, in_order(score, frames.path, workers)): yield path, result, None
         return
     ordered = (Frame(*o) for o in order_frames(frames).itertuples(index=False))
-    for scored in score_frames(ordered, partial(_decode, max_side=max_side), bundle, trim, workers):
+    for scored in score_frames(ordered, partial(_decode, bundle=bundle), bundle, trim, workers):
         path, reason = scored.note
         yield path, reason or scored.scores, scored.reason
 
 
-def _decode(path: str, max_side: int) -> Decoded:
+def _decode(path: str, bundle: Bundle) -> Decoded:
     "Open a photograph, or note the reason why it cannot be used."
-    try: return Decoded((path, None), open_photograph(path, max_side=max_side))
+    try: return Decoded((path, None), bundle.open(path))
     except PhotographError as error: return Decoded((path, error.reason), None)
 
 # %% ../../nbs/6_inference/61_predict.ipynb #0e8de7ea

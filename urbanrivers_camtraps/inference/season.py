@@ -33,7 +33,7 @@ from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
 from ..images.discover import find_photographs, is_photograph_path, skip_reason
 from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import (
-    STORED_SIDE, PhotographError, open_photograph, parse_clock, photograph_bytes, read_clock, read_utc_offset)
+    DECODE_RULE, PhotographError, parse_clock, photograph_bytes, read_clock, read_utc_offset)
 from .bundle import Bundle, read_bundle
 from .decisions import DOUBT_COLUMNS, doubt_columns, sure_from
 from .motion_crop import (
@@ -179,14 +179,13 @@ class Job:
     "The bundle and the settings with which each photograph is predicted."
     bundle: str # its folder, or its name on the Hub
     trim: tuple[float, float] | None = None # fractions of the height to cut off; by default the bundle's
-    max_side: int = STORED_SIDE # longest side in pixels to which photographs are decoded
     precision: str = 'float32' # of the model
     features: bool = field(default=False, repr=False, compare=False) # keep them, too
     frames: pd.DataFrame | None = field(default=None, repr=False, compare=False) # of `order_frames`, for motion crops
 
     def __repr__(self) -> str:
         trim = "the bundle's trim" if self.trim is None else f'trim {self.trim[0]:.3f} and {self.trim[1]:.3f}'
-        return f'Job({Path(self.bundle).name}: {trim}, {self.max_side} pixels, {self.precision})'
+        return f'Job({Path(self.bundle).name}: {trim}, {self.precision})'
 
     def read(self) -> Bundle:
         "Read the bundle; raise `CamtrapsError` if its model learned from crops."
@@ -194,9 +193,18 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        "A hash of the bundle and of all settings."
+        "A hash of the bundle, of all settings and of the rule by which photographs are decoded."
+        return self._hash(DECODE_RULE)
+
+    @property
+    def earlier_fingerprint(self) -> str:
+        "The hash of the same job when photographs were still brought to 1,024 pixels."
+        return self._hash(1024)
+
+    def _hash(self, decoding: str | int) -> str:
+        "Hash the bundle and all settings."
         content = hashlib.sha256((find_named(self.bundle)/'bundle.json').read_bytes()).hexdigest()
-        settings = [content, self.trim, self.max_side, self.precision, 'with clocks']
+        settings = [content, self.trim, decoding, self.precision, 'with clocks']
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 # %% ../../nbs/6_inference/65_season.ipynb #6a17b9af
@@ -273,7 +281,7 @@ def _from_store(source: str) -> bytes:
 # %% ../../nbs/6_inference/65_season.ipynb #8a449ebe
 def _score(fetched: list[tuple], bundle: Bundle, job: Job) -> list[ScoredPhotograph]:
     "Decode and score what was fetched."
-    decoded = [_decode(o, job) for o in fetched]
+    decoded = [_decode(o, bundle) for o in fetched]
     return [result if photograph is None else _scored(result, look(bundle, photograph, job.trim, job.features))
             for result, photograph in decoded]
 
@@ -283,14 +291,14 @@ def _scored(result: ScoredPhotograph, seen: tuple[np.ndarray, np.ndarray | None]
     return result._replace(scores=seen[0], features=seen[1])
 
 
-def _decode(fetched: tuple, job: Job) -> tuple[ScoredPhotograph, Image.Image | None]:
+def _decode(fetched: tuple, bundle: Bundle) -> tuple[ScoredPhotograph, Image.Image | None]:
     "Decode what was fetched; a photograph that cannot be decoded has its reason."
     source, data = fetched
     if isinstance(data, ScoredPhotograph): return data, None
     try: content = photograph_bytes(data, source)
     except PhotographError as error: return _unread(source, error), None
     result = ScoredPhotograph(source, None, clock=read_clock(content), drawn=is_drawn(content))
-    try: return result, open_photograph(content, job.max_side, source)
+    try: return result, bundle.open(content, source)
     except PhotographError as error: return result._replace(reason=error.reason), None
 
 # %% ../../nbs/6_inference/65_season.ipynb #c7cdc920
@@ -305,7 +313,7 @@ def _in_motion(
 ) -> Iterator[ScoredPhotograph]:
     "Score frames as a whole and where something moved."
     line = (Frame(data, o.camera, o.seconds, o.is_wanted) for o, data in zip(frames.itertuples(), fetched))
-    decode = partial(_decoded_frame, job=job)
+    decode = partial(_decoded_frame, bundle=bundle)
     for scored in score_frames(line, decode, bundle, job.trim, workers, job.features):
         if scored.scores is None: yield scored.note
         else:
@@ -314,9 +322,9 @@ def _in_motion(
                                        features=scored.features)
 
 
-def _decoded_frame(fetched: tuple, job: Job) -> Decoded:
+def _decoded_frame(fetched: tuple, bundle: Bundle) -> Decoded:
     "Decode what was fetched."
-    result, photograph = _decode(fetched, job)
+    result, photograph = _decode(fetched, bundle)
     return Decoded(result, photograph, result.clock)
 
 # %% ../../nbs/6_inference/65_season.ipynb #469d9d8f
@@ -634,13 +642,21 @@ _JOB = 'job.json' # names the job, beside the parts
 def _files_of(job: Job, path: Path, parts: Path) -> list[Path]:
     "List the files with results of a job; raise `SeasonError` if they are of another."
     begun = parts/_JOB
-    if begun.exists() and json.loads(begun.read_text())['fingerprint'] != job.fingerprint:
+    if begun.exists():
         todo = 'Take those, or remove the folder to begin anew'
-        raise SeasonError('was begun with another bundle or other settings', parts, todo)
-    if path.exists() and _settings_of(path).get('job') != job.fingerprint:
+        _need_job(json.loads(begun.read_text())['fingerprint'], job, 'was begun', parts, todo)
+    if path.exists():
         todo = 'Name another file, or remove this one'
-        raise SeasonError('holds predictions of another bundle or other settings', path, todo)
+        _need_job(_settings_of(path).get('job'), job, 'holds predictions', path, todo)
     return [*([path] if path.exists() else []), *sorted(parts.glob('*.parquet'))]
+
+
+def _need_job(found: str | None, job: Job, what: str, where: Path, todo: str) -> None:
+    "Raise `SeasonError` if what was found is of another job."
+    if found == job.fingerprint: return
+    earlier = 'by an earlier version, which decoded photographs in another way, so that scores differ a little'
+    other = earlier if found == job.earlier_fingerprint else 'with another bundle or other settings'
+    raise SeasonError(f'{what} {other}'.replace('predictions with', 'predictions of'), where, todo)
 
 
 def _begin(parts: Path, job: Job) -> None:

@@ -27,7 +27,7 @@ from ..foundations.outputs import markdown_text, refuse_foreign_folder
 from ..foundations.provenance import Provenance, drawn_exif, is_drawn
 from ..foundations.privacy import names_people
 from ..images.background import trim_rows
-from ..images.photograph import STORED_SIDE, open_photograph
+from ..images.photograph import STORED_SIDE, open_for_network, open_photograph
 from .bundle_format import (
     BUNDLE_FILES, BundleError, Description, RollUp, Transforms, activation_grid, file_sha256, first_fault,
     golden_files, golden_record, load_session, open_bundle, score_pixels)
@@ -364,7 +364,7 @@ def _checked_scores(
     "Score the golden photographs in the folder `new`; raise `BundleError`, about `folder`, if torch does not agree."
     records = []
     for path in sorted((new/'golden').iterdir()):
-        photograph = open_photograph(path, max_side=STORED_SIDE)
+        photograph = open_for_network(path, description.transforms.size)
         scores = score_pixels(session, np.asarray(photograph), description.transforms.trim)
         with torch.no_grad(): logits = network(_network_input(photograph, description.transforms))
         apart = np.abs(scores - torch.softmax(logits[0]/description.temperature, -1).numpy()).max()

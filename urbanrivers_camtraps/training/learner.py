@@ -115,7 +115,8 @@ def _dataloaders(table: pd.DataFrame, recipe: Recipe, augment: list, workers: in
     labels = CategoryBlock(vocab=sorted(table.label.unique()))
     get_x, shrink = partial(_as_square, side=recipe.size), []
     if recipe.antialias:
-        get_x, shrink = partial(open_view, max_side=2*recipe.size), [Resize(recipe.size, method='squish')]
+        get_x = partial(open_view, side=recipe.size, room=2)
+        shrink = [Resize(recipe.size, method='squish')]
     normalised = Normalize.from_stats(recipe.mean, recipe.std, cuda=False)
     block = DataBlock((pixels, labels), get_x=get_x, get_y=ColReader('label'), splitter=_split_rows,
                       item_tfms=shrink, batch_tfms=[*augment, normalised])

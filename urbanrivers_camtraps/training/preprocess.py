@@ -24,7 +24,7 @@ from ..foundations.core import CamtrapsError
 from ..foundations.tables import need_columns
 from ..images.background import BOX, crop_box, trim_rows
 from ..images.banners import FIXED_TRIM
-from ..images.photograph import STORED_SIDE, open_photograph
+from ..images.photograph import ROOM, open_for_network, open_photograph
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #02a9079f
 #: Mean and standard deviation of the pixels of ImageNet, red, green and blue.
@@ -64,10 +64,12 @@ def open_trimmed(
     path: str | Path | bytes | Image.Image, # a stored photograph, its bytes, or an image in memory
     trim_top: float = 0., # fraction of the height to cut at the top
     trim_bottom: float = 0., # and at the bottom
-    max_side: int = STORED_SIDE, # longest side in pixels; a smaller one is quicker to decode
+    side: int | None = None, # of the square that the network takes: it is decoded as small as that allows; None: whole
+    room: float = ROOM, # as `reduction` takes it
 ) -> PILImage: # RGB
     "Open a photograph and cut the makers' banners off; raise `PhotographError` if it cannot be read."
-    photograph = path.convert('RGB') if isinstance(path, Image.Image) else open_photograph(path, max_side=max_side)
+    if isinstance(path, Image.Image): photograph = path.convert('RGB')
+    else: photograph = open_for_network(path, side, room=room) if side else open_photograph(path)
     return PILImage.create(trim_rows(photograph, trim_top, trim_bottom))
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #ee54cb2e
@@ -148,10 +150,11 @@ def default_recipe(
 # %% ../../nbs/4_training/40_preprocess.ipynb #04a1bde4
 def open_view(
     row: object, # of a table of `frame_views`, as `itertuples` gives it
-    max_side: int = STORED_SIDE, # longest side in pixels before anything is cut
+    side: int, # of the square that the network takes, in pixels
+    room: float = ROOM, # as `reduction` takes it
 ) -> PILImage: # RGB
-    "Open what a row of `frame_views` shows."
-    scene = open_trimmed(row.path, row.banner_top, row.banner_bottom, max_side)
+    "Open what a row of `frame_views` shows, as small as the network allows."
+    scene = open_trimmed(row.path, row.banner_top, row.banner_bottom, side, room)
     view = crop_box(scene, (row.motion_left, row.motion_top, row.motion_right, row.motion_bottom))
     return scene if view is scene else PILImage.create(view)
 
@@ -162,7 +165,7 @@ def view_square(
     antialias: bool = True, # average over all pixels that fall into one
 ) -> np.ndarray: # side × side × 3, uint8
     "Open a row of `frame_views` and squish it."
-    return squish(open_view(row), side, antialias)
+    return squish(open_view(row, side), side, antialias)
 
 # %% ../../nbs/4_training/40_preprocess.ipynb #336b1a45
 def pixel_batches(

@@ -27,6 +27,7 @@ from ..foundations.holdout import refuse_test_photographs, split_hash, without_t
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.tables import need_columns, read_table, write_table
 from ..images.background import BOX
+from ..images.photograph import DECODE_RULE
 from .backbones import POOL, device_of, make_body, training_device
 from .features import feature_engine, feature_precision, weights_hash
 from .learner import class_names, make_learner, set_temperature
@@ -203,7 +204,8 @@ def _take_features(table: pd.DataFrame, body: nn.Module, recipe: Recipe) -> np.n
 def _feature_file(cache: str | Path, body: nn.Module, recipe: Recipe) -> Path:
     "Name the file for the features of a body at a size."
     shrink = '' if recipe.antialias else ' no antialias'
-    settings = f'{weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}{shrink} {feature_precision(body)}'
+    settings = (f'{weights_hash(body)} {recipe.size} {recipe.mean} {recipe.std} {POOL}{shrink} '
+                f'{feature_precision(body)} {DECODE_RULE}')
     return Path(cache)/f'features-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.parquet'
 
 # %% ../../nbs/4_training/44_probe.ipynb #6de2b33b

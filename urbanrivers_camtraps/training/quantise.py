@@ -22,9 +22,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from ..foundations.core import CamtrapsError, atomic_folder
 from ..foundations.tables import need_columns
-from ..images.photograph import STORED_SIDE, open_photograph
+from ..images.photograph import open_for_network
 from .bundle_format import (
-    MODELS, Description, Metric, file_sha256, load_session, open_bundle, read_description, score_pixels)
+    MODELS, Description, Metric, Transforms, file_sha256, load_session, open_bundle, read_description, score_pixels)
 
 # %% ../../nbs/4_training/49_quantise.ipynb #7685472f
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def to_int8(
 ) -> bytes: # an ONNX model
     "Make the model of 8-bit weights and activations."
     source = Path(folder)/MODELS['float32']
-    reader = _Photographs(photographs, read_description(Path(folder)).transforms.trim)
+    reader = _Photographs(photographs, read_description(Path(folder)).transforms)
     around = [o.name for o in onnx.load(source).graph.node if not o.name.startswith('network/')]
     with tempfile.TemporaryDirectory() as workspace, _quiet():
         quantize_static(str(source), f'{workspace}/model.onnx', reader, quant_format=QuantFormat.QDQ, per_channel=True,
@@ -101,13 +101,13 @@ def to_int8(
 # %% ../../nbs/4_training/49_quantise.ipynb #2b711343
 class _Photographs(CalibrationDataReader):
     "Hand out photographs as the graph takes them, one after the other."
-    def __init__(self, paths: Iterable[str | Path], trim: tuple[float, float]):
-        self.paths, self.trim = iter(paths), np.float32(trim)
+    def __init__(self, paths: Iterable[str | Path], transforms: Transforms):
+        self.paths, self.side, self.trim = iter(paths), transforms.size, np.float32(transforms.trim)
 
     def get_next(self) -> dict | None:
         "Return the next photograph; None after the last."
         path = next(self.paths, None)
-        return path and {'photograph': np.asarray(open_photograph(path, max_side=STORED_SIDE)), 'trim': self.trim}
+        return path and {'photograph': np.asarray(open_for_network(path, self.side)), 'trim': self.trim}
 
 # %% ../../nbs/4_training/49_quantise.ipynb #c0412300
 @contextmanager
@@ -123,7 +123,7 @@ def _quiet() -> Iterator[None]:
 def _measure(folder: Path, precision: str, model: bytes, judged: pd.DataFrame) -> QuantisationCost:
     "Compare a smaller model with the float32 model of its bundle."
     description, session = open_bundle(folder)
-    pixels = [np.asarray(open_photograph(o, max_side=STORED_SIDE)) for o in judged.path]
+    pixels = [np.asarray(open_for_network(o, description.transforms.size)) for o in judged.path]
     before, after = (_scores(o, pixels, description) for o in (session, load_session(model)))
     classes, labels = np.array(description.classes), judged.label.to_numpy(str)
     answers_before, answers_after = classes[before.argmax(1)], classes[after.argmax(1)]

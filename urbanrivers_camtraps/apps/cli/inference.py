@@ -60,9 +60,7 @@ def predict_photographs(
         help='Folder to which paths in the file are relative, with --format megadetector or speciesnet. Timelapse '
              'needs the folder in which you put the file.')] = None,
     boxes: Boxes = None,
-    max_side: Annotated[int, typer.Option(
-        min=64, help='Longest side to which photographs are decoded, in pixels. A smaller one is faster, but not quite '
-                     'what the model was trained on.')] = 1024,
+    max_side: Annotated[int, typer.Option(hidden=True)] = None,
     precision: Annotated[Precision, typer.Option(
         help='Which model of the bundle to use. Others than float32 must be in it (`camtraps export --small`).',
     )] = Precision.float32,
@@ -78,6 +76,7 @@ def predict_photographs(
 ) -> int | None:
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
+    _refuse_max_side(max_side)
     season = out
     if out and season_folders.is_season_folder(out): out = season_folders.begin_season(out).predictions
     if out: _refuse_foreign(out)  # before the work
@@ -85,7 +84,7 @@ def predict_photographs(
     _warn_of_drawings(folder, photographs)
     if out and not boxes:
         if engine is Engine.threads: _read_bundle(folder, precision)
-        job = seasons.Job(str(folder), _trim(folder, deployment), max_side, precision.value)
+        job = seasons.Job(str(folder), _trim(folder, deployment), precision.value)
         return _predict_to(out, kind, photographs, job, engine, address, times_from, relative_to, season)
     lists = [o for o in photographs if _is_list(o)]
     listed = seasons.find_sources(lists) if lists else None
@@ -93,16 +92,23 @@ def predict_photographs(
     loaded, trim = _read_bundle(folder, precision), _trim(folder, deployment)
     if boxes:
         results = detector_json.read_detector_json(boxes)
-        predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim, max_side=max_side)
+        predictions = crop_predictions.predict_crops(loaded, photographs, results, trim=trim)
     else:
         cameras = None if listed is None else listed[['path', 'camera', 'seconds']]
-        predictions = predicting.predict(loaded, photographs, trim, max_side=max_side, cameras=cameras)
+        predictions = predicting.predict(loaded, photographs, trim, cameras=cameras)
     relative = {'relative_to': relative_to} if relative_to else {}
     if out: echo(f'{len(predictions):,} photographs: {seasons.FORMATS[kind.value](predictions, out, **relative)}')
     else: _print_predictions(predictions, loaded.common_names)
     for skipped in predictions.skipped.itertuples():
         echo(f'skipped: {printable(skipped.id)}: {printable(skipped.reason)}', err=True)
     return SOME_SKIPPED if len(predictions.skipped) else None
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #455831e9
+def _refuse_max_side(max_side: int | None) -> None:
+    "Raise `CamtrapsError` if the size to which photographs are decoded is asked for: the network decides it now."
+    if max_side is None: return
+    todo = 'Leave it out: each photograph is decoded as small as the network allows, which is faster and more exact'
+    raise CamtrapsError('is not an option of predict any more', '--max-side', todo)
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #beb94d22
 def _refuse_foreign(out: Path) -> None:

@@ -1,12 +1,12 @@
 // Looks at one photograph after the other, away from the page, so that the page never hangs. It asks for nothing but the
-// folder's own files. The pixels are made as urbanrivers_camtraps.photograph makes them: upright, on white, 1,024 at most.
+// folder's own files. The pixels are made as urbanrivers_camtraps.photograph makes them: upright, on white, reduced by its rule.
 import * as ort from './vendor/ort.wasm.bundle.min.mjs'
 
 // As urbanrivers_camtraps.photograph has them.
-const { SIDE, BYTES, PIXELS, COSTLY_PIXELS, SCANS, SHORTEST, NARROWEST } = {{ limits }}
+const { ROOM, ENOUGH, BYTES, PIXELS, COSTLY_PIXELS, SCANS, SHORTEST, NARROWEST } = {{ limits }}
 const THUMBNAIL = 160
 const again = 'Copy or download it again'
-let session
+let session, side
 
 class Refused extends Error {}
 const refuse = (what, todo) => { throw new Refused(todo ? `${what}. ${todo}` : what) }
@@ -16,8 +16,9 @@ async function load() {
   ort.env.wasm.wasmPaths = { wasm: new URL('vendor/ort-wasm-simd-threaded.wasm', import.meta.url).href }
   ort.env.logLevel = 'error'
   const [model, description] = await Promise.all([fetched('model.onnx'), fetched('bundle.json')])
-  const expected = JSON.parse(new TextDecoder().decode(description)).files['model.onnx']
-  if (crypto.subtle && await sha256(model) !== expected) throw new Error('model.onnx is damaged. Load the page again')
+  const { files, transforms } = JSON.parse(new TextDecoder().decode(description))
+  side = transforms.size
+  if (crypto.subtle && await sha256(model) !== files['model.onnx']) throw new Error('model.onnx is damaged. Load the page again')
   session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ['wasm'] })
 }
 
@@ -127,75 +128,45 @@ async function decode(file) {
   return bitmap
 }
 
-const even = x => { const near = Math.round(x); return near - x === .5 && near % 2 ? near - 1 : near }
-
-function shrunkSize(width, height) {
-  const scale = Math.min(1, SIDE / Math.max(width, height))
-  return [width, height].map(o => Math.max(1, even(o * scale)))
+// By what each side is divided before the network looks at it: 1, 2, 4 or 8, as a JPEG decoder can.
+function reduction(width, height) {
+  const longest = Math.max(width, height), shortest = Math.min(width, height), least = Math.min(ROOM * side, ENOUGH)
+  return [8, 4, 2].find(o => longest >= o * least && shortest >= o * side) ?? 1
 }
 
-// Pillow's Hamming filter in its own whole numbers, so that both make the same pixels of the same pixels.
-function weights(from, to) {
-  const scale = from / to, wide = Math.max(scale, 1), all = []
-  for (let i = 0; i < to; i++) {
-    const middle = (i + .5) * scale
-    const start = Math.max(0, Math.trunc(middle - wide + .5)), end = Math.min(from, Math.trunc(middle + wide + .5))
-    const row = Float64Array.from({ length: end - start }, (_, o) => hamming((o + start - middle + .5) / wide))
-    const sum = row.reduce((a, b) => a + b, 0)
-    all.push([start, row.map(o => Math.trunc(o / sum * 4194304 + (o < 0 ? -.5 : .5)))])
-  }
-  return all
-}
-
-function hamming(x) {
-  x = Math.abs(x)
-  if (x === 0) return 1
-  return x >= 1 ? 0 : Math.sin(x * Math.PI) / (x * Math.PI) * (Math.fround(.54) + Math.fround(.46) * Math.cos(x * Math.PI))
-}
-
-// Reads strips of the photograph and shrinks them as they come: what is held is the result and one strip.
+// Reads strips of the photograph and reduces them as they come: what is held is the result and one strip.
 function pixelsOf(bitmap) {
-  const { width, height } = bitmap, [wide, high] = shrunkSize(width, height)
-  const strip = Math.max(1, Math.min(height, Math.ceil(2 ** 20 / width)))
-  const canvas = new OffscreenCanvas(width, strip)
+  const { width, height } = bitmap, by = reduction(width, height)
+  const wide = Math.ceil(width / by), high = Math.ceil(height / by), pixels = new Uint8Array(wide * high * 3)
+  const strip = by * Math.max(1, Math.floor(2 ** 20 / width / by))
+  const canvas = new OffscreenCanvas(width, Math.min(height, strip))
   const context = canvas.getContext('2d', { willReadFrequently: true })
   if (!context) refuse('is too wide for this browser', 'Shrink it first')
-  const narrow = new Uint8Array(height * wide * 3), across = wide === width ? null : weights(width, wide)
   for (let top = 0; top < height; top += strip) {
     const rows = Math.min(strip, height - top)
     context.fillStyle = '#fff'
-    context.fillRect(0, 0, width, strip)
+    context.fillRect(0, 0, width, rows)
     context.drawImage(bitmap, 0, top, width, rows, 0, 0, width, rows)
     const read = context.getImageData(0, 0, width, rows).data
-    for (let y = 0; y < rows; y++) squeezeRow(read, y * width * 4, narrow, (top + y) * wide * 3, wide, across)
+    for (let y = 0; y < rows; y += by) averageRow(read, width, y, Math.min(by, rows - y), by, pixels, (top + y) / by * wide * 3)
   }
   canvas.width = canvas.height = 1
-  return { wide, high, pixels: high === height ? narrow : squeezeColumns(narrow, wide, weights(height, high)) }
+  return { wide, high, pixels }
 }
 
-function squeezeRow(from, at, to, put, wide, across) {
-  for (let x = 0; x < wide; x++, put += 3) {
-    if (!across) { for (let c = 0; c < 3; c++) to[put + c] = from[at + x * 4 + c]; continue }
-    const [start, row] = across[x]
-    let red = 2097152, green = 2097152, blue = 2097152
-    for (let k = 0, o = at + start * 4; k < row.length; k++, o += 4) {
-      red += from[o] * row[k]; green += from[o + 1] * row[k]; blue += from[o + 2] * row[k]
+// The mean of squares of by×by pixels, in the whole numbers of Pillow's `reduce`: both make the same pixels of the same pixels.
+function averageRow(read, width, top, rows, by, pixels, put) {
+  for (let left = 0; left < width; left += by, put += 3) {
+    const columns = Math.min(by, width - left), count = rows * columns, share = Math.floor(2 ** 24 / count)
+    let red = count >> 1, green = red, blue = red
+    for (let y = top; y < top + rows; y++) {
+      for (let o = (y * width + left) * 4, end = o + columns * 4; o < end; o += 4) {
+        red += read[o]; green += read[o + 1]; blue += read[o + 2]
+      }
     }
-    to[put] = clipped(red); to[put + 1] = clipped(green); to[put + 2] = clipped(blue)
+    pixels[put] = red * share / 2 ** 24; pixels[put + 1] = green * share / 2 ** 24; pixels[put + 2] = blue * share / 2 ** 24
   }
 }
-
-function squeezeColumns(from, wide, down) {
-  const length = wide * 3, to = new Uint8Array(down.length * length), sums = new Float64Array(length)
-  down.forEach(([start, row], y) => {
-    sums.fill(2097152)
-    row.forEach((weight, k) => { for (let x = 0, o = (start + k) * length; x < length; x++, o++) sums[x] += from[o] * weight })
-    for (let x = 0; x < length; x++) to[y * length + x] = clipped(sums[x])
-  })
-  return to
-}
-
-const clipped = sum => sum < 0 ? 0 : Math.min(255, Math.floor(sum / 4194304))
 
 async function thumbnailOf(bitmap) {
   const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height))
