@@ -23,6 +23,8 @@ from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
 from .health.check import CameraHealth, check_cameras
+from .occupancy import Occupancy, occupancy
+from .occupancy_change import OccupancyChange, occupancy_change
 from .rates import (
     ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
 from .richness import Accumulation, accumulation, plot_accumulation
@@ -73,6 +75,14 @@ class Survey:
     def detection_history(self, label: str, days: int = 7, **options) -> DetectionHistory:
         "Return on which occasions a species was seen at each location; see `detection_history`."
         return detection_history(self.events, self.operation, label, days, **options)
+
+    def occupancy(self, label: str, covariates: pd.DataFrame | None = None, days: int = 7, **options) -> Occupancy:
+        "Return at which share of locations a species lives; see `occupancy`."
+        return occupancy(self.detection_history(label, days), covariates, **options)
+
+    def occupancy_change(self, label: str, arms: pd.DataFrame, changed: str | tuple, days: int = 7) -> OccupancyChange:
+        "Return how presence changed at impact locations compared with the controls; see `occupancy_change`."
+        return occupancy_change(self.events, self.operation, arms, changed, label, days)
 
     def before_after(self, arms: pd.DataFrame, changed: str | tuple, **options) -> Effect:
         "Return the change at impact locations compared with the controls; see `before_after`."
