@@ -132,7 +132,8 @@ def write_static_space(
 # %% ../../nbs/9_apps/95_hub.ipynb #d14a67c5
 #: The names of the files of a model repo and of a Space, as a regular expression.
 _OURS = (rf'({BUNDLE_FILES}|\.gitattributes|app\.py|requirements\.txt|bundle/.+|urbanrivers_camtraps/.+|index\.html|'
-         r'page\.(js|css)|(service_)?worker\.js|site\.json|manifest\.webmanifest|icon-\d+\.png|vendor/.+)')
+         r'page\.(js|css|json)|model(\.\w+)?\.onnx\.packed|(service_)?worker\.js|site\.json|manifest\.webmanifest|'
+         r'(icon-\w+|preview)\.png|vendor/.+)')
 #: What is made of a bundle.
 _WRITERS = ('model', 'space', 'web')
 

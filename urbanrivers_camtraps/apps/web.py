@@ -23,13 +23,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jinja2
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
+from .web_model import SAME_SCORES, PageModel, pack, page_model
 from ..foundations.core import CamtrapsError, atomic_folder
 from ..foundations.names import class_name
 from ..foundations.outputs import may_overwrite, refuse_foreign_folder
 from ..foundations.pages import page_style
 from ..images import photograph
+from ..images.discover import OPTIONAL_SUFFIXES, SUFFIXES
 from ..inference.bundle import Bundle, read_bundle
 from ..training.bundle_format import golden_record
 
@@ -43,16 +45,18 @@ def write_web_page(
     out: str | Path, # becomes the page's folder; an earlier page there is replaced
     space: str | None = None, # `user/name`, or the address of an app, that may be sent photographs too
     vendor: str | Path | None = None, # folder of the libraries' `.tgz` files; by default npm gets them once
+    address: str = '', # where people will find the page; sites that show a link's picture need it
 ) -> Path: # the folder
     """Write the page as a static folder for any web host.
 
-    Raise `WebError` if the folder holds anything but a page, if `space` is not a Space or an address, or if a library
-    cannot be got or is not the pinned one."""
-    out, bundle = Path(out), read_bundle(bundle_folder)
+    Raise `WebError` if the folder holds anything but a page, if `space` or `address` is not what it should be, or if a
+    library cannot be got or is not the pinned one."""
+    out, bundle, address = Path(out), read_bundle(bundle_folder), _public_address(address)
     if space: _space_sources(space)
     _check_folder(out, bundle.folder)
     packages = [(o, _tarball(o, Path(vendor) if vendor else None)) for o in _PACKAGES]
-    with atomic_folder(out) as new: _fill_folder(new, bundle, space, packages)
+    model = page_model(bundle)
+    with atomic_folder(out) as new: _fill_folder(new, bundle, space, packages, model, address)
     return out
 
 # %% ../../nbs/9_apps/96_web.ipynb #e901e35c
@@ -62,7 +66,7 @@ class _Package:
     name: str # on npm
     version: str
     integrity: str # npm's SHA-512
-    members: Mapping[str, str] # file in the package → file in the page's `vendor/`
+    members: Mapping[str, str] # file in the package → file in the page's `vendor/`; `….packed` is compressed
 
     @property
     def tarball(self) -> str:
@@ -74,7 +78,9 @@ _PACKAGES = (
     _Package('onnxruntime-web', '1.30.0',
              'sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==',
              {'dist/ort.wasm.bundle.min.mjs': 'ort.wasm.bundle.min.mjs',
-              'dist/ort-wasm-simd-threaded.wasm': 'ort-wasm-simd-threaded.wasm'}),
+              'dist/ort-wasm-simd-threaded.wasm': 'ort-wasm-simd-threaded.wasm.packed',
+              'dist/ort.jspi.bundle.min.mjs': 'ort.jspi.bundle.min.mjs',
+              'dist/ort-wasm-simd-threaded.jspi.wasm': 'ort-wasm-simd-threaded.jspi.wasm.packed'}),
     _Package('@gradio/client', '2.7.0',
              'sha512-nH0mi4gcS9YBgDMGKLLwDEUqAP9uapzC77t2LZ9JURTYn3UxWqgPwiKSHLuZ8/3hLWUtPTjlOmvU+VqT9Gtxtw==',
              {'dist/browser.js': 'gradio-client.js', 'LICENSE': 'gradio-client.LICENSE.txt',
@@ -137,7 +143,8 @@ def _unpack(package: _Package, tarball: Path, folder: Path) -> None:
                 entry = tarfile.data_filter(archive.getmember(f'package/{member}'), str(folder))
                 content = archive.extractfile(entry)
                 if content is None: raise WebError(f'{member} is not a file', tarball)
-                (folder/name).write_bytes(content.read())
+                data = content.read()
+                (folder/name).write_bytes(pack(data) if name.endswith('.packed') else data)
     except (tarfile.TarError, KeyError, OSError) as error:
         raise WebError(f'cannot be unpacked ({error})', tarball, 'Delete it, and get it again') from error
 
@@ -155,6 +162,13 @@ def _space_sources(
     except ValueError: good = False
     if not good: raise WebError('is neither `user/name` nor an address', space, 'Write one of them, or `https://…`')
     return huggingface if parts.netloc.lower().endswith('.hf.space') else [f'{parts.scheme}://{parts.netloc}']
+
+# %% ../../nbs/9_apps/96_web.ipynb #79344854
+def _public_address(address: str) -> str:
+    "Return the address of a folder with a slash at its end, or nothing; raise `WebError` if it is none."
+    if not address: return ''
+    if re.fullmatch(r'https?://[\w.-]+(:\d+)?(/[\w.~%/-]*)?', address, re.ASCII): return address.rstrip('/') + '/'
+    raise WebError('is not an address', address, 'Write it with `https://`, without `?` and `#`')
 
 # %% ../../nbs/9_apps/96_web.ipynb #48beab13
 def _policy(space: str | None) -> str:
@@ -175,9 +189,11 @@ def _check_folder(out: Path, bundle_folder: Path) -> None:
 
 # %% ../../nbs/9_apps/96_web.ipynb #264b88d1
 _TITLE = 'Who is on the river?'
+_ABOUT = 'Names the animals on photographs of camera traps, on your own device: no photograph leaves it.'
+_BLUE = '#0072B2'
 #: The names of the page's files, as a regular expression.
-_OURS = (r'index\.html|page\.(js|css)|(service_)?worker\.js|site\.json|manifest\.webmanifest|icon-\d+\.png|'
-         r'bundle\.json|model\.onnx|golden\.json|(vendor|golden|examples)/[^/]+')
+_OURS = (r'index\.html|page\.(js|css)|(service_)?worker\.js|site\.json|manifest\.webmanifest|(icon-\w+|preview)\.png|'
+         r'bundle\.json|page\.json|model(\.\w+)?\.onnx(\.packed)?|golden\.json|(vendor|golden|examples)/[^/]+')
 
 #: Extension → media type, of what the folder holds.
 _TYPES = {'.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.mjs': 'text/javascript',
@@ -205,27 +221,56 @@ def _worker() -> str:
     return jinja2.Template(_source('worker.js'), keep_trailing_newline=True).render(limits=json.dumps(limits))
 
 # %% ../../nbs/9_apps/96_web.ipynb #e1ea24c4
-def _icon(side: int) -> bytes:
-    "Draw the app's icon: a lens over two waves."
-    large = Image.new('RGB', (512, 512), '#0072B2')
+def _lens(blue: str, side: int = 512) -> Image.Image:
+    "Draw a lens over two waves on a blue square."
+    large = Image.new('RGB', (512, 512), blue)
     pen = ImageDraw.Draw(large)
     for radius, colour in ((130, 'white'), (96, '#15181C'), (52, '#56B4E9'), (20, 'white')):
         pen.ellipse((256 - radius, 196 - radius, 256 + radius, 196 + radius), colour)
     for height in (372, 430):
         pen.line([(x, height + 16*(1 - abs((x - 92) % 82 - 41)/20.5)) for x in range(92, 421)], 'white', 20, 'curve')
+    return large.resize((side, side), Image.Resampling.LANCZOS)
+
+# %% ../../nbs/9_apps/96_web.ipynb #2ad6ae98
+def _icon(side: int, maskable: bool = False) -> bytes:
+    "Draw the app's icon with round corners, or smaller on a full square, for systems that cut out a shape."
+    if maskable:
+        icon = Image.new('RGB', (side, side), _BLUE)
+        icon.paste(_lens(_BLUE, side*3//4), (side//8, side//8))
+    else:
+        icon, mask = _lens(_BLUE, side), Image.new('L', (4*side, 4*side))
+        ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4*side - 1, 4*side - 1), 4*side//5, 255)
+        icon.putalpha(mask.resize((side, side), Image.Resampling.LANCZOS))
+    return _png(icon)
+
+# %% ../../nbs/9_apps/96_web.ipynb #71adb736
+def _preview() -> bytes:
+    "Draw the picture that stands beside a link to the page: 1200 × 630 pixels, as the sites ask for."
+    picture = Image.new('RGB', (1200, 630), _BLUE)
+    picture.paste(_lens(_BLUE, 460), (70, 85))
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(76)
+    pen.multiline_text((570, 180), _TITLE.replace(' on ', ' on\n'), 'white', font, spacing=14)
+    pen.multiline_text((572, 400), 'Names the animals on photographs\nof camera traps, on your own device.', 'white',
+                       ImageFont.load_default(34), spacing=12)
+    return _png(picture)
+
+# %% ../../nbs/9_apps/96_web.ipynb #db55c3c3
+def _png(picture: Image.Image) -> bytes:
+    "Encode a picture."
     buffer = io.BytesIO()
-    large.resize((side, side), Image.Resampling.LANCZOS).save(buffer, 'PNG', optimize=True)
+    picture.save(buffer, 'PNG', optimize=True)
     return buffer.getvalue()
 
 # %% ../../nbs/9_apps/96_web.ipynb #bf2f80c3
-def _page(bundle: Bundle, space: str | None, golden: bool) -> str:
+def _page(bundle: Bundle, space: str | None, golden: bool, address: str) -> str:
     "Return the page; everything that a bundle says is escaped."
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     named = {o: bundle.common_names.get(o, o) for o in bundle.classes}
     examples = [(f'examples/{o.name}', named.get(class_name(o.stem), class_name(o.stem)))
                 for o in bundle.examples]
     return environment.from_string(_source('index.html')).render(
-        title=_TITLE, policy=_policy(space), space=space, count=len(named), names=', '.join(named.values()),
+        title=_TITLE, about=_ABOUT, address=address, policy=_policy(space), space=space, count=len(named),
+        names=', '.join(named.values()),
         deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden,
         origin=bundle.description.origin, warning=bundle.description.warning, one_frame=bundle.description.one_frame,
         limit=bundle.description.limit)
@@ -233,18 +278,19 @@ def _page(bundle: Bundle, space: str | None, golden: bool) -> str:
 # %% ../../nbs/9_apps/96_web.ipynb #7fd63116
 def _manifest() -> str:
     "Return the description of the page as an app that can be installed."
-    icons = [{'src': f'icon-{o}.png', 'sizes': f'{o}x{o}', 'type': 'image/png', 'purpose': 'any maskable'}
-             for o in (192, 512)]
-    return json.dumps({'name': _TITLE, 'short_name': 'Camera traps', 'start_url': './', 'scope': './',
-                       'display': 'standalone', 'background_color': '#15181c', 'theme_color': '#0072b2',
-                       'icons': icons}, indent=1)
+    icons = [(f'icon-{o}.png', o, 'any') for o in (192, 512)] + [('icon-maskable.png', 512, 'maskable')]
+    return json.dumps({'name': _TITLE, 'short_name': 'On the river', 'description': _ABOUT, 'id': './',
+                       'start_url': './', 'scope': './', 'display': 'standalone', 'lang': 'en',
+                       'categories': ['education', 'photo'], 'background_color': '#15181c', 'theme_color': _BLUE,
+                       'icons': [{'src': name, 'sizes': f'{side}x{side}', 'type': 'image/png', 'purpose': purpose}
+                                 for name, side, purpose in icons]}, indent=1)
 
 # %% ../../nbs/9_apps/96_web.ipynb #d8a064df
 def _copy_bundle(bundle: Bundle, folder: Path) -> bool: # whether there are golden photographs
     "Copy what the page needs of a bundle: only files that the bundle lists."
     examples = {f'examples/{o.name}' for o in bundle.examples}
     listed = [o for o in bundle.description.files if o in examples or re.match(r'golden/[^/]+$', o)]
-    for name in ('bundle.json', 'model.onnx', *listed):
+    for name in ('bundle.json', *listed):
         (folder/name).parent.mkdir(exist_ok=True)
         shutil.copyfile(bundle.folder/name, folder/name)
     (folder/'golden.json').write_text(json.dumps(_golden(bundle), indent=1), 'utf-8')
@@ -261,24 +307,48 @@ def _golden(bundle: Bundle) -> dict:
     return golden
 
 # %% ../../nbs/9_apps/96_web.ipynb #8c3de3c9
+#: From how many photographs on a graphics card is tried, and how many times as fast it has to be.
+_GRAPHICS_CARD = {'photographs': 20, 'times_as_fast': 1}
+
+
+def _settings(folder: Path, model: PageModel) -> dict:
+    "Return what the page's scripts have to know and a bundle does not say: content of `page.json`."
+    sizes = {o.relative_to(folder).as_posix(): o.stat().st_size for o in sorted(folder.rglob('*.packed'))}
+    return {'model': {'file': f'{model.name}.packed', 'sha256': hashlib.sha256(model.data).hexdigest()},
+            'sizes': sizes, 'same_scores': SAME_SCORES, 'endings': [*SUFFIXES, *OPTIONAL_SUFFIXES],
+            'graphics_card': _GRAPHICS_CARD}
+
+# %% ../../nbs/9_apps/96_web.ipynb #24685a0c
+#: Files that the page may not need: they are kept on the device only if it has asked for them.
+_LATER = r'vendor/(ort.*\.jspi\..+|gradio-client.*|__vite.*)|golden/.+|preview\.png'
+
+# %% ../../nbs/9_apps/96_web.ipynb #64ee18d7
 def _list_files(folder: Path) -> dict:
-    "Return all files of the page with hash and type, and a version that is the hash of that list."
+    "Return all files of the page with hash, type and size, and a version that is the hash of that list."
     found = {}
     for path in sorted(o for o in folder.rglob('*') if o.is_file()):
         media_type = _TYPES.get(path.suffix.lower(), 'text/plain; charset=utf-8')
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[path.relative_to(folder).as_posix()] = {'sha256': sha256, 'type': media_type}
+        name = path.relative_to(folder).as_posix()
+        later = {'later': True} if re.fullmatch(_LATER, name) else {}
+        found[name] = {'sha256': sha256, 'type': media_type, 'bytes': path.stat().st_size, **later}
     version = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
     return {'version': version, 'files': found}
 
 # %% ../../nbs/9_apps/96_web.ipynb #f0dfb4a5
-def _fill_folder(new: Path, bundle: Bundle, space: str | None, packages: list[tuple[_Package, Path]]) -> None:
+def _fill_folder(
+    new: Path, bundle: Bundle, space: str | None, packages: list[tuple[_Package, Path]], model: PageModel, address: str,
+) -> None:
     "Write all files of the page into an empty folder."
     for package, tarball in packages: _unpack(package, tarball, new/'vendor')
     golden = _copy_bundle(bundle, new)
-    for side in (192, 512): (new/f'icon-{side}.png').write_bytes(_icon(side))
+    (new/f'{model.name}.packed').write_bytes(pack(model.data))
+    for side in (180, 192, 512): (new/f'icon-{side}.png').write_bytes(_icon(side))
+    (new/'icon-maskable.png').write_bytes(_icon(512, maskable=True))
+    (new/'preview.png').write_bytes(_preview())
     texts = {'page.js': _source('page.js'), 'worker.js': _worker(), 'page.css': _style(),
-             'manifest.webmanifest': _manifest(), 'index.html': _page(bundle, space, golden)}
+             'manifest.webmanifest': _manifest(), 'index.html': _page(bundle, space, golden, address),
+             'page.json': json.dumps(_settings(new, model), indent=1)}
     for name, text in texts.items(): (new/name).write_text(text, 'utf-8')
     site = json.dumps(_list_files(new), indent=1)
     service_worker = jinja2.Template(_source('service_worker.js'), keep_trailing_newline=True).render(site=site)

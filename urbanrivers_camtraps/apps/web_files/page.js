@@ -2,10 +2,12 @@
 // Names of files and classes come from others: they are set as text, never as HTML.
 const $ = id => document.getElementById(id)
 const SPACE = document.documentElement.dataset.space
-const ENDING = /\.(jpe?g|png|webp|tiff?|bmp)$/i, PAGE = 100, BARS = 5
+const PAGE = 100, BARS = 5
 const WORDS = { blank: 'nobody there', accept: 'sure', review: 'not sure: show it to a volunteer' }
 const GUESS = 'a guess: trust was not measured'
-const bundle = fetch('bundle.json').then(answer => answer.ok ? answer.json() : Promise.reject(new Error('bundle.json is missing')))
+const read = name => fetch(name).then(answer => answer.ok ? answer.json() : Promise.reject(new Error(`${name} is missing`)))
+const bundle = read('bundle.json'), settings = read('page.json')
+settings.catch(() => {})
 let measured = true // whether scores were found that can be trusted; only words depend on it
 bundle.then(o => { measured = Object.values(limits(o)).some(value => value !== undefined) }, () => {})
 
@@ -17,7 +19,7 @@ function limits(description) {
   return { blank, accept, byClass: Object.keys(byClass).length ? byClass : undefined }
 }
 let records = [], queue = [], done = 0, running = false, stopped = 0, shown = null, first = 0, order = { key: null, up: true }, drawing = null
-const urls = new Set()
+let passed = [], unsaved = false, paused = null, goOn = null, busy = 0
 
 function inWords (decision) {
   return decision === 'review' && !measured ? GUESS : WORDS[decision]
@@ -40,34 +42,87 @@ function trouble(text) {
 
 // ── the two who look ────────────────────────────────────────────────────────────────────────────────────────────────
 // The worker starts from a blob, so that it is under this page's Content-Security-Policy: it can reach this folder only.
-const waiting = new Map()
-let worker, ready
+let engine, other = null, tried = false
 
-function startWorker() {
+function startEngine(kind) {
   const source = `import ${JSON.stringify(new URL('worker.js', location.href).href)}`
   const address = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))
-  worker = new Worker(address, { type: 'module' })
-  ready = new Promise((resolve, reject) => {
-    worker.onerror = () => {
+  const started = { kind, worker: new Worker(address, { type: 'module', name: kind }), waiting: new Map() }
+  started.ready = new Promise((resolve, reject) => {
+    started.worker.onerror = () => {
       reject(new Error('the model could not be started. Load the page again, or use a newer browser'))
-      for (const answer of waiting.values()) answer({ error: 'cannot be looked at (the model stopped)' })
-      waiting.clear()
+      for (const answer of started.waiting.values()) answer({ error: 'cannot be looked at (the model stopped)' })
+      started.waiting.clear()
     }
-    worker.onmessage = ({ data }) => {
+    started.worker.onmessage = ({ data }) => {
+      if (data.loaded) return kind === 'wasm' && loading(data)
       URL.revokeObjectURL(address)
-      if (data.ready) return resolve()
+      if (data.ready) return settings.then(o => o.model.sha256 === data.model ? resolve() : reject(new Error('there is a new version. Load the page again')), reject)
       if (data.failed) return reject(new Error(data.failed))
-      waiting.get(data.id)?.(data)
-      waiting.delete(data.id)
+      started.waiting.get(data.id)?.(data)
+      started.waiting.delete(data.id)
     }
   })
-  return ready
+  started.ready.then(() => { $('loading').hidden = true }, () => { $('loading').hidden = true })
+  return started
+}
+
+function loading({ loaded, of }) {
+  $('loading').hidden = loaded >= of
+  $('loaded').max = of
+  $('loaded').value = loaded
+  $('megabytes').textContent = `Loading the model: ${(loaded / 1e6).toFixed(1)} of ${(of / 1e6).toFixed(1)} MB`
 }
 
 let number = 0
-async function lookHere(file, trim) {
-  await ready
-  return new Promise(resolve => { waiting.set(++number, resolve); worker.postMessage({ id: number, file, trim }) })
+async function ask(whom, file, trim) {
+  await whom.ready
+  return new Promise(resolve => { whom.waiting.set(++number, resolve); whom.worker.postMessage({ id: number, file, trim }) })
+}
+
+// Files that every browser turns into the same pixels, and the scores that Python gives them. JPEG is rounded differently,
+// and what is transparent is blended differently (WebKit: by 0.026).
+const isExact = o => o.file.endsWith('.png') && o.name !== 'alpha'
+const exactly = async () => (await read('golden.json')).photographs.filter(o => o.file && isExact(o))
+
+async function answersTo(whom, { file, name }) {
+  const answer = await ask(whom, await (await fetch(file)).blob(), (await bundle).transforms.trim)
+  if (answer.error) throw new Error(`${name} ${answer.error}`)
+  return answer
+}
+
+const apart = (a, b) => a.reduce((most, score, o) => Math.max(most, Math.abs(score - b[o])), 0)
+
+// The graphics card takes over only if it answers as the processor does, and sooner. Nobody waits for it.
+async function tryGraphicsCard(ahead) {
+  if (tried || ahead < 2 || !navigator.gpu || !WebAssembly.Suspending || navigator.connection?.saveData) return
+  const { graphics_card: rule, same_scores: same } = await settings
+  if (tried || ahead < rule.photographs) return
+  tried = true
+  let card
+  try {
+    if (!await navigator.gpu.requestAdapter()) return
+    const [one] = await exactly(), here = engine
+    if (!one) return
+    card = startEngine('webgpu')
+    await card.ready
+    await answersTo(card, one)  // compiles its programs
+    const quick = await answersTo(card, one), usual = await answersTo(here, one)
+    const difference = apart(quick.scores, usual.scores), saves = usual.ms.model / quick.ms.model
+    console.info(`WebGPU: scores differ by ${difference.toFixed(5)}, ${saves.toFixed(1)} times as fast as WebAssembly`)
+    if (difference > same || saves < rule.times_as_fast || here !== engine) return card.worker.terminate()
+    other = card
+  } catch (error) {
+    console.info(`WebGPU is not used: ${error.message}`)
+    card?.worker.terminate()
+  }
+}
+
+function use(whom) {
+  engine?.worker.terminate()
+  engine = whom
+  other = null
+  $('engine').textContent = whom.kind === 'webgpu' ? 'The graphics card computes: its answers were compared with the processor’s.' : ''
 }
 
 // The rules of `decisions.add_decisions`: in double precision; blank, unknown, accept, higher taxon, review.
@@ -140,15 +195,35 @@ function nameOf({ best, taxon, reason }, { classes, common_names: names }) {
   return names[classes[best]] ?? classes[best]
 }
 
+// As `heat_map.HeatMap` has it: what the answer's classes have in a cell above the mean of the others, from 0 (the average
+// cell) to 1 (the most).
+function heatOf(scores, { data, shape: [classes, rows, columns] }, chosen) {
+  const cells = rows * columns, weights = chosen.map(o => Math.max(scores[o], 1e-9)), sum = weights.reduce((a, b) => a + b, 0)
+  const evidence = Array.from({ length: cells }, (_, cell) => {
+    let ours = 0, others = 0
+    for (let o = 0; o < classes; o++) if (!chosen.includes(o)) others += data[o * cells + cell]
+    chosen.forEach((o, c) => { ours += weights[c] / sum * data[o * cells + cell] })
+    return ours - (classes > chosen.length ? others / (classes - chosen.length) : 0)
+  })
+  const mean = evidence.reduce((a, b) => a + b, 0) / cells, above = evidence.map(o => o - mean), most = Math.max(...above, 1e-9)
+  return { rows, columns, cells: above.map(o => Math.min(1, Math.max(0, o / most))) }
+}
+
 async function answerHere(record) {
   const description = await bundle
-  const answer = await lookHere(record.file, record.trim ?? description.transforms.trim)
+  if (other) use(other)
+  let answer = await ask(engine, record.file, record.trim ?? description.transforms.trim)
+  if (answer.error?.startsWith('cannot be looked at')) {  // its memory may be spoilt, or the graphics card is gone
+    const again = engine.kind === 'webgpu'
+    use(startEngine('wasm'))
+    if (again) answer = await ask(engine, record.file, record.trim ?? description.transforms.trim)
+  }
   record.thumbnail = answer.thumbnail
-  if (answer.error?.startsWith('cannot be looked at')) { worker.terminate(); await startWorker() }  // its memory may be spoilt
   if (answer.error) return record.error = answer.error
   const { classes, common_names: names } = description
   const verdict = decided(answer.scores, description), { best, decision, far, taxon, reason } = verdict
   const sorted = [...answer.scores.keys()].sort((a, b) => answer.scores[b] - answer.scores[a] || a - b)
+  record.heat = answer.activation && heatOf(answer.scores, answer.activation, taxon ? taxon.classes.map(o => classes.indexOf(o)) : [best])
   Object.assign(record, { prediction: classes[best], common: nameOf(verdict, description), score: answer.scores[best], decision,
                           far, taxon, reason: doubtColumns(description).length ? reason : undefined,
                           scores: answer.scores, bars: sorted.slice(0, BARS).map(o => [names[classes[o]] ?? classes[o], answer.scores[o]]) })
@@ -192,16 +267,30 @@ function spaceError(error) {
 // ── files in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 const mode = () => document.querySelector('input[name=mode]:checked')?.value ?? 'here'
 
-async function take(given) {
+async function take(given, others = []) {
+  passed.push(...others)
+  tellPassed()
   if (!given.length) return say('There are no photographs in it.')
   trouble('')
   const name = $('deployment')?.value
   const trim = name ? (await bundle).transforms.deployment_trims[name] : undefined
   const added = given.map(({ file, path }) => ({ file, path, trim, by: mode(), score: null }))
-  if (!running) { done = 0; queue = []; shown = null }
+  if (!running) { done = 0; queue = []; shown = null; busy = 0 }
   queue.push(...added)
   records.push(...added)
+  if (!shown) { show(added[0]); intoView() }
   run()
+}
+
+const kindOf = path => /\.[^./\\]+$/.exec(path)?.[0].toLowerCase() ?? 'no ending'
+
+function tellPassed() {
+  $('passed').hidden = !passed.length
+  const kinds = new Map()
+  for (const path of passed) kinds.set(kindOf(path), 1 + (kinds.get(kindOf(path)) ?? 0))
+  $('passed-count').textContent = `${passed.length} other ${passed.length === 1 ? 'file was' : 'files were'} passed over: ` +
+    `not a photograph that this page reads (${[...kinds].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${count} ${kind}`).join(', ')})`
+  $('passed-names').textContent = passed.slice(0, 200).join(', ') + (passed.length > 200 ? ` and ${passed.length - 200} more` : '')
 }
 
 async function run() {
@@ -209,52 +298,85 @@ async function run() {
   running = true
   const round = ++stopped
   $('working').hidden = false
+  $('pause').hidden = queue.length < 2
   say(mode() === 'here' ? 'Looking…' : 'Sending…')
+  const lock = await navigator.wakeLock?.request('screen').catch(() => null)
   try {
-    if (queue.some(o => o.by === 'here')) { ready ?? startWorker(); await ready }
+    if (queue.some(o => o.by === 'here')) { engine ??= startEngine('wasm'); await engine.ready }
     while (done < queue.length && round === stopped) {
+      $('pause').hidden = queue.length < 2
       progress()
-      const record = queue[done]
+      if (paused) { await paused; continue }
+      if (queue[done].by === 'here') tryGraphicsCard(queue.length - done)
+      const record = queue[done], began = performance.now()
       await (record.by === 'space' ? answerBySpace(record) : answerHere(record))
       if (round !== stopped && !record.prediction && !record.error) break
       done += 1
-      if (!shown && (record.prediction || queue.length === 1)) show(record)
+      busy += performance.now() - began
+      unsaved = queue.length > 1
+      if (shown === record || !shown) show(record)
+      if (following) intoView()
+      following &&= done === 1
       drawSoon()
     }
   } catch (error) {
-    ready = undefined
+    engine = undefined
     trouble(`This browser cannot look at photographs: ${error.message}.`)
   }
+  lock?.release()
   finish()
 }
 
 function finish() {
-  const left = queue.length - done
-  if (left) records = records.filter(o => o.prediction || o.error)
+  const left = queue.slice(done).filter(o => !o.error && !o.prediction)
+  for (const record of left) Object.assign(record, { error: 'was not looked at: it was stopped before', left: true })
+  if (left.includes(shown)) hideAnswer()
   running = false
   queue = []
+  pause(false)
   $('working').hidden = true
-  const broken = records.filter(o => o.error).length, good = records.length - broken
+  const broken = records.filter(o => o.error && !o.left).length, good = records.filter(o => o.prediction).length
   if (!records.length) return say('')
-  const others = (broken ? `, ${broken} cannot be used` : '') + (left ? `, ${left} left out` : '')
+  const others = (broken ? `, ${broken} cannot be used` : '') + (left.length ? `, ${left.length} left out` : '')
   say(records.length === 1 && good ? 'Done.' : `${good} looked at${others}.`)
   draw()
+}
+
+function pause(on) {
+  goOn?.()
+  paused = on ? new Promise(resolve => { goOn = () => { paused = goOn = null; resolve() } }) : null
+  $('pause').textContent = on ? 'Go on' : 'Pause'
+  if (running) { say(on ? 'Paused. What is done stays.' : mode() === 'here' ? 'Looking…' : 'Sending…'); progress() }
+}
+
+function inWordsOfTime(seconds) {
+  if (seconds < 50) return `about ${Math.max(5, Math.round(seconds / 5) * 5)} seconds left`
+  const minutes = Math.max(1, Math.round(seconds / 60))
+  return minutes < 90 ? `about ${minutes} ${minutes === 1 ? 'minute' : 'minutes'} left` : `about ${(minutes / 60).toFixed(1)} hours left`
 }
 
 function progress() {
   $('progress').max = queue.length
   $('progress').value = done
-  $('counted').textContent = `${done} of ${queue.length}`
+  const left = queue.length - done
+  const time = paused ? ' · paused' : done > 4 && left ? ` · ${inWordsOfTime(busy / done * left / 1000)}` : ''
+  $('counted').textContent = `${done.toLocaleString('en')} of ${queue.length.toLocaleString('en')}${time}`
 }
 
 const listed = files => [...files].map(file => ({ file, path: file.webkitRelativePath || file.name }))
-const inFolder = ({ path }) => ENDING.test(path) && !path.split('/').some(part => part.startsWith('.'))
 const byPath = (a, b) => a.path < b.path ? -1 : a.path > b.path ? 1 : 0
 
-function chosen(event) {
-  const given = listed(event.target.files)
-  take(event.target.id === 'folder' ? given.filter(inFolder).sort(byPath) : given)
-  event.target.value = ''
+// Of a folder: its photographs, and the paths of the other files. What is hidden is neither.
+async function sorted(files) {
+  const { endings } = await settings, seen = files.filter(o => !o.path.split('/').some(part => part.startsWith('.'))).sort(byPath)
+  const isPhotograph = ({ path }) => endings.includes(kindOf(path))
+  return [seen.filter(isPhotograph), seen.filter(o => !isPhotograph(o)).map(o => o.path)]
+}
+
+async function chosen({ target }) {
+  const given = listed(target.files)
+  target.value = ''
+  await (target.id === 'folder' ? take(...await sorted(given)) : take(given))
 }
 
 async function entriesBelow(entry) {
@@ -275,12 +397,14 @@ async function dropped(event) {
   $('drop').classList.remove('over')
   const entries = [...event.dataTransfer.items].map(o => o.webkitGetAsEntry?.()).filter(Boolean)
   if (!entries.length) return take(listed(event.dataTransfer.files))
-  const given = []
+  const given = [], others = []
+  say('Reading the folder…')
   for (const entry of entries) {
-    const below = await entriesBelow(entry)
-    given.push(...entry.isFile ? below : below.filter(inFolder).sort(byPath))
+    const below = await entriesBelow(entry), [photographs, rest] = entry.isFile ? [below, []] : await sorted(below)
+    given.push(...photographs)
+    others.push(...rest)
   }
-  take(given)
+  take(given, others)
 }
 
 async function tryExample({ currentTarget: { dataset } }) {
@@ -291,32 +415,102 @@ async function tryExample({ currentTarget: { dataset } }) {
 }
 
 // ── answers out ─────────────────────────────────────────────────────────────────────────────────────────────────────
-function address(blob) {
-  const url = URL.createObjectURL(blob)
-  urls.add(url)
-  return url
-}
-
-function decisionMark({ decision, error }) {
-  if (error) return make('span', 'cannot be used', { class: 'decision broken' })
+function decisionMark({ decision, error, left }) {
+  if (error) return make('span', left ? 'not looked at' : 'cannot be used', { class: 'decision broken' })
   return decision ? make('span', inWords(decision), { class: `decision ${decision}` }) : make('span', 'said by the Space', { class: 'decision blank' })
 }
 
-let large
+let large, pictured
 function show(record) {
   shown = record
-  if (large) URL.revokeObjectURL(large)
-  const figure = make('figure'), said = make('div')
-  large = URL.createObjectURL(record.file)  // read from the disk as it is shown; let go of with the next one
-  const image = make('img', undefined, { alt: '' })
-  image.onerror = () => image.remove()
-  image.src = large
-  figure.append(image, make('figcaption', record.path))
-  const why = /^[a-z]/.test(record.error) ? `This photograph ${record.error}.` : `${record.error}.`
-  if (record.error) said.append(make('h2', 'No answer'), decisionMark(record), make('p', why))
-  else said.append(...answered(record))
-  $('answer').replaceChildren(figure, said)
+  if (record !== pictured) {
+    if (large) URL.revokeObjectURL(large)
+    large = URL.createObjectURL(record.file)  // read from the disk as it is shown; let go of with the next one
+    const image = make('img', undefined, { alt: '' }), photograph = make('div', undefined, { class: 'photograph' })
+    image.onerror = () => image.remove()
+    image.onload = () => { if (following) intoView() }
+    image.src = large
+    photograph.append(image)
+    $('figure').replaceChildren(photograph, make('figcaption', record.path))
+    pictured = record
+  }
+  const why = /^[a-z]/.test(record.error) ? `This file ${record.error}.` : `${record.error}.`
+  if (record.error) $('verdict').replaceChildren(make('h2', 'No answer'), decisionMark(record), make('p', why))
+  else if (record.prediction) $('verdict').replaceChildren(...answered(record))
+  else $('verdict').replaceChildren(make('p', record.by === 'space' ? 'Sending…' : 'Looking…', { class: 'latin' }))
   $('answer').hidden = false
+  if (record.heat) layHeat(record)
+}
+
+// ── where it looked ─────────────────────────────────────────────────────────────────────────────────────────────────
+const FINER = 16, ORANGE = [230, 159, 0], STRENGTH = .65 // as `heat_map.draw_heat_map` has them
+let heatShown = false
+
+// Pillow's bicubic enlargement of one row or column.
+function enlarged(line) {
+  const near = x => line[Math.min(line.length - 1, Math.max(0, x))], cubic = x => {
+    x = Math.abs(x)
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-.5 * x + 2.5) * x - 4) * x + 2 : 0
+  }
+  return Array.from({ length: line.length * FINER }, (_, o) => {
+    const at = (o + .5) / FINER - .5, low = Math.floor(at)
+    let sum = 0, all = 0
+    for (let x = low - 1; x <= low + 2; x++) {
+      if (x < 0 || x >= line.length) continue
+      sum += cubic(at - x) * near(x)
+      all += cubic(at - x)
+    }
+    return sum / all
+  })
+}
+
+function heatCanvas({ rows, columns, cells }) {
+  const wide = Array.from({ length: rows }, (_, y) => enlarged(cells.slice(y * columns, (y + 1) * columns)))
+  const canvas = make('canvas', undefined, { class: 'heat', width: columns * FINER, height: rows * FINER, 'aria-hidden': 'true' })
+  const context = canvas.getContext('2d'), pixels = context.createImageData(canvas.width, canvas.height)
+  for (let x = 0; x < canvas.width; x++) {
+    enlarged(wide.map(o => o[x])).forEach((heat, y) => {
+      pixels.data.set([...ORANGE, Math.trunc(Math.min(1, Math.max(0, heat)) * STRENGTH * 255)], 4 * (y * canvas.width + x))
+    })
+  }
+  context.putImageData(pixels, 0, 0)
+  return canvas
+}
+
+async function layHeat(record) {
+  const [top, bottom] = record.trim ?? (await bundle).transforms.trim, image = $('figure').querySelector('img')
+  if (record !== pictured || !image || $('figure').querySelector('.heat')) return
+  const canvas = heatCanvas(record.heat), place = () => {
+    const cut = [top, bottom].map(o => Math.round(o * image.naturalHeight) / image.naturalHeight)
+    canvas.style.top = `${cut[0] * 100}%`
+    canvas.style.height = `${(1 - cut[0] - cut[1]) * 100}%`
+  }
+  image.complete ? place() : image.addEventListener('load', place)
+  const box = make('input', undefined, { type: 'checkbox' }), label = make('label', undefined, { class: 'switch' })
+  label.append(box, ' Show where it looked ', make('small', '(orange: what speaks for the answer)', { class: 'soft' }))
+  box.checked = heatShown
+  canvas.hidden = !heatShown
+  box.addEventListener('change', () => { heatShown = box.checked; canvas.hidden = !heatShown })
+  image.after(canvas)
+  $('figure').append(label)
+}
+
+// The answer stands below what was tapped: on a phone, below the screen. The page follows it until the visitor scrolls.
+let following = false
+for (const kind of ['wheel', 'touchmove', 'keydown']) addEventListener(kind, () => { following = false }, { passive: true })
+function intoView() {
+  following = true
+  const { top, bottom } = $('answer').getBoundingClientRect()
+  if (top < 0 || bottom > innerHeight || matchMedia('(max-width: 40rem)').matches) $('answer').scrollIntoView({ block: 'start' })
+}
+
+function hideAnswer() {
+  shown = pictured = null
+  if (large) URL.revokeObjectURL(large)
+  large = null
+  $('answer').hidden = true
+  $('figure').replaceChildren()
+  $('verdict').replaceChildren()
 }
 
 function latinOf({ prediction, common, taxon, reason }) {
@@ -362,13 +556,25 @@ function draw() {
   counts(finished)
   const rows = chosenRows()
   first = Math.max(0, Math.min(first, Math.floor((rows.length - 1) / PAGE) * PAGE))
-  for (const url of urls) URL.revokeObjectURL(url)
-  urls.clear()
-  $('rows').replaceChildren(...rows.slice(first, first + PAGE).map(tableRow))
+  showRows(rows.slice(first, first + PAGE))
   $('pages').hidden = rows.length <= PAGE
   $('where').textContent = `${first + 1} to ${Math.min(first + PAGE, rows.length)} of ${rows.length}`
   $('earlier').disabled = !first
   $('later').disabled = first + PAGE >= rows.length
+}
+
+// Rows that stay are not made anew: what has the focus keeps it, and pictures do not flicker.
+const onPage = new Map()
+function showRows(wanted) {
+  const staying = new Set(wanted)
+  for (const [record, { url }] of onPage) if (!staying.has(record)) { URL.revokeObjectURL(url); onPage.delete(record) }
+  const rows = wanted.map(record => {
+    if (!onPage.has(record)) onPage.set(record, tableRow(record))
+    return onPage.get(record).row
+  })
+  const before = [...$('rows').children]
+  if (before.length > rows.length || before.some((row, o) => row !== rows[o])) $('rows').replaceChildren(...rows)
+  else $('rows').append(...rows.slice(before.length))
 }
 
 function options(select, all, pairs) {
@@ -382,7 +588,7 @@ function options(select, all, pairs) {
 
 function counts(finished) {
   const kinds = [['photographs', () => true], [WORDS.blank, o => o.decision === 'blank'], ['sure', o => o.decision === 'accept'],
-                 ['for a volunteer', o => o.decision === 'review'], ['cannot be used', o => o.error]]
+                 ['for a volunteer', o => o.decision === 'review'], ['cannot be used', o => o.error && !o.left], ['not looked at', o => o.left]]
   $('ways').replaceChildren(...kinds.map(([name, is]) => [name, finished.filter(is).length]).filter(([, count]) => count).map(([name, count]) => {
     const box = make('div')
     box.append(make('b', count), make('span', name))
@@ -391,17 +597,17 @@ function counts(finished) {
 }
 
 function tableRow(record) {
-  const row = make('tr')
+  const row = make('tr'), url = record.thumbnail && URL.createObjectURL(record.thumbnail)
   const cell = (child, name) => {
     const td = make('td', undefined, name ? { class: name } : {})
     td.append(...[child].flat())
     row.append(td)
   }
   const picture = record.thumbnail ? make('img', undefined, { alt: '', loading: 'lazy' }) : make('span', '', { class: 'nothing' })
-  if (record.thumbnail) picture.src = address(record.thumbnail)
+  if (url) picture.src = url
   cell(picture)
   const open = make('button', record.path, { type: 'button', class: 'open' })
-  open.onclick = () => { show(record); $('answer').scrollIntoView({ block: 'start' }) }
+  open.onclick = () => { show(record); intoView() }
   cell(open, 'named')
   if (record.error) {
     cell(record.error, 'why')
@@ -412,7 +618,7 @@ function tableRow(record) {
     cell(record.reason === UNKNOWN_REASON ? '–' : percent(record.taxon ? record.taxon.score : record.score))
   }
   cell(decisionMark(record), 'wayed')
-  return row
+  return { row, url }
 }
 
 // ── the table as a file: what `camtraps predict` writes ─────────────────────────────────────────────────────────────
@@ -443,20 +649,22 @@ async function download() {
   const link = make('a', undefined, { download: 'predictions.csv' })
   link.href = URL.createObjectURL(new Blob([await csv()], { type: 'text/csv' }))
   link.click()
+  unsaved = running
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }
 
 function clear() {
   stopped += 1
+  goOn?.()
   records = []
-  shown = null
+  passed = []
+  tellPassed()
+  unsaved = false
   order = { key: null, up: true }
   for (const th of document.querySelectorAll('th[aria-sort]')) th.removeAttribute('aria-sort')
-  if (large) URL.revokeObjectURL(large)
-  $('answer').hidden = true
-  $('answer').replaceChildren()
+  hideAnswer()
   draw()
-  $('rows').replaceChildren()
+  showRows([])
   say('')
   $('files').focus()
 }
@@ -465,19 +673,35 @@ function clear() {
 async function check() {
   $('checked').textContent = 'Checking…'
   try {
-    ready ?? startWorker()
-    const golden = await (await fetch('golden.json')).json(), { transforms } = await bundle
-    const own = golden.photographs.filter(o => o.file)
-    let apart = 0
+    engine ??= startEngine('wasm')
+    const { photographs } = await read('golden.json'), { same_scores: same } = await settings
+    const own = photographs.filter(o => o.file), most = { exact: 0, other: 0 }
     for (const record of own) {
-      const file = await (await fetch(record.file)).blob()
-      const answer = await lookHere(file, transforms.trim)
-      if (answer.error) throw new Error(`${record.name} ${answer.error}`)
-      record.scores.forEach((score, o) => { apart = Math.max(apart, Math.abs(score - answer.scores[o])) })
+      const { scores } = await answersTo(engine, record), kind = isExact(record) ? 'exact' : 'other'
+      most[kind] = Math.max(most[kind], apart(record.scores, scores))
     }
-    const verdict = apart <= .02 ? 'It does' : 'It does not: use another browser'
-    $('checked').textContent = `${verdict} (${own.length} photographs, ${apart.toFixed(4)} apart at most).`
+    const verdict = most.exact <= same && most.other <= .03 ? 'It does' : 'It does not: use another browser'
+    $('checked').textContent = `${verdict} (${own.length} photographs, ${most.exact.toFixed(4)} apart at most, ${most.other.toFixed(4)} where browsers decode differently).`
   } catch (error) { $('checked').textContent = `It could not be checked: ${error.message}.` }
+}
+
+// ── a new version ───────────────────────────────────────────────────────────────────────────────────────────────────
+async function keepOnDevice() {
+  const { serviceWorker } = navigator
+  if (!serviceWorker) return
+  const registration = await serviceWorker.register('service_worker.js'), had = serviceWorker.controller
+  const tell = () => { if (registration.waiting && serviceWorker.controller) $('newer').hidden = false }
+  let asked = false
+  $('renew').addEventListener('click', () => {
+    asked = true
+    registration.waiting ? registration.waiting.postMessage('take over') : location.reload()
+  })
+  serviceWorker.addEventListener('controllerchange', () => { if (asked) location.reload(); else if (had) $('newer').hidden = false })
+  registration.addEventListener('updatefound', () => registration.installing?.addEventListener('statechange', tell))
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) registration.update().catch(() => {}) })
+  tell()
+  await serviceWorker.ready
+  $('offline').textContent = 'Kept on this device: it works without a network. Made by urbanrivers_camtraps.'
 }
 
 // ── wiring ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -487,7 +711,10 @@ document.addEventListener('dragover', event => { event.preventDefault(); $('drop
 document.addEventListener('dragleave', event => { if (!event.relatedTarget) $('drop').classList.remove('over') })
 document.addEventListener('drop', dropped)
 document.addEventListener('paste', event => { if (event.clipboardData.files.length) take(listed(event.clipboardData.files)) })
-$('cancel').addEventListener('click', () => { stopped += 1; say('Stopping…') })
+$('pause').addEventListener('click', () => pause(!paused))
+$('cancel').addEventListener('click', () => { stopped += 1; goOn?.(); say('Stopping…') })
+addEventListener('beforeunload', event => { if (running || unsaved) event.preventDefault() })
+if (!('webkitdirectory' in $('folder'))) $('folder').parentElement.hidden = true  // an iPhone has no folders to choose
 $('download').addEventListener('click', download)
 $('clear').addEventListener('click', clear)
 $('check')?.addEventListener('click', check)
@@ -507,7 +734,6 @@ for (const radio of document.querySelectorAll('input[name=mode]')) {
     $('promise').textContent = mode() === 'here' ? 'They stay on your device: the model comes to them.' : `They are sent to the Space ${SPACE}.`
   })
 }
-startWorker().then(() => { if (!running) say('Ready.') }, error => trouble(`This browser cannot look at photographs: ${error.message}.`))
-navigator.serviceWorker?.register('service_worker.js').then(() => navigator.serviceWorker.ready).then(() => {
-  $('offline').textContent = 'Kept on this device: it works without a network. Made by urbanrivers_camtraps.'
-}).catch(() => {})
+engine = startEngine('wasm')
+engine.ready.then(() => { if (!running) say('Ready.') }, error => trouble(`This browser cannot look at photographs: ${error.message}.`))
+keepOnDevice().catch(() => {})

@@ -3,17 +3,20 @@
 const SITE = {{ site }}
 const MINE = `camtraps ${new URL(registration.scope).pathname} `, CACHE = MINE + SITE.version
 
+const hash = async data => [...new Uint8Array(await crypto.subtle.digest('SHA-256', data))].map(o => o.toString(16).padStart(2, '0')).join('')
+
+async function fetched(name) {
+  const { sha256, type } = SITE.files[name]
+  const answer = await fetch(new URL(name, registration.scope), { cache: 'no-cache' })
+  if (!answer.ok) throw new Error(`${name}: ${answer.status}`)
+  const data = await answer.arrayBuffer()
+  if (await hash(data) !== sha256) throw new Error(`${name} is not the one of this version`)
+  return new Response(data, { headers: { 'Content-Type': type } })
+}
+
 async function keep() {
   const cache = await caches.open(CACHE)
-  for (const [name, { sha256, type }] of Object.entries(SITE.files)) {
-    const url = new URL(name, registration.scope)
-    const answer = await fetch(url, { cache: 'no-cache' })
-    if (!answer.ok) throw new Error(`${name}: ${answer.status}`)
-    const data = await answer.arrayBuffer()
-    const found = [...new Uint8Array(await crypto.subtle.digest('SHA-256', data))].map(o => o.toString(16).padStart(2, '0')).join('')
-    if (found !== sha256) throw new Error(`${name} is not the one of this version`)
-    await cache.put(url, new Response(data, { headers: { 'Content-Type': type } }))
-  }
+  for (const [name, { later }] of Object.entries(SITE.files)) if (!later) await cache.put(new URL(name, registration.scope), await fetched(name))
 }
 
 async function dropOthers() {
@@ -21,9 +24,15 @@ async function dropOthers() {
   await Promise.all(names.filter(o => o.startsWith(MINE) && o !== CACHE).map(o => caches.delete(o)))
 }
 
-async function kept(request, url) {
-  const cache = await caches.open(CACHE)
-  return await cache.match(url.href) ?? fetch(request)
+// What not every device needs is kept when it is first asked for.
+async function kept(name, url) {
+  const cache = await caches.open(CACHE), found = await cache.match(url.href)
+  if (found) return found
+  try {
+    const answer = await fetched(name)
+    await cache.put(url.href, answer.clone())
+    return answer
+  } catch { return Response.error() }
 }
 
 addEventListener('install', event => event.waitUntil(keep().catch(async error => { await caches.delete(CACHE); throw error })))
@@ -34,5 +43,6 @@ addEventListener('fetch', event => {
   if (event.request.method !== 'GET' || !url.href.startsWith(registration.scope)) return
   if (url.href === registration.scope) url.href += 'index.html'
   const name = decodeURIComponent(url.href.slice(registration.scope.length))
-  if (Object.hasOwn(SITE.files, name)) event.respondWith(kept(event.request, url))
+  if (Object.hasOwn(SITE.files, name)) event.respondWith(kept(name, url))
 })
+addEventListener('message', event => { if (event.data === 'take over') skipWaiting() })

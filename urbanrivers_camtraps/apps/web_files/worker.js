@@ -1,31 +1,56 @@
 // Looks at one photograph after the other, away from the page, so that the page never hangs. It asks for nothing but the
 // folder's own files. The pixels are made as urbanrivers_camtraps.photograph makes them: upright, on white, reduced by its rule.
-import * as ort from './vendor/ort.wasm.bundle.min.mjs'
-
+// A worker called `webgpu` computes on the graphics card; any other computes as WebAssembly, on the processor.
 // As urbanrivers_camtraps.photograph has them.
 const { ROOM, ENOUGH, BYTES, PIXELS, COSTLY_PIXELS, SCANS, SHORTEST, NARROWEST } = {{ limits }}
 const THUMBNAIL = 160
 const again = 'Copy or download it again'
-let session, side
+const OWN = self.name === 'webgpu' ? { build: 'jspi', provider: 'webgpu' } : { build: 'wasm', provider: 'wasm' }
+let ort, session, side
 
 class Refused extends Error {}
 const refuse = (what, todo) => { throw new Refused(todo ? `${what}. ${todo}` : what) }
 
 async function load() {
-  ort.env.wasm.numThreads = 1
-  ort.env.wasm.wasmPaths = { wasm: new URL('vendor/ort-wasm-simd-threaded.wasm', import.meta.url).href }
-  ort.env.logLevel = 'error'
-  const [model, description] = await Promise.all([fetched('model.onnx'), fetched('bundle.json')])
-  const { files, transforms } = JSON.parse(new TextDecoder().decode(description))
+  const [settings, { transforms }] = await Promise.all(['page.json', 'bundle.json'].map(async name => (await answerTo(name)).json()))
   side = transforms.size
-  if (crypto.subtle && await sha256(model) !== files['model.onnx']) throw new Error('model.onnx is damaged. Load the page again')
-  session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ['wasm'] })
+  const runtime = OWN.build === 'jspi' ? 'vendor/ort-wasm-simd-threaded.jspi.wasm.packed' : 'vendor/ort-wasm-simd-threaded.wasm.packed'
+  ort = await import(`./vendor/ort.${OWN.build}.bundle.min.mjs`)
+  const [model, program] = await Promise.all([settings.model.file, runtime].map(name => fetched(name, settings.sizes).then(unpacked)))
+  if (crypto.subtle && await sha256(model) !== settings.model.sha256) throw new Error('the model is damaged. Load the page again')
+  ort.env.wasm.numThreads = 1
+  ort.env.wasm.wasmBinary = program
+  ort.env.logLevel = 'error'
+  session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: [OWN.provider], logSeverityLevel: 3 })
+  return settings.model.sha256
 }
 
-async function fetched(name) {
+async function answerTo(name) {
   const answer = await fetch(new URL(name, import.meta.url))
   if (!answer.ok) throw new Error(`${name} could not be loaded (${answer.status})`)
-  return answer.arrayBuffer()
+  return answer
+}
+
+// Tells the page how much has come; on a slow line, that is a minute.
+const come = {}
+async function fetched(name, sizes) {
+  const reader = (await answerTo(name)).body.getReader(), parts = []
+  come[name] = { now: 0, all: sizes[name] }
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return new Blob(parts)
+    parts.push(value)
+    come[name].now += value.length
+    const both = Object.values(come)
+    postMessage({ loaded: both.reduce((sum, o) => sum + o.now, 0), of: both.reduce((sum, o) => sum + o.all, 0) })
+  }
+}
+
+// A host may have unpacked the file on its way.
+async function unpacked(blob) {
+  const [first, second] = new Uint8Array(await blob.slice(0, 2).arrayBuffer())
+  if (first !== 0x1f || second !== 0x8b) return blob.arrayBuffer()
+  return new Response(blob.stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer()
 }
 
 async function sha256(data) {
@@ -186,12 +211,13 @@ async function score({ file, trim }) {
   const decoded = performance.now()
   const photograph = new ort.Tensor('uint8', made.pixels, [made.high, made.wide, 3])
   const inputs = { photograph, trim: new ort.Tensor('float32', Float32Array.from(trim), [2]) }
-  const { scores } = await session.run(inputs)
-  return { scores: scores.data, thumbnail, ms: { model: performance.now() - decoded, all: performance.now() - began } }
+  const { scores, activation } = await session.run(inputs)
+  return { scores: scores.data, activation: activation && { data: activation.data, shape: activation.dims }, thumbnail,
+           ms: { model: performance.now() - decoded, all: performance.now() - began } }
 }
 
 const loading = load()
-loading.then(() => postMessage({ ready: true }), error => postMessage({ failed: error.message }))
+loading.then(model => postMessage({ ready: true, model }), error => postMessage({ failed: error.message }))
 let turn = Promise.resolve()  // one after the other: two decoded photographs at once are one too many for a phone
 
 onmessage = ({ data }) => {
