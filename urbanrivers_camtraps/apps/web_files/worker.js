@@ -15,8 +15,9 @@ async function load() {
   const [settings, { transforms }] = await Promise.all(['page.json', 'bundle.json'].map(async name => (await answerTo(name)).json()))
   side = transforms.size
   const runtime = OWN.build === 'jspi' ? 'vendor/ort-wasm-simd-threaded.jspi.wasm.packed' : 'vendor/ort-wasm-simd-threaded.wasm.packed'
-  ort = await import(`./vendor/ort.${OWN.build}.bundle.min.mjs`)
-  const [model, program] = await Promise.all([settings.model.file, runtime].map(name => fetched(name, settings.sizes).then(unpacked)))
+  const both = [settings.model.file, runtime].map(name => fetched(name, settings.sizes).then(unpacked))
+  const [model, program, library] = await Promise.all([...both, import(`./vendor/ort.${OWN.build}.bundle.min.mjs`)])
+  ort = library
   if (crypto.subtle && await sha256(model) !== settings.model.sha256) throw new Error('the model is damaged. Load the page again')
   ort.env.wasm.numThreads = 1
   ort.env.wasm.wasmBinary = program
