@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import test_apps_web
 from axe import DESK, PHONE, overflowing, violations
@@ -159,7 +159,7 @@ def test_where_it_looked_is_drawn_as_python_draws_it(page, wide, card):
     expect(page.locator('.heat')).to_be_visible()
     width, height, pixels = page.locator('.heat').evaluate("o => [o.width, o.height, [...o.getContext('2d').getImageData(0, 0, o.width, o.height).data]]")
     drawn = np.array(pixels).reshape(height, width, 4)
-    expected = heat_map(bundle, Image.open(path))
+    expected = heat_map(bundle, bundle.open(path))
     cells = expected.over((width, round(height/(expected.box[3] - expected.box[1]))))
     top = round(expected.box[1]*len(cells))
     assert np.abs(drawn[..., 3]/255/.65 - cells[top:top + height]).max() < .03
@@ -253,25 +253,23 @@ def test_nobody_leaves_a_table_behind_unwarned(browser, host, tmp_path):
 EAGER = ('"photographs": 20,\n  "times_as_fast": 1', '"photographs": 2,\n  "times_as_fast": 0')
 
 
-def on_a_card(url: str, card: Path, init: str = '', options: list[str] = CARD) -> SimpleNamespace:
+def on_a_card(browser, url: str, card: Path, init: str = '', options: list[str] = CARD) -> SimpleNamespace:
     "Look at three photographs twice in a Chromium that may have a graphics card: scores, and what the page says of it."
-    with sync_playwright() as playwright:
-        own = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        page = own.new_context().new_page()
-        told = []
-        page.on('console', lambda o: told.append(o.text) if o.text.startswith('WebGPU') else None)
-        if init: page.add_init_script(init)
-        page.goto(url)
-        page.get_by_text('Ready.', exact=True).wait_for()
-        paths = [card/o for o in ('IMG_0001.png', 'plain0.bmp', 'plain1.bmp')]
-        give(page, *paths)
-        for _ in range(600):
-            if told: break
-            page.wait_for_timeout(100)
-        page.get_by_role('button', name='Clear').click()
-        give(page, *paths)
-        found = SimpleNamespace(scores=scores_in(page), told=told, engine=page.locator('#engine').inner_text())
-        own.close()
+    own = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
+    page, told = own.new_context().new_page(), []
+    page.on('console', lambda o: told.append(o.text) if o.text.startswith('WebGPU') else None)
+    if init: page.add_init_script(init)
+    page.goto(url)
+    page.get_by_text('Ready.', exact=True).wait_for()
+    paths = [card/o for o in ('IMG_0001.png', 'plain0.bmp', 'plain1.bmp')]
+    give(page, *paths)
+    for _ in range(900):
+        if told: break
+        page.wait_for_timeout(100)
+    page.get_by_role('button', name='Clear').click()
+    give(page, *paths)
+    found = SimpleNamespace(scores=scores_in(page), told=told, engine=page.locator('#engine').inner_text())
+    own.close()
     return found
 
 
@@ -281,22 +279,22 @@ def answers_right(found: SimpleNamespace, wide: Path, card: Path) -> bool:
     return all(np.abs(np.float32(scores) - score_photograph(bundle, card/name)).max() < SAME_SCORES for name, scores in found.scores.items())
 
 
-def test_a_graphics_card_answers_the_same(host, wide, card, tmp_path):
+def test_a_graphics_card_answers_the_same(browser, host, wide, card):
     changed_page(host, host.root/'eager', settings=EAGER)
-    found = on_a_card(host.url.replace('/river/', '/eager/'), card)
+    found = on_a_card(browser, host.url.replace('/river/', '/eager/'), card)
     assert found.engine.startswith('The graphics card computes') and answers_right(found, wide, card)
     assert float(re.search(r'differ by ([\d.]+)', found.told[0])[1]) < SAME_SCORES
 
 
 @pytest.mark.parametrize('fault', ['fails', 'differs', 'is slow'])
-def test_a_graphics_card_that_does_not_help_is_not_used(host, wide, card, fault):
+def test_a_graphics_card_that_does_not_help_is_not_used(browser, host, wide, card, fault):
     "It has no WebGPU in the worker after all, it answers something else, or it takes a thousand times as long."
     name = fault.replace(' ', '-')
     differs = ('return { scores: scores.data, activation', "return { scores: OWN.build === 'jspi' ? scores.data.map(o => o + .01) : scores.data, activation")
     slow = (EAGER[0], EAGER[1].replace('"times_as_fast": 0', '"times_as_fast": 1000'))
     changed_page(host, host.root/name, settings=slow if fault == 'is slow' else EAGER, **({'worker': differs} if fault == 'differs' else {}))
     stand_in = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({}) } })" if fault == 'fails' else ''
-    found = on_a_card(host.url.replace('/river/', f'/{name}/'), card, stand_in, QUIET if fault == 'fails' else CARD)
+    found = on_a_card(browser, host.url.replace('/river/', f'/{name}/'), card, stand_in, QUIET if fault == 'fails' else CARD)
     assert found.engine == '' and answers_right(found, wide, card)
     assert found.told[0].startswith('WebGPU is not used' if fault == 'fails' else 'WebGPU: scores differ by')
 
