@@ -139,12 +139,12 @@ def with_totals(
 # %% ../../nbs/8_survey/83_rates.ipynb #5165b7db
 def _placed(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     "Join each event with its period; `until` is the period's end, missing if there is none. Same order, new index."
-    own = [o for o in ('event_id', 'label', 'deployment_id', 'start')
+    own = [o for o in ('event_id', 'label', 'deployment_id', 'start', 'count', 'reviewed')
            if o in need_columns(events, ('deployment_id', 'label', 'start'), 'events')]
     table = events[own].assign(deployment_id=text_ids(events.deployment_id).fillna(''),
                                start=read_moments(events.start, 'events', operation.time_zone),
                                row=np.arange(len(events)))
-    right = operation.periods.drop(columns=['event_id', 'label', 'row'], errors='ignore')
+    right = operation.periods.drop(columns=['event_id', 'label', 'row', 'count', 'reviewed'], errors='ignore')
     right = right.rename(columns={'end': 'until'})
     timed = table[table.start.notna()].sort_values('start')
     found = pd.merge_asof(timed, right.sort_values('start'), on='start', by='deployment_id')

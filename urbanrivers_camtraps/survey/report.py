@@ -19,14 +19,17 @@ from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
 from .camtrapr import write_camtrapr
+from .density import ActivityCurve, activity_curve
 from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
 from .health.check import CameraHealth, check_cameras
 from .occupancy import Occupancy, occupancy
 from .occupancy_change import OccupancyChange, occupancy_change
+from .overlap import Overlap, activity_overlap, overlap_before_after
 from .rates import (
     ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
+from .rarefaction import Rarefaction, rarefaction
 from .richness import Accumulation, accumulation, plot_accumulation
 
 # %% ../../nbs/8_survey/88_report.ipynb #fe638d4d
@@ -67,6 +70,22 @@ class Survey:
     def activity(self) -> pd.DataFrame:
         "Return events by hour of the day; see `activity`."
         return activity(self.events, self.operation)
+
+    def activity_curve(self, label: str = WILDLIFE, **options) -> ActivityCurve:
+        "Return when a label is active, as a smooth curve with a band; see `activity_curve`."
+        return activity_curve(self.events, self.operation, label, **options)
+
+    def overlap(self, a: str, b: str = ALL_PEOPLE, **options) -> Overlap:
+        "Return how far the hours of two labels overlap; see `activity_overlap`."
+        return activity_overlap(self.events, self.operation, a, b, **options)
+
+    def overlap_before_after(self, label: str, changed: str | tuple, **options) -> Overlap:
+        "Return how far the hours of a label before and after a change overlap; see `overlap_before_after`."
+        return overlap_before_after(self.events, self.operation, label, changed, **options)
+
+    def rarefaction(self, until: float = 2) -> Rarefaction:
+        "Return how many species less and more effort would find; see `rarefaction`."
+        return rarefaction(self.events, self.operation, until)
 
     def richness(self, whole: bool = False) -> Accumulation:
         "Return how many species were met; see `accumulation`."
