@@ -24,11 +24,11 @@ def description() -> str:
     return re.sub(r'(\]\()(?!https?:|#)', rf'\1{blob}', text)
 
 
-votes, serve, app, survey, package, scale, heic = (
-    requirements(f'{o}_') for o in ('votes', 'serve', 'app', 'survey', 'package', 'scale', 'heic'))
+votes, serve, app, survey, package, mixed, scale, heic = (
+    requirements(f'{o}_') for o in ('votes', 'serve', 'app', 'survey', 'package', 'mixed', 'scale', 'heic'))
 train = requirements('train_') + votes + serve  # the demo serves the sandbox, and review finds label errors
 speciesnet = requirements('speciesnet_') + train
-everything = speciesnet + app + survey + package + scale + heic
+everything = speciesnet + app + survey + package + mixed + scale + heic
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -59,7 +59,8 @@ setup(
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
     extras_require={'votes': votes, 'serve': serve, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey,
-                    'package': package, 'scale': scale, 'heic': heic, 'all': everything, 'dev': requirements('dev_') + everything},
+                    'package': package, 'mixed': mixed, 'scale': scale, 'heic': heic, 'all': everything,
+                    'dev': requirements('dev_') + everything},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),
         'nbdev': [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],  # for links between the docs' pages
