@@ -146,7 +146,7 @@ class Request(BaseHTTPRequestHandler):
         repo = r'/api/(?:model|dataset|space)s/([^/]+/[^/]+)'
         for pattern, method in ((r'/(?:spaces/|datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch', self.batch),
                                 (f'{repo}/preupload/main', self.preupload), (f'{repo}/commit/main', self.take_commit),
-                                (f'{repo}/settings', self.settings), (f'{repo}/tree/([^/]+)', self.tree),
+                                (f'{repo}/hardware', self.hardware), (f'{repo}/settings', self.settings), (f'{repo}/tree/([^/]+)', self.tree),
                                 (f'{repo}/revision/([^/]+)', self.info), (repo, self.info)):
             match = re.fullmatch(pattern, self.path)
             if match and match[1] not in self.server.repos: raise Refused(404, 'Repository not found')
@@ -162,6 +162,11 @@ class Request(BaseHTTPRequestHandler):
         hub.commit(name, {'.gitattributes': b'*.bin filter=lfs diff=lfs merge=lfs -text\n'})
         hub.asked[name] = asked
         return {'url': f"{hub.url}/{f'{kind}s/' if (kind := asked.get('type', 'model')) != 'model' else ''}{name}"}
+
+    def hardware(self, name: str):
+        wanted = json.loads(self.data)['flavor']
+        self.server.asked[name]['hardware'] = wanted
+        return {'stage': 'BUILDING', 'hardware': {'current': None, 'requested': wanted}}
 
     def settings(self, name: str):
         self.server.gated[name] = json.loads(self.data).get('gated', False)

@@ -18,9 +18,12 @@ import yaml
 
 from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
+from urbanrivers_camtraps.apps.hub_cards import LICENCES, Card
 from urbanrivers_camtraps.apps.hub_repo import REPOS, send_folder
+from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.apps.web import write_web_page
-from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.foundations.core import CamtrapsError, CamtrapsWarning
+from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.inference.predict import score_photograph
 
@@ -151,7 +154,8 @@ def hub(monkeypatch):
 def send(hub, bundle_folder, tmp_path):
     "Publish to the stand-in."
     def send(kind='space', token='hf_writer', **options):
-        return publish(kind, NAME, options.pop('bundle', bundle_folder), folder=tmp_path/kind, token=token, endpoint=hub.url, **options)
+        card = options.pop('card', Card(licence='apache-2.0'))
+        return publish(kind, NAME, options.pop('bundle', bundle_folder), card, folder=tmp_path/kind, token=token, endpoint=hub.url, **options)
     return send
 
 
@@ -209,7 +213,7 @@ def test_model_repo_is_a_bundle_after_download(hub, send, bundle_folder, photogr
         (tmp_path/'got'/path).write_bytes(data)
     got, given = read_bundle(tmp_path/'got'), read_bundle(bundle_folder)
     assert (score_photograph(got, photograph) == score_photograph(given, photograph)).all()
-    assert (tmp_path/'got'/'README.md').read_text().startswith('---\nlibrary_name: onnx\nlicense: apache-2.0\npipeline_tag:')
+    assert (tmp_path/'got'/'README.md').read_text().startswith('---\nlanguage: en\nlibrary_name: onnx\nlicense: apache-2.0\npipeline_tag:')
 
 
 def test_private(hub, send):
@@ -310,15 +314,15 @@ def test_no_token_and_no_network(hub, bundle_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no .env
     with pytest.raises(CamtrapsError, match='HF_TOKEN: is not set'): publish('space', NAME, bundle_folder, endpoint=hub.url)
     hub.close()
-    with pytest.raises(PublishError, match='was cut'): publish('space', NAME, bundle_folder, token='hf_writer', endpoint=hub.url)
+    with pytest.raises(PublishError, match='was cut'): publish('space', NAME, bundle_folder, Card(licence='mit'), token='hf_writer', endpoint=hub.url)
     tried = publish('model', NAME, bundle_folder, dry_run=True, token='hf_writer', endpoint=hub.url)
     assert set(tried.difference.change) == {'not compared'} and tried.folder == Path('data/publish/model')
 
 
 def test_killed_in_the_middle_of_an_upload(hub, send, before, other_bundle, tmp_path):
     hub.held = True
-    code = ('import sys\nfrom urbanrivers_camtraps.apps.hub import publish\n'
-            'publish("space", sys.argv[1], sys.argv[2], folder=sys.argv[3], token="hf_writer", endpoint=sys.argv[4])')
+    code = ('import sys\nfrom urbanrivers_camtraps.apps.hub import Card, publish\n'
+            'publish("space", sys.argv[1], sys.argv[2], Card(licence="apache-2.0"), folder=sys.argv[3], token="hf_writer", endpoint=sys.argv[4])')
     process = subprocess.Popen([sys.executable, '-c', code, NAME, other_bundle, tmp_path/'space', hub.url], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env={**os.environ, 'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1'})
     try: assert hub.uploading.wait(60), process.communicate(timeout=5)
@@ -329,6 +333,106 @@ def test_killed_in_the_middle_of_an_upload(hub, send, before, other_bundle, tmp_
     hub.held = False
     hub.go_on.set()
     assert is_as_before(hub, before) and completes(hub, send, other_bundle)
+
+
+# --- what a page costs, and what it may do
+
+def test_nothing_is_published_without_a_licence(hub, send):
+    with pytest.raises(PublishError, match='has no licence, so nobody would know what is allowed'): send(card=Card())
+    assert not hub.repos
+    with pytest.warns(CamtrapsWarning, match='has no licence yet'): tried = send('model', card=Card(), dry_run=True)
+    header = yaml.safe_load((tried.folder/'README.md').read_text().split('---\n')[1])
+    assert 'license' not in header and 'None was chosen yet' in (tried.folder/'README.md').read_text()
+
+
+def test_hardware_is_asked_for_when_a_space_is_made_and_later(hub, send):
+    send(hardware='zero-a10g')
+    assert hub.asked[NAME]['hardware'] == 'zero-a10g' and b'@spaces.GPU' not in hub.files(NAME)['app.py']
+    assert b'spaces.GPU(' in hub.files(NAME)['app.py'] and b"python_version: '3.12'" in hub.files(NAME)['README.md']
+    assert not [path for _, path in hub.requests if path.endswith('/hardware')]
+    send(hardware='cpu-upgrade')
+    assert hub.asked[NAME]['hardware'] == 'cpu-upgrade' and b'spaces' not in hub.files(NAME)['app.py'].replace(b'urbanrivers', b'')
+
+
+def test_a_plan_is_named_before_anything_is_uploaded(bundle_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv('HF_TOKEN', raising=False)
+    monkeypatch.chdir(tmp_path)
+    base = ['publish', 'space', NAME, '--bundle', str(bundle_folder), '--out', 'space', '--drawn']
+    assert run([*base, '--licence', 'mit']) == 1  # no token
+    assert 'needs a paid plan' in (error := capsys.readouterr().err) and error.index('paid plan') < error.index('HF_TOKEN')
+    assert run([*base, '--dry-run', '--hardware', 'zero-a10g']) == 0
+    assert 'free personal account in good standing' in capsys.readouterr().err
+    assert run([*base, '--dry-run', '--hardware', 'a10g']) == 1 and 'cpu-basic, cpu-upgrade, zero-a10g' in capsys.readouterr().err
+
+
+# --- cards
+
+#: Keys of a Space's header. Source: https://hf.co/docs/hub/spaces-config-reference, as of 2026; `license` and `language`
+#: are those of every card (https://hf.co/docs/hub/repositories-licenses).
+SPACE_KEYS = {'title', 'emoji', 'colorFrom', 'colorTo', 'sdk', 'python_version', 'sdk_version', 'suggested_hardware', 'suggested_storage',
+              'app_file', 'app_build_command', 'app_port', 'base_path', 'fullWidth', 'header', 'short_description', 'models', 'datasets',
+              'tags', 'thumbnail', 'pinned', 'hf_oauth', 'hf_oauth_scopes', 'hf_oauth_expiration_minutes', 'hf_oauth_authorized_org',
+              'disable_embedding', 'startup_duration_timeout', 'custom_headers', 'preload_from_hub', 'license', 'language'}
+COLOURS = {'red', 'yellow', 'green', 'blue', 'indigo', 'purple', 'pink', 'gray'}
+#: Keys of a model's header. Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md, and `base_model` and
+#: `pipeline_tag` of https://hf.co/docs/hub/model-cards.
+MODEL_KEYS = {'language', 'license', 'license_name', 'license_link', 'library_name', 'tags', 'datasets', 'metrics', 'model-index',
+              'base_model', 'pipeline_tag', 'thumbnail'}
+
+
+def test_model_card_is_what_the_hub_reads(bundle_folder, tmp_path):
+    from huggingface_hub import ModelCard
+    metrics = {name: {'value': value, 'conditions': '99 test photographs, split by burst'}
+               for name, value in {'error': .1717, 'macro_recall': .82376, 'macro_f1': .8049, 'photographs': 99}.items()}
+    bundle = Path(shutil.copytree(bundle_folder, tmp_path/'bundle'))
+    about = json.loads((bundle/'bundle.json').read_text()) | {'metrics': metrics, 'backbone': 'tf_efficientnet_lite2'}
+    (bundle/'bundle.json').write_text(json.dumps(about))
+    links = Card(NAME, 'cc-by-4.0', dataset='urban-rivers/river', space='urban-rivers/page')
+    card = ModelCard.load(write_model_repo(bundle, tmp_path/'out', links)/'README.md')
+    assert {o.metric_type: o.metric_value for o in card.data.eval_results} == {'accuracy': .828, 'recall': .824, 'f1': .805}
+    assert {(o.dataset_type, o.dataset_name, o.dataset_split) for o in card.data.eval_results} == {
+        ('urban-rivers/river', '99 test photographs, split by burst', 'test')}
+    data = card.data.to_dict()
+    assert set(data) <= MODEL_KEYS and data['license'] in LICENCES and data['base_model'] == 'timm/tf_efficientnet_lite2.in1k'
+    assert data['datasets'] == ['urban-rivers/river'] and data['metrics'] == ['accuracy', 'recall', 'f1']
+    assert 'https://huggingface.co/spaces/urban-rivers/page' in card.text and 'datasets/urban-rivers/river' in card.text
+    bare = ModelCard.load(write_model_repo(bundle, tmp_path/'bare', Card(NAME, 'mit'))/'README.md')
+    assert 'See also' not in bare.text and 'datasets' not in bare.data.to_dict()  # no link that leads nowhere
+
+
+@pytest.mark.parametrize('kind', ['space', 'web'])
+def test_space_header_is_what_the_hub_reads(kind, bundle_folder, tmp_path):
+    from huggingface_hub import RepoCard, SpaceCardData
+    card, page = Card(NAME, 'mit', model='urban-rivers/model', dataset='urban-rivers/river'), None
+    if kind == 'web': page = write_web_page(bundle_folder, tmp_path/'page')
+    folder = publish(kind, NAME, bundle_folder, card, dry_run=True, drawn=True, folder=tmp_path/kind, page=page).folder
+    data = RepoCard.load(folder/'README.md').data.to_dict()
+    assert set(data) <= SPACE_KEYS and {data['colorFrom'], data['colorTo']} <= COLOURS and len(data['short_description']) <= 60
+    assert SpaceCardData(**data).to_dict() == data and (folder/data['app_file']).is_file() and data['pinned'] is False
+    assert data['models'] == ['urban-rivers/model'] and data['datasets'] == ['urban-rivers/river']
+    assert ('sdk_version' in data) == (kind == 'space') and data['sdk'] == {'space': 'gradio', 'web': 'static'}[kind]
+    prefix = f'https://huggingface.co/spaces/{NAME}/resolve/main/'
+    assert data['thumbnail'].startswith(prefix) and (folder/data['thumbnail'].removeprefix(prefix)).is_file()
+
+
+def test_the_lines_of_the_card_run(hub, send, photograph, tmp_path):
+    "Both Python blocks, in a process of their own, against the stand-in."
+    folder = send('model').folder
+    blocks = re.findall('```python\n(.*?)```', (folder/'README.md').read_text(), re.S)
+    work = tmp_path/'elsewhere'
+    work.mkdir()
+    shutil.copy(photograph, work/'photograph.jpg')
+    environment = {**os.environ, 'HF_ENDPOINT': hub.url, 'HF_HOME': str(tmp_path/'home'), 'HF_HUB_DISABLE_XET': '1',
+                   'NO_PROXY': '127.0.0.1', 'PYTHONPATH': str(ROOT)}
+    printed = []
+    for block in blocks:
+        done = subprocess.run([sys.executable, '-c', block], cwd=work, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    bundle = read_bundle(folder)
+    scores = bundle(open_photograph(work/'photograph.jpg'))
+    best = bundle.classes[scores.argmax()]
+    assert len(printed) == 2 and best in printed[0] and printed[1].startswith(best)
 
 
 # --- folders
@@ -373,10 +477,10 @@ def test_a_downloaded_repo_is_published_again(bundle_folder, tmp_path):
 def test_card_with_a_table_of_classes(bundle_folder, tmp_path):
     bundle = Path(shutil.copytree(bundle_folder, tmp_path/'bundle'))
     table = {'conditions': 'a test set', 'classes': [{'class': 'blank', 'recall': .51234, 'photographs': 12}]}
-    folder = write_model_repo(with_files(bundle, {'metrics.json': json.dumps(table).encode()}), tmp_path/'out')
+    folder = write_model_repo(with_files(bundle, {'metrics.json': json.dumps(table).encode()}), tmp_path/'out', Card(licence='apache-2.0'))
     card = (folder/'README.md').read_text()
     assert 'Measured on a test set' in card and '| blank | 0.512 | 12 |' in card and card.endswith('apache-2.0`.\n')
-    assert (write_model_repo(folder, tmp_path/'again')/'README.md').read_text() == card
+    assert (write_model_repo(folder, tmp_path/'again', Card(licence='apache-2.0'))/'README.md').read_text() == card
     with pytest.raises(PublishError, match='has no `classes`'):
         write_model_repo(with_files(bundle, {'metrics.json': b'[]'}), tmp_path/'out')
 

@@ -13,17 +13,21 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
+from huggingface_hub import ModelCardData, SpaceCardData, SpaceHardware
 
-from .hub_repo import (
-    REPOS, Published, PublishError, binary_attributes, check_name, find_token, fresh_folder, list_files, send_folder)
+from .hub_cards import Card, links_text, model_header, space_header, usage_text
+from urbanrivers_camtraps.apps.hub_repo import (
+    REPOS, Published, PublishError, Repo, binary_attributes, check_name, find_token, fresh_folder, list_files,
+    send_folder)
 from ..foundations import core
+from ..foundations.core import NOT_ANIMALS, notice
 from ..foundations.outputs import markdown_text
 from ..inference.bundle import Bundle, read_bundle
 from ..training.bundle_format import BUNDLE_FILES
@@ -33,32 +37,34 @@ def publish(
     kind: Literal['model', 'space', 'web'], # what to publish
     name: str, # OWNER/NAME on the Hub
     bundle_folder: str | Path, # from `write_bundle`
+    card: Card = Card(), # licence, and links to the model, the data set and the page; its name is `name`
     private: bool = False, # make a new repo private; a repo that is public is then refused
     drawn: bool = False, # publish it also if it was trained on drawings
     dry_run: bool = False, # write the folder, send nothing
-    folder: str | Path | None = None, # for the repo's content; by default `data/publish/model`, `…/space` or `…/web`
+    hardware: str | None = None, # for `space`: what it runs on, such as `zero-a10g`
+    folder: str | Path | None = None, # for the repo's content; by default `data/publish/` and the kind
     token: str | None = None, # by default the setting HF_TOKEN
     endpoint: str | None = None, # the Hub's address; by default huggingface_hub's
     page: str | Path | None = None, # for `web`: the folder that `write_web_page` wrote
 ) -> Published: # what was written and sent
     """Write a model repo, a Gradio Space or a static one (`web`), compare, and send what differs as one commit.
 
-    Raise `PublishError` if the name or the bundle cannot be published or the Hub refuses it, or if the bundle was
-    trained on drawings and `drawn` is not set, and `SettingError` if there is no token, which only a dry run can do
-    without."""
-    if kind not in _WRITERS: raise PublishError('cannot be published', kind, f"Choose one of {', '.join(_WRITERS)}")
+    Raise `PublishError` if the name or the bundle cannot be published, no licence was chosen, the Hub refuses it, or
+    if the bundle was trained on drawings and `drawn` is not set, and `SettingError` if there is no token. A dry run
+    needs neither licence nor token."""
+    repo, card = _repo_for(kind, hardware), replace(card, name=name)
     check_name(name)
     if not drawn: _refuse_drawn(bundle_folder)
     token = find_token(token, dry_run)
-    folder = _write(kind, bundle_folder, folder or Path('data/publish')/kind, page)
-    return send_folder(REPOS[kind], name, folder, private, dry_run, token, endpoint)
+    _check_licensed(card, name, dry_run)
+    folder = _write(kind, bundle_folder, folder or Path('data/publish')/kind, card, page, hardware)
+    return send_folder(repo, name, folder, private, dry_run, token, endpoint)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #19999e3f
 def write_model_repo(
     bundle_folder: str | Path, # from `write_bundle`
     folder: str | Path, # becomes the repo; an earlier one there is replaced
-    licence: str = 'apache-2.0', # as the Hub abbreviates it
-    title: str = 'camera-trap-classifier', # the model's name in the Hub's list of metrics
+    card: Card = Card(), # name, licence and links
 ) -> Path: # the folder
     """Write a model repo, which is itself a bundle that `read_bundle` reads.
 
@@ -66,10 +72,10 @@ def write_model_repo(
     bundle, folder = read_bundle(bundle_folder), Path(folder)
     with fresh_folder(folder, 'bundle.json', bundle.folder, _OURS) as new:
         _copy_bundle(bundle, new)
-        body = _card_body(bundle) + _class_table(bundle) + _LICENCE.format(licence=licence)
-        card = _with_header(_model_data(bundle, title, licence), body).encode()
-        (new/'README.md').write_bytes(card)
-        files = {**bundle.description.files, 'README.md': hashlib.sha256(card).hexdigest()}
+        more = usage_text(card), _class_table(bundle), links_text(card), _licence_text(card)
+        text = _with_header(model_header(bundle, card), _card_body(bundle) + ''.join(more)).encode()
+        (new/'README.md').write_bytes(text)
+        files = {**bundle.description.files, 'README.md': hashlib.sha256(text).hexdigest()}
         described = bundle.description.model_copy(update={'files': files})
         (new/'bundle.json').write_text(described.model_dump_json(indent=1), 'utf-8')
         (new/'.gitattributes').write_text(_ATTRIBUTES)
@@ -80,8 +86,8 @@ def write_model_repo(
 def write_space(
     bundle_folder: str | Path, # from `write_bundle`
     folder: str | Path, # becomes the Space; an earlier one there is replaced
-    title: str = 'Who is on the river?', # of the Space
-    licence: str = 'apache-2.0', # as the Hub abbreviates it
+    card: Card = Card(), # name, title, licence and links
+    hardware: str | None = None, # what it will run on; `zero-a10g` needs another `app.py`
 ) -> Path: # the folder
     """Write a Space: the page, its modules, pinned requirements and the bundle. `python app.py` serves it anywhere.
 
@@ -89,9 +95,11 @@ def write_space(
     public."""
     bundle, folder, modules = read_bundle(bundle_folder), Path(folder), _modules_needed('apps.app')
     warning = f'**{bundle.description.warning}**\n\n' if bundle.description.warning else ''
-    about = _ABOUT.format(title=title, warning=warning, origin=bundle.description.origin, count=len(bundle.classes),
-                          dataset_hash=bundle.description.dataset_hash or 'not stated')
-    texts = {'README.md': _with_header(_space_data(bundle, title, licence), about), 'app.py': _START,
+    about = _ABOUT.format(title=card.title, warning=warning, origin=bundle.description.origin,
+                          count=len(bundle.classes), dataset_hash=bundle.description.dataset_hash or 'not stated')
+    header = space_header(bundle, card, thumbnail=_example(bundle), python=_PYTHON.get(hardware))
+    texts = {'README.md': _with_header(header, about + links_text(card)),
+             'app.py': _START_GPU if hardware == 'zero-a10g' else _START,
              '.gitattributes': _ATTRIBUTES, 'requirements.txt': '\n'.join(_pinned_requirements(modules)) + '\n'}
     with fresh_folder(folder, 'bundle/bundle.json', bundle.folder, _OURS) as new:
         _copy_bundle(bundle, new/'bundle')
@@ -108,8 +116,7 @@ def write_static_space(
     bundle_folder: str | Path, # from `write_bundle`
     folder: str | Path, # becomes the Space; an earlier one there is replaced
     page: str | Path, # the folder that `write_web_page` wrote for this bundle
-    title: str = 'Who is on the river?', # of the Space
-    licence: str = 'apache-2.0', # as the Hub abbreviates it
+    card: Card = Card(), # name, title, licence and links
 ) -> Path: # the folder
     """Write a static Space: the web page, and a text with the header that the Hub reads.
 
@@ -120,13 +127,14 @@ def write_static_space(
     if (page/'bundle.json').read_bytes() != (bundle.folder/'bundle.json').read_bytes():
         raise PublishError('is the page of another bundle', page, 'Write it anew: `camtraps web`')
     warning = f'**{bundle.description.warning}**\n\n' if bundle.description.warning else ''
-    about = _ABOUT_PAGE.format(title=title, warning=warning, origin=bundle.description.origin,
+    about = _ABOUT_PAGE.format(title=card.title, warning=warning, origin=bundle.description.origin,
                                count=len(bundle.classes))
-    header = _with_header(_space_data(bundle, title, licence, 'static'), about)
+    picture = next((o for o in ('preview.png', 'icon-512.png') if (page/o).is_file()), None)
+    header = _with_header(space_header(bundle, card, 'static', picture), about + links_text(card))
     with fresh_folder(folder, 'site.json', bundle.folder, _OURS) as new:
         shutil.copytree(page, new, dirs_exist_ok=True)
         (new/'README.md').write_text(header, 'utf-8')
-        (new/'.gitattributes').write_text(_ATTRIBUTES + binary_attributes('wasm'))
+        (new/'.gitattributes').write_text(_ATTRIBUTES + binary_attributes('wasm', 'packed'))
     return folder
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d14a67c5
@@ -138,12 +146,31 @@ _OURS = (rf'({BUNDLE_FILES}|\.gitattributes|app\.py|requirements\.txt|bundle/.+|
 _WRITERS = ('model', 'space', 'web')
 
 
-def _write(kind: str, bundle_folder: str | Path, folder: str | Path, page: str | Path | None) -> Path:
+def _write(kind: str, bundle_folder: str | Path, folder: str | Path, card: Card, page: str | Path | None,
+           hardware: str | None) -> Path:
     "Write what is published into a folder."
-    if kind == 'model': return write_model_repo(bundle_folder, folder)
-    if kind == 'space': return write_space(bundle_folder, folder)
+    if kind == 'model': return write_model_repo(bundle_folder, folder, card)
+    if kind == 'space': return write_space(bundle_folder, folder, card, hardware)
     if page is None: raise PublishError('needs a web page', kind, 'Write one with `write_web_page`; pass its folder')
-    return write_static_space(bundle_folder, folder, page)
+    return write_static_space(bundle_folder, folder, page, card)
+
+# %% ../../nbs/9_apps/95_hub.ipynb #12b755e9
+def _repo_for(kind: str, hardware: str | None) -> Repo:
+    "Return what is made on the Hub; raise `PublishError` if it cannot be made, or not on this hardware."
+    if kind not in _WRITERS: raise PublishError('cannot be published', kind, f"Choose one of {', '.join(_WRITERS)}")
+    if hardware is None: return REPOS[kind]
+    if kind != 'space': raise PublishError('needs no hardware: nothing runs on the Hub', kind, 'Leave --hardware out')
+    known = [o.value for o in SpaceHardware]
+    if hardware in known: return REPOS[kind]._replace(hardware=hardware)
+    raise PublishError('is not hardware of the Hub', hardware, f"Choose one of {', '.join(known)}")
+
+# %% ../../nbs/9_apps/95_hub.ipynb #94ec21c3
+def _check_licensed(card: Card, name: str, dry_run: bool) -> None:
+    "Raise `PublishError` if something would be published without a licence; a dry run only tells it."
+    if card.licence: return
+    todo = 'Only the owner of photographs and model can choose one: add --licence, such as cc-by-4.0 or apache-2.0'
+    if not dry_run: raise PublishError('has no licence, so nobody would know what is allowed', name, todo)
+    notice('has no licence yet, and could not be published so', name, todo)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #070fbf50
 def _refuse_drawn(bundle_folder: str | Path) -> None:
@@ -153,17 +180,6 @@ def _refuse_drawn(bundle_folder: str | Path) -> None:
     raise PublishError(f'was {description.origin}: people would take it for a classifier of animals', bundle_folder,
                        'Train on photographs of real cameras; or, to show how it works, add --drawn, and its page says '
                        'in the first line that it is for practice only')
-
-# %% ../../nbs/9_apps/95_hub.ipynb #dc02f941
-#: Kind of the photographs → tag on the Hub.
-_TAGS = {'drawn': 'trained-on-drawings', 'partly drawn': 'trained-on-drawings', 'not known': 'origin-not-known'}
-
-
-def _origin_tags(bundle: Bundle) -> list[str]:
-    "Return the tags that tell what a bundle was trained on; none if on real photographs."
-    origin = bundle.description.provenance
-    tag = _TAGS.get(origin.kind if origin else 'not known')
-    return [tag] if tag else []
 
 # %% ../../nbs/9_apps/95_hub.ipynb #e2b95522
 #: Content of `.gitattributes`.
@@ -180,17 +196,6 @@ def _copy_bundle(bundle: Bundle, folder: Path) -> None:
 def _with_header(data: ModelCardData | SpaceCardData, body: str) -> str:
     "Return a text with a header of YAML above it."
     return f'---\n{data.to_yaml()}\n---\n\n{body}'
-
-# %% ../../nbs/9_apps/95_hub.ipynb #ec148cb4
-def _model_data(bundle: Bundle, title: str, licence: str) -> ModelCardData:
-    "Return the header of a model repo."
-    task = 'image-classification'
-    metrics = [EvalResult(task_type=task, dataset_type='camera-trap-photographs', dataset_name=o.conditions,
-                          metric_type=re.sub(r'\W+', '_', name), metric_name=name, metric_value=o.value)
-               for name, o in bundle.description.metrics.items() if not isinstance(o.value, str)]
-    return ModelCardData(model_name=title if metrics else None, eval_results=metrics or None, license=licence,
-                         library_name='onnx', pipeline_tag=task,
-                         tags=['camera-trap', 'wildlife', 'ecology', 'onnx', *_origin_tags(bundle)])
 
 # %% ../../nbs/9_apps/95_hub.ipynb #a46d6753
 def _class_table(bundle: Bundle) -> str:
@@ -209,8 +214,14 @@ def _class_table(bundle: Bundle) -> str:
 # %% ../../nbs/9_apps/95_hub.ipynb #f7628275
 #: Ends the card.
 _LICENCE = '\n## Licence\n\nWeights, graph, examples and this card: `{licence}`.\n'
+_NO_LICENCE = '\n## Licence\n\nNone was chosen yet, so nothing is allowed yet.\n'
 _HEADER = re.compile(r'\A---\n.*?\n---\n+', re.S)
-_SECTIONS = re.compile(r'\n## (Metrics of each class|Licence)\n.*', re.S)
+_SECTIONS = re.compile(r'\n## (Use it in Python|Metrics of each class|See also|Licence)\n.*', re.S)
+
+# %% ../../nbs/9_apps/95_hub.ipynb #b8d77586
+def _licence_text(card: Card) -> str:
+    "Return the last section of a model's card."
+    return _LICENCE.format(licence=card.licence) if card.licence else _NO_LICENCE
 
 # %% ../../nbs/9_apps/95_hub.ipynb #f7628276
 def _card_body(bundle: Bundle) -> str:
@@ -285,6 +296,23 @@ _START = '''from urbanrivers_camtraps.apps.app import main
 
 if __name__ == '__main__': main(__file__)
 '''
+#: The same for ZeroGPU.
+_START_GPU = '''try:
+    import spaces  # the Hub has it where there is ZeroGPU
+except ImportError:
+    spaces = None
+from urbanrivers_camtraps.apps.app import main
+
+
+def on_gpu() -> None:
+    "ZeroGPU starts a page only if it has a function for a GPU. The network needs none, so nobody calls this one."
+
+
+if spaces: on_gpu = spaces.GPU(duration=1)(on_gpu)
+if __name__ == '__main__': main(__file__)
+'''
+#: Hardware → version of Python. ZeroGPU has only some, and a patch release of 3.12 is the newest of them.
+_PYTHON = {'zero-a10g': '3.12'}
 #: Content of `README.md`, below the header.
 _ABOUT = '''# {title}
 
@@ -308,11 +336,7 @@ Made by urbanrivers_camtraps.
 '''
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d8b0b36e
-def _space_data(bundle: Bundle, title: str, licence: str, sdk: str = 'gradio') -> SpaceCardData:
-    "Return the header of a Space."
-    python = '.'.join(map(str, sys.version_info[:2]))
-    served = {'sdk_version': metadata.version('gradio'), 'python_version': python, 'app_file': 'app.py'}
-    return SpaceCardData(title=title, emoji='🦆', colorFrom='blue', colorTo='green', sdk=sdk,
-                         **(served if sdk == 'gradio' else {'app_file': 'index.html'}),
-                         pinned=False, license=licence, tags=['camera-trap', *_origin_tags(bundle)],
-                         short_description='Names the animal on a camera-trap photograph')
+def _example(bundle: Bundle) -> str | None:
+    "Return a picture of a Space for lists of Spaces: an example of an animal, if there is one."
+    found = [o for o in bundle.examples if o.stem not in NOT_ANIMALS]
+    return f'bundle/examples/{found[0].name}' if found else None

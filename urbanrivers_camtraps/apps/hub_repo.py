@@ -304,13 +304,16 @@ def _check_access(info: object, repo: Repo, name: str, private: bool) -> None:
 def _send_changes(api: HfApi, repo: Repo, name: str, folder: Path, private: bool) -> tuple[pd.DataFrame, str]:
     "Make the repo if there is none, compare and send; return the difference and the commit."
     info, files = _remote_files(api, repo, name)
-    if info is None:
+    is_new = info is None
+    if is_new:
         _make(api, repo, name, private)
         info, files = _remote_files(api, repo, name)
     if info is None: raise PublishError('was made, but the Hub does not show it', name, 'Publish again in a minute')
     _check_access(info, repo, name, private)
     difference = _difference(folder, files)
-    return difference, _commit(api, repo, name, folder, difference, info.sha)
+    commit = _commit(api, repo, name, folder, difference, info.sha)
+    if repo.hardware and not is_new: api.request_space_hardware(name, repo.hardware)
+    return difference, commit
 
 # %% ../../nbs/9_apps/94_hub/946_hub_repo.ipynb #98f977b3
 def _compare(api: HfApi, repo: Repo, name: str, folder: Path) -> pd.DataFrame:

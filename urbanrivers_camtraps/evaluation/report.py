@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from urbanrivers_camtraps.evaluation.metrics import (
-    CLASS_METRICS, RIVER, has_blanks, intervals, macro_recall, majority_error, metrics_by_blank_share,
+    CLASS_METRICS, RIVER, has_blanks, intervals, macro_f1, macro_recall, majority_error, metrics_by_blank_share,
     multi_species_frames, per_class, plot_confusion, plot_predictions, plot_recall, prediction_error,
     unknown_class_metrics)
 from .statistics import group_column
@@ -32,12 +32,13 @@ def write_report(
     by: str | None = 'burst', # what is not independent: adds intervals if the table has this column
     elsewhere: float | None = None, # error at locations that it never saw, by the audit
     model: str = '', # name of the model, for the end of the page
-) -> dict[str, float]: # `error, majority_error, macro_recall, photographs`
+) -> dict[str, float]: # `error, majority_error, macro_recall, macro_f1, photographs`
     """Write the report as one self-contained page, and return its metrics.
 
     It begins with the share that is right and on what, and ends with the model and its photographs."""
     metrics = {'error': prediction_error(predictions), 'majority_error': majority_error(predictions, train_labels),
-               'macro_recall': macro_recall(predictions), 'photographs': len(predictions)}
+               'macro_recall': macro_recall(predictions), 'macro_f1': macro_f1(predictions),
+               'photographs': len(predictions)}
     body = report_sections(predictions, evaluated_on, by) + (sections or [])
     origin = provenance(predictions)
     about = {'model': model, 'evaluated on': evaluated_on, 'photographs': str(origin),

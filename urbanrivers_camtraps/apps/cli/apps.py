@@ -15,13 +15,16 @@ from .inference import name_bundle
 from .options import APPS, BundleFolder, LazyModule, app, command_group, echo
 
 # %% auto #0
-__all__ = ['bundles', 'gradio_app', 'hub', 'predicting', 'web_page', 'publish_app', 'HubName', 'PublishedFolder', 'DryRun',
-           'Private', 'Drawn', 'serve_app', 'publish_web', 'publish_model', 'publish_space', 'web']
+__all__ = ['bundles', 'gradio_app', 'hub', 'hub_cards', 'named', 'predicting', 'web_page', 'publish_app', 'HubName',
+           'PublishedFolder', 'DryRun', 'Private', 'Drawn', 'Licence', 'ModelName', 'DatasetName', 'SpaceName',
+           'Hardware', 'serve_app', 'publish_web', 'publish_model', 'publish_space', 'web']
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #ec119ae1
 bundles = LazyModule('urbanrivers_camtraps.inference.bundle')
 gradio_app = LazyModule('urbanrivers_camtraps.apps.app', extra='app')
 hub = LazyModule('urbanrivers_camtraps.apps.hub', extra='app')
+hub_cards = LazyModule('urbanrivers_camtraps.apps.hub_cards', extra='app')
+named = LazyModule('urbanrivers_camtraps.training.named_bundle')
 predicting = LazyModule('urbanrivers_camtraps.inference.predict')
 web_page = LazyModule('urbanrivers_camtraps.apps.web')
 
@@ -51,45 +54,66 @@ DryRun = Annotated[bool, typer.Option(
 Private = Annotated[bool, typer.Option('--private', help='Make a new repository private.')]
 Drawn = Annotated[bool, typer.Option(
     '--drawn', help='Publish it even if it was trained on drawings of the practice server. Its page says so first.')]
+Licence = Annotated[str, typer.Option(
+    '--licence', '--license', help='Under which licence others may use it, such as cc-by-4.0 or apache-2.0. Only the '
+                                   'owner can choose it, so there is no default; only a dry run does without.')]
+ModelName = Annotated[str, typer.Option('--model', metavar='OWNER/NAME', help='The model on the Hub, to link to.')]
+DatasetName = Annotated[str, typer.Option(
+    '--dataset', metavar='OWNER/NAME', help='The data set on the Hub that the model learned from, to link to.')]
+SpaceName = Annotated[str, typer.Option(
+    '--space', metavar='OWNER/NAME', help='The page on the Hub on which anybody can try the model, to link to.')]
+Hardware = Annotated[str, typer.Option(
+    help='What it runs on, such as cpu-upgrade, or zero-a10g for ZeroGPU. By default what the Hub gives a new Space. '
+         'A name that the Hub does not know lists the others.')]
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #74ddd2f7
 @publish_app.command('web')
-def publish_web(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
+def publish_web(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, licence: Licence = None,
+                model: ModelName = None, dataset: DatasetName = None, dry_run: DryRun = False,
                 private: Private = False, drawn: Drawn = False) -> None:
     "Publish the page that answers in the browser, as a static Space: free for everyone."
     bundle = _whole_frame_bundle(bundle)
     with tempfile.TemporaryDirectory() as folder:
         page = web_page.write_web_page(bundle, Path(folder)/'page')
-        _publish('web', name, bundle, out, page=page, dry_run=dry_run, private=private, drawn=drawn)
+        card = hub_cards.Card(licence=licence, model=model, dataset=dataset)
+        _publish('web', name, bundle, out, card, page=page, dry_run=dry_run, private=private, drawn=drawn)
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #28444639
 @publish_app.command('model')
-def publish_model(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
+def publish_model(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, licence: Licence = None,
+                  dataset: DatasetName = None, space: SpaceName = None, dry_run: DryRun = False,
                   private: Private = False, drawn: Drawn = False) -> None:
     "Publish the bundle with a model card, so that others can use it by its name."
     bundle = name_bundle(bundle)
-    _publish('model', name, bundle, out, dry_run=dry_run, private=private, drawn=drawn)
+    card = hub_cards.Card(licence=licence, dataset=dataset, space=space)
+    _publish('model', name, bundle, out, card, dry_run=dry_run, private=private, drawn=drawn)
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #3c417c78
 @publish_app.command('space')
-def publish_space(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, dry_run: DryRun = False,
-                  private: Private = False, drawn: Drawn = False) -> None:
+def publish_space(name: HubName, bundle: BundleFolder = None, out: PublishedFolder = None, licence: Licence = None,
+                  model: ModelName = None, dataset: DatasetName = None, dry_run: DryRun = False,
+                  private: Private = False, drawn: Drawn = False, hardware: Hardware = None) -> None:
     "Publish the Gradio app, running on the Hub, which needs a paid plan."
     bundle = _whole_frame_bundle(bundle)
-    echo(_PLAN, err=True)
-    _publish('space', name, bundle, out, dry_run=dry_run, private=private, drawn=drawn)
+    echo(_ZERO_GPU if hardware == 'zero-a10g' else _PLAN, err=True)
+    card = hub_cards.Card(licence=licence, model=model, dataset=dataset)
+    _publish('space', name, bundle, out, card, dry_run=dry_run, private=private, drawn=drawn, hardware=hardware)
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #f4418763
-def _publish(kind: str, name: str, bundle: Path, out: Path | None, **options: Any) -> None:
+def _publish(kind: str, name: str, bundle: Path, out: Path | None, card: Any, **options: Any) -> None:
     "Publish something made of a bundle, and show what changed."
-    published = hub.publish(kind, name, bundle, folder=out or bundle.parent/kind, **options)
+    beside = Path('data/publish') if named.bundle_name(bundle) else bundle.parent  # not into a cache
+    published = hub.publish(kind, name, bundle, card, folder=out or beside/kind, **options)
     echo(published.difference.to_string(index=False))
     echo(f'{published!r}\n{published.folder}')
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #b13ab0c4
 #: What a Gradio Space costs, said before anything is uploaded (the Hub's terms of August 2026).
-_PLAN = ('A Gradio Space needs a paid plan of the Hub; a free personal account may have two on ZeroGPU. '
-         '`camtraps publish web` is free for everyone: it answers in the visitor\'s browser.')
+_FREE = '`camtraps publish web` is free for everyone: it answers in the visitor\'s browser.'
+_PLAN = ('A Gradio Space needs a paid plan of the Hub (PRO; for an organization Team or Enterprise). A free personal '
+         f'account may have two on ZeroGPU: add --hardware zero-a10g. {_FREE}')
+_ZERO_GPU = ('ZeroGPU: a free personal account in good standing (verified address, older than 30 days) may have two '
+             f'such Spaces, PRO ten. An organization needs Team or Enterprise. {_FREE}')
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #b9d179e0
 @app.command(rich_help_panel=APPS)
