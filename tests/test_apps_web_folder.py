@@ -1,13 +1,17 @@
 """The folder of the web page without a browser: the libraries it needs, what it may reach and what it replaces."""
 import io
+import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from urbanrivers_camtraps.apps import web
+from urbanrivers_camtraps.apps import web, web_model
 from urbanrivers_camtraps.apps.web import WebError, write_web_page
+from urbanrivers_camtraps.foundations.core import collect_notices
 
 
 @pytest.fixture
@@ -87,3 +91,23 @@ def test_only_an_earlier_page_or_an_empty_folder_is_replaced(vendor, bundle_fold
     assert sorted(o.name for o in tmp_path.iterdir()) == ['empty', 'file', 'packages']  # nothing is left over
     shutil.copytree(bundle_folder, page/'bundle')
     with pytest.raises(WebError, match='holds bundle/README.md'): write_web_page(page/'bundle', page, vendor=vendor)
+
+
+@pytest.mark.parametrize('why', ['onnx is not installed', 'it answers differently'])
+def test_a_model_that_cannot_be_halved_is_carried_whole_and_told(vendor, bundle_folder, tmp_path, monkeypatch, why):
+    if why == 'onnx is not installed': monkeypatch.setattr(web_model, 'to_float16', None)
+    else: monkeypatch.setattr(web_model, 'SAME_SCORES', -1)
+    with collect_notices() as told: page = write_web_page(bundle_folder, tmp_path/'page', vendor=vendor)
+    assert (page/'model.onnx.packed').is_file() and not list(page.glob('model.float16*'))
+    assert json.loads((page/'page.json').read_text())['model']['file'] == 'model.onnx.packed'
+    assert len(told) == 1 and 'twice the download' in told[0] and ("pip install 'urbanrivers_camtraps[train]'" in told[0]) == (why[0] == 'o')
+
+
+def test_the_workflow_in_the_docs_publishes_the_folder_with_the_actions_of_our_own():
+    root = Path(__file__).parents[1]
+    cells = json.loads((root/'nbs'/'9_apps'/'96_web.ipynb').read_text())['cells']
+    text, = re.findall(r'```yaml\n(.*?)```', '\n'.join(''.join(o['source']) for o in cells if o['cell_type'] == 'markdown'), re.S)
+    steps = [o['uses'] for o in yaml.safe_load(text)['jobs']['publish']['steps']]
+    own = (root/'.github'/'workflows'/'docs.yml').read_text()
+    assert [o.split('@')[0] for o in steps] == ['actions/checkout', 'actions/upload-pages-artifact', 'actions/deploy-pages']
+    assert all(o in own for o in steps), 'an action is pinned to another commit than in docs.yml'

@@ -25,7 +25,9 @@ from urllib.parse import urlsplit
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
+from .rendering import VERDICTS
 from .web_model import SAME_SCORES, PageModel, pack, page_model
+from ..foundations.confidence import CONFIDENCE
 from ..foundations.core import CamtrapsError, atomic_folder
 from ..foundations.names import class_name
 from ..foundations.outputs import may_overwrite, refuse_foreign_folder
@@ -316,7 +318,8 @@ def _settings(folder: Path, model: PageModel) -> dict:
     sizes = {o.relative_to(folder).as_posix(): o.stat().st_size for o in sorted(folder.rglob('*.packed'))}
     return {'model': {'file': f'{model.name}.packed', 'sha256': hashlib.sha256(model.data).hexdigest()},
             'sizes': sizes, 'same_scores': SAME_SCORES, 'endings': [*SUFFIXES, *OPTIONAL_SUFFIXES],
-            'graphics_card': _GRAPHICS_CARD}
+            'graphics_card': _GRAPHICS_CARD, 'confidence': CONFIDENCE,
+            'verdicts': {name or 'none': words for name, (_, *words) in VERDICTS.items()}}
 
 # %% ../../nbs/9_apps/96_web.ipynb #24685a0c
 #: Files that the page may not need: they are kept on the device only if it has asked for them.

@@ -121,6 +121,8 @@ def web(
     out: Annotated[Path, typer.Option(help='Folder of the page. It can be put on any web host.')] = Path('site'),
     bundle: BundleFolder = None,
     space: Annotated[str, typer.Option(help='Also offer a Space that predicts: its owner/name or its address.')] = None,
+    address: Annotated[str, typer.Option(
+        help='Where people will find the page. Other sites then show its picture beside a link.')] = '',
 ) -> None:
     "Write a web page that predicts in the visitor's own browser: no photograph leaves the phone."
-    echo(f'web page: {web_page.write_web_page(_whole_frame_bundle(bundle), out, space)}')
+    echo(f'web page: {web_page.write_web_page(_whole_frame_bundle(bundle), out, space, address=address)}')

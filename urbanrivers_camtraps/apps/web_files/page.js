@@ -25,6 +25,13 @@ function inWords (decision) {
   return decision === 'review' && !measured ? GUESS : WORDS[decision]
 }
 
+// As `confidence.confidence_words`, by the table that Python hands over: how sure an answer is.
+function sureness({ confidence }, score, decision) {
+  const column = decision ? 'accepted' : 'guess'
+  if (decision === 'review') return confidence.at(-1).words
+  return confidence.find(o => o[column] !== null && score >= o[column]).words
+}
+
 function make(tag, text, attributes = {}) {
   const element = document.createElement(tag)
   if (text !== undefined) element.textContent = text
@@ -209,6 +216,15 @@ function heatOf(scores, { data, shape: [classes, rows, columns] }, chosen) {
   return { rows, columns, cells: above.map(o => Math.min(1, Math.max(0, o / most))) }
 }
 
+// The title and the sentence of `rendering.verdict`.
+async function inSoManyWords({ decision, taxon, reason }, score) {
+  const texts = await settings, taken = decision === 'review' && !measured ? null : decision
+  if (reason === UNKNOWN_REASON) return { sure: texts.verdicts.unknown[0], sentence: texts.verdicts.unknown[1] }
+  if (taxon) return { sure: `No species is sure, the group is (${percent(taxon.score)})`, sentence: texts.verdicts.taxon[1] }
+  const words = sureness(texts, score, taken)
+  return { sure: `${words[0].toUpperCase()}${words.slice(1)} (${percent(score)})`, sentence: texts.verdicts[taken ?? 'none'][1] }
+}
+
 async function answerHere(record) {
   const description = await bundle
   if (other) use(other)
@@ -223,6 +239,7 @@ async function answerHere(record) {
   const { classes, common_names: names } = description
   const verdict = decided(answer.scores, description), { best, decision, far, taxon, reason } = verdict
   const sorted = [...answer.scores.keys()].sort((a, b) => answer.scores[b] - answer.scores[a] || a - b)
+  Object.assign(record, await inSoManyWords(verdict, answer.scores[best]))
   record.heat = answer.activation && heatOf(answer.scores, answer.activation, taxon ? taxon.classes.map(o => classes.indexOf(o)) : [best])
   Object.assign(record, { prediction: classes[best], common: nameOf(verdict, description), score: answer.scores[best], decision,
                           far, taxon, reason: doubtColumns(description).length ? reason : undefined,
@@ -240,6 +257,8 @@ async function answerBySpace(record) {
     const { prediction, top3, answer, review_reason: reason } = result.data[1] ?? {}
     if (!prediction) throw new Error('The Space answered in a way that this page does not know')
     const bars = (top3 ?? []).map(line => /^(.*): ([\d.]+)$/s.exec(line)).filter(Boolean).map(o => [o[1], Number(o[2])])
+    const words = sureness(await settings, prediction.probability, reason ? 'review' : null)
+    record.sure = `${words[0].toUpperCase()}${words.slice(1)} (${percent(prediction.probability)})`
     Object.assign(record, { prediction: prediction.class ?? prediction.common_name, common: answer ?? prediction.common_name,
                             score: prediction.probability, decision: '', scores: null, bars, reason })
   } catch (error) {
@@ -529,7 +548,9 @@ function answered(record) {
     bars.append(row)
   }
   const why = record.reason ? [make('p', `For a volunteer: ${record.reason}.`, { class: 'why' })] : []
-  return [make('h2', record.common), make('p', latinOf(record), { class: 'latin' }), decisionMark(record), ...why, bars]
+  const sentence = record.sentence ? [make('p', record.sentence, { class: 'soft' })] : []
+  const mark = record.sure ? make('p', record.sure, { class: `decision ${measured ? record.decision : 'blank'}` }) : decisionMark(record)
+  return [make('h2', record.common), make('p', latinOf(record), { class: 'latin' }), mark, ...sentence, ...why, bars]
 }
 
 function drawSoon() { drawing ??= setTimeout(draw, 250) }
