@@ -298,6 +298,14 @@ def test_a_graphics_card_that_does_not_help_is_not_used(browser, host, wide, car
     assert found.told[0].startswith('WebGPU is not used' if fault == 'fails' else 'WebGPU: scores differ by')
 
 
+def test_a_browser_that_is_too_old_is_told_so(browser, host):
+    changed_page(host, host.root/'old', worker=('if (!self.DecompressionStream', 'delete self.DecompressionStream\n  if (!self.DecompressionStream'))
+    page = browser.new_context().new_page()
+    page.goto(host.url.replace('/river/', '/old/'))
+    page.get_by_text('This browser cannot look at photographs: it is too old. Use a newer one.').wait_for()
+    page.context.close()
+
+
 # ── an app ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_it_can_be_installed_and_shown_beside_a_link(page, host):
     page.get_by_text('it works without a network').wait_for()

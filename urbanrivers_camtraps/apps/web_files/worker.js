@@ -12,6 +12,7 @@ class Refused extends Error {}
 const refuse = (what, todo) => { throw new Refused(todo ? `${what}. ${todo}` : what) }
 
 async function load() {
+  if (!self.DecompressionStream || !self.OffscreenCanvas) throw new Error('it is too old. Use a newer one')
   const [settings, { transforms }] = await Promise.all(['page.json', 'bundle.json'].map(async name => (await answerTo(name)).json()))
   side = transforms.size
   const runtime = OWN.build === 'jspi' ? 'vendor/ort-wasm-simd-threaded.jspi.wasm.packed' : 'vendor/ort-wasm-simd-threaded.wasm.packed'
