@@ -376,6 +376,18 @@ def test_reduces_to_the_pixels_that_pillow_makes(page, tmp_path):
         assert not apart.any(), f'{width}×{height}: {(apart > 0).mean():.2%} differ, by {apart.max()} at most'
 
 
+def test_a_photograph_of_sixteen_megapixels_gets_the_scores_of_python(page, tmp_path, known):
+    random = np.random.default_rng(0)
+    drawn = golden_photographs()['landscape'].resize((4608, 3456), Image.Resampling.BICUBIC)
+    grain = random.normal(0, 6, (1728, 2304, 1)).repeat(2, 0).repeat(2, 1)
+    large = Image.fromarray((np.asarray(drawn) + grain).clip(0, 255).astype('uint8'))
+    for number, (quality, subsampling) in enumerate(((75, 2), (90, 0))):
+        large.save(tmp_path/f'{number}.jpg', quality=quality, subsampling=subsampling)
+    give(page, *sorted(tmp_path.iterdir()))
+    apart = {path: float(np.abs(np.float32(scores) - score_photograph(known, tmp_path/path)).max()) for path, scores in scores_in(page).items()}
+    assert len(apart) == 2 and max(apart.values()) < .02, apart
+
+
 def test_a_known_place_has_its_banner_cut(page, card, known):
     path = card/'IMG_0001.png'
     page.get_by_label('Where they were taken').select_option('Prologis 01')

@@ -70,15 +70,14 @@ def stages(bundle_folder: Path, paths: list[Path]) -> dict:
     import ray
 
     from urbanrivers_camtraps.foundations.core import in_order
-    from urbanrivers_camtraps.images.photograph import STORED_SIDE, open_photograph
     from urbanrivers_camtraps.inference.bundle import read_bundle
     from urbanrivers_camtraps.inference.ray import on_ray
     from urbanrivers_camtraps.inference.season import Job, on_threads
     bundle, job, cores = read_bundle(bundle_folder), Job(str(bundle_folder)), os.cpu_count()
-    pixels = [np.asarray(open_photograph(o, STORED_SIDE)) for o in paths]*ROUND  # long enough that reading the bundle, once a season, does not count
+    pixels = [np.asarray(bundle.open(o)) for o in paths]*ROUND  # long enough that reading the bundle, once a season, does not count
     paths, sources = paths*ROUND, [str(o) for o in paths]*ROUND
     ray.init(log_to_driver=False, logging_level='ERROR', include_dashboard=False)
-    runs = {'decode': lambda: list(in_order(lambda o: open_photograph(o, STORED_SIDE).size, paths, cores)),
+    runs = {'decode': lambda: list(in_order(lambda o: bundle.open(o).size, paths, cores)),
             'infer': lambda: list(in_order(bundle, pixels, cores)),
             'stream': lambda: list(on_threads(sources, job))}
     seconds = dict.fromkeys([*runs, 'stream, long', 'ray'], 0.)
