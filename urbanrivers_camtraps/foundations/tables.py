@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHOTOGRAPH_ALIASES', 'EMPTY_CELLS', 'need_columns', 'write_table', 'refuse_foreign_table', 'read_table',
-           'read_any_table', 'write_sheet', 'refuse_foreign_sheet', 'without_empty', 'read_numbers', 'shown_cell',
-           'read_settings', 'plain_name']
+           'read_any_table', 'write_sheet', 'write_sheets', 'refuse_foreign_sheet', 'without_empty', 'read_numbers',
+           'shown_cell', 'read_settings', 'plain_name']
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #99061851
 import csv, gzip, io, json, re, unicodedata, zlib
@@ -108,14 +108,28 @@ def write_sheet(
 
     Raises `OutputError` if the file exists and lacks a column of `mark`, and `TableError` if there are too many rows or
     openpyxl is not installed."""
+    return write_sheets({sheet: table}, path, mark)
+
+
+def write_sheets(
+    tables: Mapping[str, pd.DataFrame], # name of the sheet → table
+    path: str | Path, # an `.xlsx` file
+    mark: Iterable[str] | None = None, # columns by which an earlier file of ours is known; by default the first sheet's
+) -> Path:
+    """Write several tables as one workbook, whole or not at all.
+
+    Raises `OutputError` if the first sheet of an existing file lacks a column of `mark`, and `TableError` if there are
+    too many rows or openpyxl is not installed."""
     if find_spec('openpyxl') is None:
         raise TableError('takes openpyxl', path, "Call it .csv, or pip install 'urbanrivers_camtraps[survey]'")
-    if len(table) > _MOST_ROWS: raise TableError(f'has no room for {len(table):,} rows', path, 'Call it .csv')
-    refuse_foreign_sheet(path, table.columns if mark is None else mark)
+    most = max(map(len, tables.values()))
+    if most > _MOST_ROWS: raise TableError(f'has no room for {most:,} rows', path, 'Call it .csv')
+    refuse_foreign_sheet(path, next(iter(tables.values())).columns if mark is None else mark)
     with atomic_path(path) as temporary, temporary.open('wb') as file, pd.ExcelWriter(file, 'openpyxl') as writer:
-        table.apply(_sheet_column).to_excel(writer, sheet_name=sheet, index=False, freeze_panes=(1, 1))
-        for cell in (o for row in writer.sheets[sheet].iter_rows() for o in row if o.data_type == 'f'):
-            cell.data_type = 's'  # text, not a formula
+        for sheet, table in tables.items():
+            table.apply(_sheet_column).to_excel(writer, sheet_name=sheet, index=False, freeze_panes=(1, 1))
+            for cell in (o for row in writer.sheets[sheet].iter_rows() for o in row if o.data_type == 'f'):
+                cell.data_type = 's'  # text, not a formula
     return Path(path)
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECORD_COLUMNS', 'ComparedTo', 'record_table', 'station_table', 'write_camtrapr']
 
-# %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #bf848bf8
+# %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #4bb2a890
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ import pandas as pd
 from ..foundations.core import BLANK, CamtrapsError, atomic_folder
 from ..foundations.names import label_meaning
 from ..foundations.outputs import refuse_foreign_folder, safe_cell
+from ..foundations.privacy import names_people
 from .detection_history import camera_matrix, detection_history, location_names
 from .effort import CameraOperation, union_of_periods
 from .rates import events_with_effort
@@ -93,7 +94,7 @@ def write_camtrapr(
         (new/'read.R').write_text(_READ_R.format(zone=operation.time_zone, days=days), encoding='utf-8')
     return Path(folder)
 
-# %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #e8c2869a
+# %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #72909294
 def _records(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     "Return events with effort, with station, species and what is known of their photographs."
     found = events_with_effort(events, operation)
@@ -102,6 +103,7 @@ def _records(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
         return found.event_id.map(more[name]) if name in more else pd.Series(np.nan, found.index)
     end = pd.to_datetime(known('end'), utc=True).fillna(found.start)
     files = known('media_ids').map(lambda o: o[0] if isinstance(o, list | tuple) and len(o) else None)
+    files = files.mask(found.label.map(names_people).astype(bool))  # no table points at a photograph of a person
     return pd.DataFrame({
         'Station': found.place.map(location_names(operation)), 'Species': found.label, 'start': found.start, 'end': end,
         'FileName': files, 'n_images': known('photographs').fillna(1).astype(int), 'count': known('count'),

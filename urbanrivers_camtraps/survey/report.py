@@ -31,6 +31,7 @@ from .rates import (
     ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
 from .rarefaction import Rarefaction, rarefaction
 from .richness import Accumulation, accumulation, plot_accumulation
+from .workbook import write_workbook
 
 # %% ../../nbs/8_survey/88_report.ipynb #fe638d4d
 class Survey:
@@ -119,6 +120,10 @@ class Survey:
     def to_camtrapr(self, folder: str | Path, **options) -> Path:
         "Write the tables that the R package camtrapR makes; see `write_camtrapr`."
         return write_camtrapr(self.events, self.operation, folder, **options)
+
+    def to_workbook(self, path: str | Path, **options) -> Path:
+        "Write every table as one Excel file; see `write_workbook`."
+        return write_workbook(self.events, self.operation, path, **options)
 
     def report(self, path: str | Path, **options) -> Path:
         "Write everything onto one page; see `write_survey`."

@@ -61,7 +61,7 @@ EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Revi
 _ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
           'gain',
           'predict', 'speciesnet', 'import',
-          'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'package',
+          'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'export-survey', 'package',
           'preview', 'sort', 'export-season',
           'app', 'web', 'publish')
 

@@ -22,7 +22,7 @@ __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'review
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
            'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
            'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
-           'events', 'package']
+           'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -671,6 +671,41 @@ def events(
     edited_events.write_events(seen.events, out, seen.time_zone)
     echo(f'{len(seen.events):,} events, times of {seen.time_zone}: {out}')
     next_step(f'survey --season … --events {out}', 'take it back after you edited it')
+    return _list_skipped_photographs(seen, out.with_name(f'{out.stem}_photographs_skipped.csv'))
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d5fd2ea7
+@app.command('export-survey', rich_help_panel=SURVEY)
+def export_survey(
+    out: Annotated[Path, typer.Argument(
+        help='Folder for the tables of the R package camtrapR, or a file .xlsx for all tables in one workbook.')],
+    season: Season = None,
+    events: Annotated[Path, typer.Option(
+        help='Table of events (.csv, .xlsx, .parquet), used with --deployments; or with --season what `camtraps '
+             'events` wrote and you edited.')] = None,
+    deployments: Deployments = None,
+    outages: Annotated[Path, typer.Option(
+        help='Table of when cameras did not work: deployment_id, start, end. By default outages.csv in the folder of '
+             'the season, if it is there.')] = None,
+    days: Annotated[int, typer.Option(min=1, help='Days of an occasion of the detection histories.')] = 7,
+    event_gap: EventGap = '30min',
+    time_zone: TimeZone = None,
+    dates: Dates = None,
+    data: Data = Path('data'),
+) -> int | None:
+    "Write events, effort and detection histories for R (camtrapR, unmarked) or for Excel."
+    order, outages = dates.value if dates else None, _own(outages, season, 'outages')
+    if events and not season: seen = _given_events(events, deployments, time_zone, order)
+    else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
+    if events and season: seen = _edited(seen, events, order)
+    lost = effort.read_outages(outages, seen.deployments, seen.time_zone, order) if outages else None
+    photographs = seen.photographs if seen.votes is None else seen.votes
+    whole = reports.Survey(seen.events, seen.deployments, lost, seen.time_zone, photographs)
+    warnings = _warnings(seen)
+    for warning in warnings: echo(warning, err=True)
+    if out.suffix.lower() == '.xlsx': whole.to_workbook(out, days=days, notes=[*warnings, *seen.notes])
+    else: whole.to_camtrapr(out, days=days)
+    echo(f'{len(seen.events) - len(whole.skipped):,} events, occasions of {days} days: {out}')
+    if len(whole.skipped): echo(f'{len(whole.skipped):,} events without effort are in no table of records or histories')
     return _list_skipped_photographs(seen, out.with_name(f'{out.stem}_photographs_skipped.csv'))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #3bab6c39
