@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from urbanrivers_camtraps.apps.main import app
-from urbanrivers_camtraps.foundations.core import HUMAN, collect_notices
+from urbanrivers_camtraps.foundations.core import HUMAN, TableError, collect_notices
 from urbanrivers_camtraps.foundations.outputs import OutputError
 from urbanrivers_camtraps.survey.camtrap_dp.standard import TABLES, standard
 from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
@@ -59,6 +59,17 @@ def test_deployments_outages_and_events_come_from_excel(books):
     days = survey.effort('deployment_id').set_index('deployment_id').camera_days.to_dict()
     # by hand: 31 days 2.5 hours less 3 days; 31 days 7 hours less 1; 30 days 1 hour
     assert days == pytest.approx({'101': 28 + 2.5/24, '102': 30 + 7/24, '7': 30 + 1/24}) and survey.skipped.empty
+
+
+def test_zeros_that_excel_drops_are_told(tmp_path):
+    (tmp_path/'deployments.csv').write_text('deployment_id,location,latitude,longitude,start,end\n007,Weir,41.9,-87.6,2025-05-01,2025-06-01\n')
+    deployments = read_deployments(tmp_path/'deployments.csv', CHICAGO)
+    events = workbook(tmp_path/'events.xlsx', ['deployment_id', 'label', 'start'], [7, 'Procyon lotor', dt.datetime(2025, 5, 3, 23, 15)])
+    with collect_notices() as told: read_events(events, deployments, CHICAGO)
+    assert any('7 is no deployment, but 007 is' in str(o) for o in told)
+    outages = workbook(tmp_path/'outages.xlsx', ['deployment_id', 'start', 'end'], [7, dt.datetime(2025, 5, 3), dt.datetime(2025, 5, 4)])
+    with collect_notices() as told, pytest.raises(TableError, match='no deployment has'): read_outages(outages, deployments, CHICAGO)
+    assert any('007' in str(o) for o in told)
 
 
 def test_all_tables_in_one_workbook(books, tmp_path):

@@ -22,7 +22,8 @@ from ..foundations.core import CamtrapsError, TableError, notice
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns, read_any_table
 from ..foundations.times import DateOrder, check_zones, plain_zone, read_moments, read_periods
-from .deployments import DEPLOYMENT_ALIASES, outages_of, plausible_times
+from .deployments import (
+    DEPLOYMENT_ALIASES, outages_of, plausible_times, tell_lost_zeros)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #e9bdde08
 class SurveyError(CamtrapsError):
@@ -95,6 +96,7 @@ def read_outages(
     table = read_periods(table, path, time_zone, dates)
     key = next((o for o in ('deployment_id', 'location', 'location_id') if o in table), None)
     if key is None: need_columns(table, ('deployment_id',), path)
+    if key == 'deployment_id': tell_lost_zeros(table[key], deployments[key], path)
     unknown = sorted(set(text_ids(table[key]).dropna()) - set(text_ids(deployments[key])))
     if unknown and len(unknown) == table[key].nunique():
         raise TableError(f"no deployment has the {key} of its outages: {', '.join(unknown[:5])}", path, f'Check {key}')

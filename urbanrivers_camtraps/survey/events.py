@@ -20,7 +20,7 @@ from ..foundations.core import BLANK, CamtrapsError, notice, read_duration
 from ..foundations.names import standard_labels, tell_animals
 from ..foundations.tables import need_columns, read_any_table, read_numbers
 from ..foundations.times import DateOrder, read_moments, read_periods
-from .deployments import DEPLOYMENT_ALIASES
+from .deployments import DEPLOYMENT_ALIASES, tell_lost_zeros
 
 # %% ../../nbs/8_survey/81_events.ipynb #025f4d49
 class EventsError(CamtrapsError):
@@ -117,6 +117,7 @@ def read_events(
     own = table.event_id if 'event_id' in table else pd.Series(None, table.index, dtype=object)
     table = table.assign(event_id=own.fillna(pd.Series([f'line {o}' for o in table.index], table.index)))
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
+    tell_lost_zeros(table.deployment_id, deployments.deployment_id, path)
     return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
 
 # %% ../../nbs/8_survey/81_events.ipynb #4e66b4b7
