@@ -86,7 +86,7 @@ def tell_lost_zeros(
     known: pd.Series, # ids of the deployments
     where: object, # the table to name
 ) -> None:
-    "Tell which ids are known only with zeros in front: Excel drops these from a column of numbers."
+    "Name the ids that are known only with zeros in front: Excel drops these from a column of numbers."
     known = set(known.dropna().astype(str))
     shortened = {o.lstrip('0'): o for o in sorted(known) if o.startswith('0')}
     lost = sorted(set(ids.dropna().astype(str)) & set(shortened) - known)
