@@ -60,7 +60,7 @@ docs: $(call installed,dev)  ## build the site of the notebooks in _docs
 export: $(call installed,dev)  ## after editing notebooks: clean them, make the modules, app.py and README.md
 	@python tools/export.py
 
-newest: $(VENV)/bin/python  ## run the demo with the newest releases that settings.ini admits
+newest: $(VENV)/bin/python  ## run the demo, the app and a dry run of publishing with the newest releases that settings.ini admits
 	@python tools/newest.py
 
 clean:  ## remove what these commands made, except .venv
