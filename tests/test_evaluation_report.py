@@ -14,6 +14,6 @@ def test_a_report_takes_what_the_table_has(tmp_path, photograph):
     for name, given in tables.items():
         write_report(given, tmp_path/'report.html', table.label, 'drawn photographs', [calibration_section(given, 'drawn photographs')])
         pages[name] = (tmp_path/'report.html').read_text()
-    assert {name for name, page in pages.items() if '95 % intervals' in page} == {'all', 'no blanks'}
+    assert {name for name, page in pages.items() if '95\u00a0% intervals' in page} == {'all', 'no blanks'}
     assert {name for name, page in pages.items() if 'on the river' in page} == {'all', 'no bursts', 'one burst'}
     assert all('Are the scores true' in page and 'nan' not in page.split('<body')[1].split('<svg')[0] for page in pages.values())

@@ -156,7 +156,8 @@ def audit_section(
     if not (table.reason != '').any(): table = table.drop(columns='reason')
     figure = figure_html(plot_audit(audit),
                          'Error and recall of every head and split, with 95 % intervals and what chance gives')
-    body = figure + table_html(table.rename(columns=lambda o: o.replace('_', ' ')), digits=2)
+    table = table.rename(columns=lambda o: o.replace('_', ' '))
+    body = figure + table_html(table, shares=[o for o in table if table[o].dtype.kind == 'f'])
     return 'Can the figures be believed?', str(audit), body
 
 # %% ../../nbs/5_evaluation/58_audit.ipynb #a476284b

@@ -8,7 +8,7 @@ __all__ = ['CANDIDATES', 'SPARE', 'blank_filter', 'BlankFilter', 'burst_filter',
            'accept_threshold', 'decision_counts', 'filter_section']
 
 # %% ../../nbs/5_evaluation/55_blank_filter.ipynb #2d3b07c2
-import html, math
+import html, math, re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -313,7 +313,9 @@ def filter_section(
               ('Three decisions', counts)]
     body = figure_html(plot_filter(predictions, chosen),
                        'Blank photographs removed against animal photographs lost, in all and by class')
-    for title, table in tables: body += (f'<h3>{title}</h3>' if title else '') + table_html(table)
+    for title, table in tables:
+        shares = [o for o in table if re.search('share|removed|lost$|right', o) and table[o].dtype.kind == 'f']
+        body += (f'<h3>{title}</h3>' if title else '') + table_html(table, shares=shares)
     hours = 'Hours assume that five volunteers look at each photograph, for eight seconds.'
     bursts = '' if chosen is None else _burst_words(predictions, recall, confidence)
     text = f'Evaluated on: {evaluated_on}. {promise} {bursts}{hours}'

@@ -11,6 +11,7 @@ __all__ = ['CLASS_METRICS', 'METRICS', 'RIVER', 'BLANK_SHARES', 'prediction_erro
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #c868737d
 from collections.abc import Iterable
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -146,6 +147,7 @@ def plot_recall(
                       label='95 % interval' if shift < 0 else None)
         ax.set_yticks(rows, [f'{common_name(o)} ({n})' for o, n in zip(table.label, table.photographs)])
         ax.set(xlim=(0, 1), xlabel='share of the photographs')
+        ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, symbol=' %'))
         ax.grid(axis='y', visible=False)
         figure.legend(loc='outside upper right', ncols=3)
     return figure

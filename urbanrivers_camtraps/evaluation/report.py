@@ -108,10 +108,11 @@ def unknown_class_section(
     accept_threshold: float = .9, # score from which an answer is accepted without a volunteer
 ) -> Section:
     "Make the section that shows what the model answers to classes that it never learned."
-    body = table_html(unknown_class_metrics(predictions, known, accept_threshold), digits=2)
+    body = table_html(unknown_class_metrics(predictions, known, accept_threshold), digits=2, shares=['accepted'])
     if frames is not None:
         shared = multi_species_frames(frames, accept_threshold).rename(columns={'one_of_them': 'one of them'})
-        body += '<h3>Several species in one photograph</h3>' + table_html(shared, digits=2)
+        body += '<h3>Several species in one photograph</h3>'
+        body += table_html(shared, digits=2, shares=['accepted', 'one of them'])
     text = (f'Classes that the model was never shown: every answer is wrong. Accepted: share of answers with a '
             'score of '
             f'{accept_threshold:g} or more, which nobody would look at again.')

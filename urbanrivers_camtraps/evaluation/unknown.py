@@ -143,7 +143,7 @@ def unknown_section(
             'Blank is a class that the model knows, not an unknown.')
     measures = metrics.groupby('measure', sort=False)[['auc', 'caught']].mean().reset_index()
     body = figure_html(plot_left_out(metrics), 'Share of each left-out class that goes to a volunteer')
-    return 'None of the classes it knows', text, body + table_html(measures, digits=2)
+    return 'None of the classes it knows', text, body + table_html(measures, digits=2, shares=['caught'])
 
 # %% ../../nbs/5_evaluation/57_unknown/571_unknown.ipynb #b2b329d4
 def _usable(predictions: Predictions, fold: str, neighbours: int) -> tuple[np.ndarray, np.ndarray]:

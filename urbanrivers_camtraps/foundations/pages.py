@@ -15,7 +15,7 @@ import matplotlib as mpl
 import pandas as pd
 
 from .names import both_names, normalise_name
-from .outputs import PAGE_MARK, long_date
+from .outputs import PAGE_MARK, long_date, per_cent
 from .plotting import figure_svg
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #2de1a710
@@ -40,7 +40,7 @@ def html_page(
     page = template.render(title=title, sections=sections, lead=lead, metrics=metrics or {}, warnings=shown,
                            verdict=verdict, folded=folded, about=facts, mark=PAGE_MARK,
                            day=long_date(pd.Timestamp(date.today())))
-    page = re.sub(r'(?<=\d) ?%(?=[^<>]*<)', ' %', page)  # per cent are written in one way
+    page = re.sub(r'(?<=\d) ?%(?=[^<>]*<)', '\u00a0%', page)  # in one way, and never at the start of a line
     return page.replace('</style>', f'{_STYLE}{_PAGE_STYLE}{style}</style>', 1)
 
 # %% ../../nbs/0_foundations/07_pages.ipynb #2ee3ac6b
@@ -56,10 +56,12 @@ def plot_section(
 def table_html(
     table: pd.DataFrame, # a small table; its index is not shown
     digits: int = 3, # digits after the point of a float
+    shares: Collection[str] = (), # columns that are shown in per cent
 ) -> str:
     "Turn a small table into HTML. Labels are shown with both names, and words stand left."
     shown = table.assign(**{o: table[o].map(_named) for o in _LABELS if o in table})
-    columns = [[str(name), *_cells(shown[name], digits)] for name in shown]
+    columns = [[str(name), *(shown[name].map(per_cent) if name in shares else _cells(shown[name], digits))]
+               for name in shown]
     kinds = [_kind(column[1:]) for column in columns]
     rows = [list(zip(kinds, row)) for row in zip(*columns)]
     page = jinja2.Environment(autoescape=True).from_string(_TABLE).render(head=rows[0], rows=rows[1:])
@@ -137,7 +139,7 @@ th:first-child, td:first-child { text-align: left }
 .metrics { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; padding: 0;
        margin: 1rem 0 }
 .metrics div { background: var(--card); border-radius: 8px; padding: .7rem .9rem }
-.metrics b { display: block; font-size: 1.5rem; line-height: 1.2 }
+.metrics b { display: block; font-size: 1.5rem; line-height: 1.2; overflow-wrap: anywhere }
 .metrics span { color: var(--soft); font-size: .85rem }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem;
        border-top: 1px solid var(--line); padding-top: .8rem }
@@ -174,7 +176,8 @@ main > section:first-child > h2 { border: 0; padding: 0; margin-top: 0 } .beside
 @media (max-width: 40rem) { th, td { padding: .3rem .45rem }
   main :is(th, td):first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem }
   .plot svg { width: calc(var(--width)*.82); max-width: none }
-  td.sentences { min-width: 10rem } .metrics { grid-template-columns: 1fr 1fr } .verdict { font-size: 1.15rem } }
+  td.sentences { min-width: 10rem }
+  .metrics { grid-template-columns: repeat(2, minmax(0, 1fr)) } .verdict { font-size: 1.15rem } }
 @media print { nav { display: none !important } body, body.listed { display: block; max-width: none; padding: 0 }
   details::details-content { content-visibility: visible; block-size: auto } summary { list-style: none }
   figure, tr { break-inside: avoid } h2, h3 { break-after: avoid } .scroll { overflow: visible }

@@ -245,7 +245,7 @@ def _strips(path: str | Path, top: float, bottom: float) -> Iterator[tuple[np.nd
     "Yield for each side: the outermost rows at the left and at the right, the row of the cut, and the text beside it."
     pixels = np.asarray(open_photograph(path, STORED_SIDE))
     width = pixels.shape[1]
-    pixels = np.hstack([pixels[:, :width*3//10], np.full_like(pixels[:, :width//80], 255), pixels[:, width*8//10:]])
+    pixels = np.hstack([pixels[:, :width*3//10], np.full_like(pixels[:, :width//80], 128), pixels[:, width*8//10:]])
     shown = round(len(pixels)*max(.08, 1.3*max(top, bottom)))
     for strip, cut, share, side in ((pixels[:shown], top*len(pixels), top, 'top'),
                                     (pixels[-shown:], shown - bottom*len(pixels), bottom, 'bottom')):

@@ -74,7 +74,7 @@ def learning_section(
     table = learning_curve(points, target_recall)[['label', 'train_photographs', 'error', 'verdict']]
     table = table.rename(columns={'train_photographs': 'training photographs'})
     heading, text, figure = plot_section('How many more photographs?', text, plot_learning_curve(points, target_recall))
-    return heading, text, figure + table_html(table, digits=2)
+    return heading, text, figure + table_html(table, shares=['error'])
 
 # %% ../../nbs/7_review/75_learning_curve.ipynb #b1799e00
 def _learning_points(points: pd.DataFrame) -> pd.DataFrame:
