@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
 
+from axe import violations
 from test_apps_app import CHROMIUM, QUIET, SCREENSHOTS, needs_browser
 from test_review_server import killable, post, reviewing, seen
 from urbanrivers_camtraps.foundations.core import BLANK, HUMAN, CamtrapsError
@@ -556,6 +557,7 @@ def test_fits_a_phone_and_the_dark(browser, few, tmp_path):
                         page.get_by_role('button', name='Empties').click()
                         wall(page)
                     page.screenshot(path=SCREENSHOTS/f'{name}{part}.png', full_page=True)
+                    assert violations(page) == [], name + part
                     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth') <= 0, name + part
                 page.locator('.tile').first.click()
                 page.get_by_role('button', name='Human').last.click()

@@ -233,7 +233,9 @@ function opinion({ who, label, name, detail, key }) {
 
 function thumbnail({ media_id: media, time }) {
   const button = make('button', undefined, { type: 'button', 'aria-label': `Photograph of ${time || 'the burst'}`, title: time })
-  button.append(make('img', undefined, { src: address(media, 'small'), alt: '', loading: 'lazy' }))
+  const image = make('img', undefined, { src: address(media, 'small'), alt: '', loading: 'lazy' })
+  image.addEventListener('error', () => { image.style.visibility = 'hidden' })
+  button.append(image)
   button.dataset.media = media
   button.classList.toggle('asked', media === items[0].media_id)
   mark(button, items[0].own?.frames[media])
