@@ -15,7 +15,6 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from .statistics import bootstrap_interval, exact_bound, group_codes, widen_to_exact
 from ..foundations.core import BLANK, NOT_ANIMALS, CamtrapsError
@@ -57,8 +56,10 @@ def macro_f1(
 ) -> float: # between 0 and 1
     "Return the mean over classes that have photographs of F1, the harmonic mean of recall and precision."
     predictions = check_predictions(predictions)
-    labels = sorted(set(predictions.label))
-    return float(f1_score(predictions.label, predictions.prediction, labels=labels, average='macro', zero_division=0))
+    labelled, predicted = predictions.label.value_counts(), predictions.prediction.value_counts()
+    right = predictions.label[predictions.label == predictions.prediction].value_counts()
+    counts = pd.DataFrame({'labelled': labelled, 'predicted': predicted, 'right': right}).loc[labelled.index].fillna(0)
+    return float((2*counts.right/(counts.labelled + counts.predicted)).mean())
 
 # %% ../../nbs/5_evaluation/51_metrics.ipynb #ac2601c5
 class EvaluateError(CamtrapsError):
