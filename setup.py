@@ -24,11 +24,11 @@ def description() -> str:
     return re.sub(r'(\]\()(?!https?:|#)', rf'\1{blob}', text)
 
 
-votes, serve, app, survey, package, mixed, scale, heic = (
-    requirements(f'{o}_') for o in ('votes', 'serve', 'app', 'survey', 'package', 'mixed', 'scale', 'heic'))
+votes, serve, app, mcp, survey, package, mixed, scale, heic = (
+    requirements(f'{o}_') for o in ('votes', 'serve', 'app', 'mcp', 'survey', 'package', 'mixed', 'scale', 'heic'))
 train = requirements('train_') + votes + serve  # the demo serves the sandbox, and review finds label errors
 speciesnet = requirements('speciesnet_') + train
-everything = speciesnet + app + survey + package + mixed + scale + heic
+everything = speciesnet + mcp + survey + package + mixed + scale + heic
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -58,8 +58,8 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=requirements(''),
-    extras_require={'votes': votes, 'serve': serve, 'train': train, 'app': app, 'speciesnet': speciesnet, 'survey': survey,
-                    'package': package, 'mixed': mixed, 'scale': scale, 'heic': heic, 'all': everything,
+    extras_require={'votes': votes, 'serve': serve, 'train': train, 'app': app, 'mcp': mcp, 'speciesnet': speciesnet,
+                    'survey': survey, 'package': package, 'mixed': mixed, 'scale': scale, 'heic': heic, 'all': everything,
                     'dev': requirements('dev_') + everything},
     entry_points={
         'console_scripts': settings['console_scripts'].split(),

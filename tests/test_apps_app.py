@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from axe import DESK, PHONE, overflowing, violations
 from urbanrivers_camtraps.apps.app import answer
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.inference.predict import predict, score_photograph, write_predictions
@@ -50,6 +51,8 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
 
 #: The two ways to serve the page.
 COMMANDS = {'python app.py': [sys.executable, 'app.py'], 'camtraps app': [Path(sys.executable).parent/'camtraps', 'app']}
+#: The same page, which is also a tool for assistants.
+MCP = 'camtraps app --mcp'
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def serving(command: str, bundle_folder: Path, folder: Path, **settings):
     environment = {**os.environ, 'CAMTRAPS_BUNDLE': str(bundle_folder), 'GRADIO_SERVER_PORT': str(port),
                    'GRADIO_TEMP_DIR': str(folder/'uploads'), 'NO_PROXY': '127.0.0.1,localhost', 'PYTHONUNBUFFERED': '1', **settings}
     with log.open('w') as output:
-        process = subprocess.Popen(COMMANDS[command], cwd=ROOT, env=environment, stdout=output, stderr=output,
+        process = subprocess.Popen(COMMANDS.get(command) or [*COMMANDS['camtraps app'], '--mcp'], cwd=ROOT, env=environment, stdout=output, stderr=output,
                                    start_new_session=True)
     try:
         wait_for(f'http://127.0.0.1:{port}/', process, log)
@@ -172,6 +175,72 @@ def test_example_and_phone(page, expected):
     assert fits(page)
 
 
+@contextmanager
+def on_phone(browser, url: str):
+    "A page on a phone that is touched."
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True, reduced_motion='reduce')
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(url)
+    page.get_by_role('button', name='Try Canada Goose').wait_for()
+    try: yield page
+    finally: context.close()
+
+
+#: Photograph, name and verdict are all inside the window.
+ALL_IN_VIEW = """() => ['.photo', '.answers h2', '.answers .verdict'].every(name => {
+    const box = document.querySelector(name)?.getBoundingClientRect()
+    return box && box.height && box.top >= -1 && box.bottom <= innerHeight + 1 })"""
+
+
+@needs_browser
+@pytest.mark.parametrize('way', ['example', 'upload'])
+def test_on_a_phone_the_answer_is_in_view_after_a_tap(browser, app, photograph, way):
+    with on_phone(browser, app.url) as page:
+        if way == 'example': page.get_by_role('button', name='Try Canada Goose').tap()
+        else: page.set_input_files('input[type=file]', photograph)
+        page.wait_for_function(ALL_IN_VIEW)  # nobody has scrolled
+        assert overflowing(page) == []
+
+
+@needs_browser
+def test_at_a_desk_photograph_and_answer_are_side_by_side(page, expected):
+    page.set_viewport_size(DESK)
+    page.get_by_role('button', name='Try Canada Goose').click()
+    page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
+    photograph, answered = (page.locator(o).bounding_box() for o in ('.photo', '.answers .verdict'))
+    assert photograph['x'] + photograph['width'] <= answered['x'] and answered['y'] < photograph['y'] + photograph['height']
+
+
+@needs_browser
+@pytest.mark.parametrize('window, scheme', [(DESK, 'light'), (DESK, 'dark'), (PHONE, 'light'), (PHONE, 'dark')])
+def test_everybody_can_use_it(browser, reporting, expected, window, scheme):
+    context = browser.new_context(viewport=window, color_scheme=scheme)
+    try:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(reporting.url)
+        page.get_by_role('button', name='Try Canada Goose').click()
+        page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
+        page.wait_for_timeout(400)  # what fades in has its colours
+        assert violations(page) == [] and overflowing(page) == []
+        for tab in ('Many photographs', 'About the model'):
+            page.get_by_role('tab', name=tab).click()
+            page.wait_for_timeout(400)
+            assert violations(page) == [] and overflowing(page) == []
+    finally: context.close()
+
+
+@needs_browser
+def test_the_heat_map_has_a_switch(page, bundle_folder, expected):
+    page.get_by_role('button', name='Try Canada Goose').click()
+    page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
+    drawn = page.get_by_role('img', name='what speaks for the answer is orange')
+    drawn.wait_for()
+    page.get_by_role('switch', name='Show where it looked').uncheck()
+    drawn.wait_for(state='hidden')
+
+
 @needs_browser
 def test_by_keyboard_in_the_dark(browser, reporting, expected):
     with opened(browser, f'{reporting.url}?__theme=dark') as page:
@@ -184,7 +253,7 @@ def test_by_keyboard_in_the_dark(browser, reporting, expected):
         assert example.evaluate("o => getComputedStyle(o).outlineStyle === 'solid'")
         page.keyboard.press('Enter')
         page.get_by_role('heading', name=expected['prediction']['common_name'], exact=True).wait_for()
-        page.get_by_text('I am not sure: show it to a volunteer').wait_for()
+        page.get_by_text('Unsure: a volunteer should look (').wait_for()
         picture(page, 'app-dark.png')
         assert not page.wrong
 
@@ -299,6 +368,52 @@ def test_the_endpoint_describes_itself(app):
     assert told['description'].startswith('Names what is on one camera-trap photograph') and 'partial' not in json.dumps(told)
     assert [o['parameter_name'] for o in told['parameters']] == ['image_path']
     assert [o['label'] for o in told['returns']] == ['Answer, as Markdown', 'Answer, as an object']
+
+
+def test_the_head_says_what_the_page_is(app):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    page = opener.open(app.url, timeout=60).read().decode()
+    head = page.split('</head>')[0].split('<script')[0]
+    assert '<meta property="og:title" content="Who is on the river?" />' in head and '"Gradio"' not in head
+    assert f'<meta property="og:image" content="{app.url}cover.jpg" />' in head and 'name="theme-color"' in head
+    assert Image.open(opener.open(f'{app.url}cover.jpg', timeout=60)).size == (1200, 630)
+
+
+def test_many_photographs_by_the_endpoint(client, app, card, expected):
+    from gradio_client import handle_file
+    found = client.predict([handle_file(str(o)) for o in sorted(card.iterdir())], api_name='/predict_many')
+    assert [o['file'] for o in found['photographs']] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG']
+    assert {o['class'] for o in found['photographs']} == {expected['prediction']['class']}
+    assert found['skipped'][0]['file'] == 'IMG_9.JPG' and found['skipped'][0]['reason'].startswith('is damaged')
+    with pytest.raises(Exception, match='is not a deployment of this bundle'):
+        client.predict([], 'Goose Island', api_name='/predict_many')
+    for outside in ([{'path': '/etc/passwd', 'meta': {'_type': 'gradio.FileData'}}], ['/etc/passwd'], ['data:;base64,!']):
+        status, said = post(f'{app.url}gradio_api/run/predict_many', json.dumps({'data': [outside, '']}).encode(), 'application/json')
+        assert (status >= 400 or 'reason' in said) and 'root:' not in said and 'Traceback' not in said
+
+
+def test_assistants_use_it_as_a_tool(bundle_folder, tmp_path, photograph, expected):
+    pytest.importorskip('mcp')
+    import asyncio
+    import base64
+
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+    sent = 'data:image/jpeg;base64,' + base64.b64encode(photograph.read_bytes()).decode()
+
+    async def use(url: str) -> tuple[dict, str, str]:
+        async with streamablehttp_client(f'{url}gradio_api/mcp/') as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {o.name: o for o in (await session.list_tools()).tools}
+            one = await session.call_tool('top_3_preds', {'image_path': sent})
+            many = await session.call_tool('predict_many', {'files': [sent, sent], 'place': ''})
+            assert not one.isError and not many.isError, (one, many)
+            return tools, one.content[0].text, many.content[0].text
+    with serving(MCP, bundle_folder, tmp_path) as app: tools, one, many = asyncio.run(use(app.url))
+    assert set(tools) == {'top_3_preds', 'predict_many'}
+    assert tools['top_3_preds'].description.startswith('Names what is on one camera-trap photograph')
+    assert tools['predict_many'].inputSchema['properties']['place']['description'].startswith('Where they were taken')
+    assert expected['prediction']['common_name'] in one and many.count(f"'class': '{expected['prediction']['class']}'") == 2
 
 
 def test_bad_files_get_one_line(client, photograph, app, tmp_path):

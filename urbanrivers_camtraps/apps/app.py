@@ -15,25 +15,30 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 from starlette.middleware import Middleware
 
+from .link_card import LinkCard, draw_cover
 from .rate_limit import RateLimit
 from .rendering import CSS, answer_html, contact_sheet, note_html, summary_html, thumbnail
-from .uploads import UploadError, photographs_in
+from .uploads import Limits, UploadError, count_photographs, photographs_in
 from .visitor_reports import (
     LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report)
+from ..foundations.confidence import confidence_words
 from ..foundations.core import CamtrapsError, SettingError
 from ..foundations.names import folder_name
 from ..foundations.outputs import markdown_text
+from ..foundations.privacy import names_people
 from ..foundations.predictions import Predictions, top
 from ..images.photograph import PhotographError, read_clock
 from ..inference.bundle import Bundle, find_bundle, read_bundle
-from ..inference.decisions import answer_name
+from ..inference.decisions import answer_name, answer_names, answer_score
 from ..inference.motion_crop import (
     Decoded, Frame, camera_folder, score_frames, single_views_in_words)
 from ..inference.predict import make_predictions, with_views, write_predictions
@@ -73,13 +78,14 @@ def make_app(
 ) -> gr.Blocks:
     "Make the page. Raises `BundleError` if there is no bundle."
     bundle, reports = read_bundle(find_bundle(bundle_folder)), find_reports()
-    with _Page(title='Who is on the river?', analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        gr.Markdown(_introduction(bundle))
+    with _Page(title=_TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        gr.Markdown(_introduction(bundle), elem_classes='head')
         with gr.Tabs(overflow_behavior='wrap'):
             with gr.Tab('One photograph'): _one_tab(bundle, reports)
             with gr.Tab('Many photographs'): _many_tab(bundle)
             with gr.Tab('About the model'): _about_tab(bundle)
         _endpoint(bundle)
+        _endpoint_for_many(bundle)
         shown = {folder_name(o): f'Try {name}' for o, name in bundle.common_names.items()}
         page.load(js=_NAME_EXAMPLES.replace('NAMES', json.dumps(shown)), api_visibility='private')
     return page.queue(max_size=64, default_concurrency_limit=_parallel())
@@ -89,15 +95,36 @@ def launch(
     bundle_folder: str | Path | None = None, # by default as `find_bundle` finds it
     host: str | None = None, # by default GRADIO_SERVER_NAME, or this machine alone
     port: int | None = None, # by default GRADIO_SERVER_PORT, or the first free one from 7860
+    mcp: bool = False, # also offer the endpoints as tools to assistants, by the Model Context Protocol
 ) -> None:
-    "Serve the page until it is interrupted. Raises `CamtrapsError` if the port cannot be opened."
+    """Serve the page until it is interrupted.
+
+    Raises `CamtrapsError` if the port cannot be opened, or if assistants shall be served and the package `mcp` is
+    missing."""
+    if mcp and not find_spec('mcp'):
+        raise CamtrapsError('needs the package mcp', '--mcp', "Run `pip install 'urbanrivers_camtraps[mcp]'`")
     _spare_memory()
     os.environ.setdefault('FORWARDED_ALLOW_IPS', '')  # or uvicorn believes any local process about the address
-    page, limit = make_app(bundle_folder), _rate_limit()
+    page, folder = make_app(bundle_folder), find_bundle(bundle_folder)
     options = {'theme': _theme(), 'css': CSS, 'max_file_size': _LARGEST_FILE, 'footer_links': ['api'], 'share': False,
-               'ssr_mode': False, 'run_history': False, 'app_kwargs': {'middleware': [limit]}}
+               'ssr_mode': False, 'run_history': False, 'mcp_server': mcp,
+               'app_kwargs': {'middleware': [_link_card(folder), _rate_limit()]}}
     try: page.launch(server_name=host, server_port=port, **options)
-    except OSError as error: raise CamtrapsError(f'the page cannot be served: {error}') from error
+    except OSError as error: raise _port_error(port) from error
+
+# %% ../../nbs/9_apps/94_app.ipynb #92cb209d
+def _port_error(port: int | None) -> CamtrapsError:
+    "Return the error for a port that cannot be opened, with the port and what to do."
+    port = port or os.environ.get('GRADIO_SERVER_PORT')
+    if not port: return CamtrapsError('are all in use', 'ports 7860 to 7959', 'Choose another with --port')
+    todo = 'Choose another with --port, or leave it out'
+    return CamtrapsError('is in use, or may not be opened', f'port {port}', todo)
+
+
+def _link_card(folder: Path) -> Middleware:
+    "Return what gives a link to the page its title, sentence and picture."
+    photographs = sorted(o for o in folder.glob('examples/*.jpg') if not names_people(o.stem))
+    return Middleware(LinkCard, title=_TITLE, text=_SENTENCE, cover=draw_cover(_TITLE, photographs))
 
 # %% ../../nbs/9_apps/94_app.ipynb #c9e9c616
 def main(
@@ -111,13 +138,16 @@ def main(
     except CamtrapsError as error: sys.exit(str(error))
 
 # %% ../../nbs/9_apps/94_app.ipynb #4f17083c
+#: Title of the page, and what a link to it says.
+_TITLE = 'Who is on the river?'
+_SENTENCE = ('Give it a photograph of a camera trap: it names the animal, says how sure it is, and shows where it '
+             'looked.')
+
+
 def _introduction(bundle: Bundle) -> str:
-    "Return the head of the page: what the model knows and was trained on, after a warning if it needs one."
-    names = markdown_text(', '.join(bundle.common_names.get(o, o) for o in bundle.classes))
-    about = bundle.description
-    warning = f'> **{about.warning}**\n\n' if about.warning else ''
-    return (f'# Who is on the river?\n{warning}Give it a photograph of a camera trap. It knows: {names}. '
-            f'It was {about.origin}.')
+    "Return the head of the page: a warning if it needs one, and what to do."
+    warning = f'> **{bundle.description.warning}**\n\n' if bundle.description.warning else ''
+    return f'# {_TITLE}\n{warning}{_SENTENCE}'
 
 # %% ../../nbs/9_apps/94_app.ipynb #345b1cae
 #: Largest photograph and largest file, in bytes: a file may be a ZIP.
@@ -175,9 +205,9 @@ def _show(
     try: opened = _opened(photograph, bundle)
     except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong'), None, hidden
     trim = _trim(bundle, place)
-    scores = bundle(opened, trim)
+    scores, activation = bundle.locate(opened, trim)
     note = bundle.description.one_frame
-    shown = answer_html(bundle, scores, opened, trim) + (note_html(note) if note else '')
+    shown = answer_html(bundle, scores, opened, trim, activation) + (note_html(note) if note else '')
     return shown, answer(bundle, scores)[1], gr.update(visible=True, open=False)
 
 # %% ../../nbs/9_apps/94_app.ipynb #6911b1ce
@@ -209,12 +239,13 @@ def _score_all(
     bundle: Bundle, # that predicts
     files: list[dict], # as Gradio describes them
     trim: tuple[float, float], # fractions of the height to cut off
+    limits: Limits = Limits(), # how much is accepted
 ) -> Iterator[tuple[str, np.ndarray | str, Image.Image | None, str | None]]:
     """Score photographs one after the other.
 
     Yield name, scores or reason, thumbnail, and why only the whole frame was looked at. Raises `UploadError` if the
     upload as a whole is too much."""
-    sent = _sent(files, bundle.description.motion)
+    sent = _sent(files, bundle.description.motion, limits)
     if not bundle.description.motion:
         for name, data, _ in sent:
             (_, reason, small), photograph, _ = _decoded((name, data), bundle)
@@ -236,7 +267,9 @@ def _decoded(sent: tuple[str, bytes | UploadError], bundle: Bundle) -> Decoded:
     return Decoded((name, None, thumbnail(photograph)), photograph, read_clock(data))
 
 # %% ../../nbs/9_apps/94_app.ipynb #8b2a8f3b
-def _sent(files: list[dict], by_name: bool) -> Iterator[tuple[str, bytes | UploadError, str]]:
+def _sent(
+    files: list[dict], by_name: bool, limits: Limits = Limits(),
+) -> Iterator[tuple[str, bytes | UploadError, str]]:
     "Yield name, content and camera of each photograph that was sent."
     paths, current = [o['path'] for o in files if o.get('path')], []
     if by_name: paths = sorted(paths, key=lambda o: (o.lower().endswith('.zip'), Path(o).name))
@@ -246,7 +279,7 @@ def _sent(files: list[dict], by_name: bool) -> Iterator[tuple[str, bytes | Uploa
         for path in paths:
             current[:] = [path]
             yield path
-    for name, data in photographs_in(noted(), by_name=by_name):
+    for name, data in photographs_in(noted(), limits, by_name):
         is_alone = Path(name).name == Path(current[0]).name
         yield name, data, '' if is_alone else f'{current[0]}/{camera_folder(name)}'
 
@@ -275,13 +308,14 @@ def _many(
     if not files: return note_html('Choose photographs or a ZIP of them first.', 'wrong'), hidden, hidden
     scored, skipped, thumbnails, reasons = [], [], [], []
     try:
+        total = count_photographs(o['path'] for o in files if o.get('path'))
         for name, result, small, reason in _score_all(bundle, files, _trim(bundle, place)):
             if small is None: skipped.append((name, result))
             else:
                 scored.append((name, result))
                 reasons.append(reason)
             if small is not None and len(thumbnails) < _ON_SHEET: thumbnails.append(small)
-            progress((len(scored) + len(skipped), None), desc='Looking', unit='photographs')
+            progress((len(scored) + len(skipped), total), desc='Looking', unit='photographs')
     except UploadError as error: return note_html(str(error), 'wrong'), hidden, hidden
     predictions = make_predictions(bundle, scored, skipped, reasons)
     if bundle.description.motion: predictions = with_views(predictions, reasons)
@@ -304,12 +338,49 @@ def _where(
     while trace.tb_next: trace = trace.tb_next
     return f'{type(error).__name__} in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}'
 
+# %% ../../nbs/9_apps/94_app.ipynb #28f0edd6
+#: How much the endpoint for many photographs takes at once.
+_MANY = Limits(photographs=200, bytes_in_all=400_000_000)
+
+
+def _files() -> gr.File:
+    "Return files whose description is in one piece: assistants cannot follow Gradio's references within a list."
+    files = gr.File(file_count='multiple', visible=False, label='Photographs, or ZIPs of them')
+    schema = dict(files.api_info())
+    named = schema.pop('$defs', {})
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, list): return [whole(o) for o in part]
+        if not isinstance(part, dict): return part
+        meant = named.get(str(part.get('$ref', '')).rpartition('/')[2], {})
+        return {key: whole(o) for key, o in {**meant, **part}.items() if key != '$ref'}
+    setattr(files, 'api_info', partial(whole, schema))
+    return files
+
+
+def _received(files: list[dict | str] | None, folder: str, limits: Limits) -> list[dict]:
+    "Return files as Gradio describes them; what an assistant sends within its message (`data:`) is stored first."
+    files = files or []
+    sent = [o for o in files if isinstance(o, str)]
+    if any(not o.startswith('data:') for o in sent):
+        raise UploadError('is neither an uploaded file nor one within the message (data:)', 'files')
+    if len(sent) > limits.photographs or sum(map(len, sent)) > 4/3*limits.bytes_in_all:
+        raise UploadError('are too many at once', 'files', 'Send them in several parts')
+    store = gr.processing_utils.save_base64_to_cache
+    described = {'meta': {'_type': 'gradio.FileData'}}
+    return [{'path': store(o, folder), **described} if isinstance(o, str) else o for o in files]
+
 # %% ../../nbs/9_apps/94_app.ipynb #1027c4d1
 class _Page(gr.Blocks):
     "Blocks that tell a visitor nothing about the server."
     async def process_api(self, *args, **kwargs) -> dict:
         "Process a request; an unexpected error becomes one line."
-        try: return await super().process_api(*args, **kwargs)
+        try:
+            asked = kwargs.get('block_fn')
+            if getattr(asked, 'api_name', None) == 'predict_many' and kwargs['inputs']:
+                kwargs['inputs'][0] = _received(kwargs['inputs'][0], asked.inputs[0].GRADIO_CACHE, _MANY)
+            return await super().process_api(*args, **kwargs)
+        except UploadError as error: raise gr.Error(str(error), print_exception=False) from None
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -327,10 +398,11 @@ def _place(bundle: Bundle) -> gr.Dropdown:
     "Return a choice of the places that the bundle knows, hidden if it knows none."
     known = sorted(bundle.description.transforms.deployment_trims)
     return gr.Dropdown([('Anywhere', ''), *known], value='', label='Where was it taken?', visible=bool(known),
-                       interactive=True, info='The banner of the camera there is cut away first.')
+                       interactive=True, info='The banner of the camera there is cut away first.',
+                       elem_classes='place')
 
 # %% ../../nbs/9_apps/94_app.ipynb #1e2feb89
-#: What the page of the API says about the endpoint.
+#: What the page of the API says about the endpoints.
 _API = ('Names what is on one camera-trap photograph (JPEG, PNG, WebP, TIFF, BMP or AVIF, up to {limit:g} MB). Returns '
         'the answer as Markdown, and as an object: prediction.class (scientific name, or blank, human, vehicle), '
         'prediction.common_name, prediction.probability (0 to 1), top3, and what the model was trained on.')
@@ -338,13 +410,68 @@ _API = ('Names what is on one camera-trap photograph (JPEG, PNG, WebP, TIFF, BMP
 
 def _endpoint(bundle: Bundle) -> None:
     "Add the endpoint that other pages call; nothing of it is shown."
+    def top_3_preds(image_path: dict | None) -> tuple[str, dict | None]:  # Gradio reads these words, for assistants
+        """Name what is on one camera-trap photograph.
+
+        Args:
+            image_path: The photograph: JPEG, PNG, WebP, TIFF, BMP or AVIF."""
+        return _top_3(image_path, bundle)
     image = gr.Image(type='filepath', image_mode=None, visible=False, label='Photograph')
     text = gr.Markdown(visible=False, label='Answer, as Markdown')
     found = gr.JSON(visible=False, label='Answer, as an object')
     gr.Button(visible=False).click(
-        partial(_top_3, bundle=bundle), image, [text, found], preprocess=False, api_name='top_3_preds',
+        top_3_preds, image, [text, found], preprocess=False, api_name='top_3_preds',
         api_description=_API.format(limit=_LARGEST_PHOTOGRAPH/1e6), concurrency_id='photograph',
         concurrency_limit=_parallel())
+
+# %% ../../nbs/9_apps/94_app.ipynb #b9dcd674
+#: What the page of the API says about it.
+_API_MANY = ('Names what is on up to {photographs} camera-trap photographs, given as files or as ZIPs of them, in all '
+             'up to {mb:g} MB unpacked. Returns an object: photographs has one entry each (file, class, common_name, '
+             'probability, answer, sure in words, decision), skipped has file and reason of what could not be read.')
+
+
+def _endpoint_for_many(bundle: Bundle) -> None:
+    "Add the endpoint that takes many photographs; nothing of it is shown."
+    def predict_many(files: list[dict] | None, place: str | None = None) -> dict:  # Gradio reads these words
+        """Name what is on many camera-trap photographs.
+
+        Args:
+            files: The photographs, or ZIPs of photographs.
+            place: Where they were taken, by the name the model knows, so that its camera's banner is cut away."""
+        return _rows_of(bundle, files, place)
+    files = _files()
+    known = ', '.join(sorted(bundle.description.transforms.deployment_trims)) or 'none is known'
+    place = gr.Textbox(visible=False, label=f'Place, if it is one of these: {known}', value='')
+    gr.Button(visible=False).click(
+        predict_many, [files, place], gr.JSON(visible=False, label='Answers, and what was skipped'),
+        preprocess=False, api_name='predict_many', concurrency_limit=1,
+        api_description=_API_MANY.format(photographs=_MANY.photographs, mb=_MANY.bytes_in_all/1e6))
+
+# %% ../../nbs/9_apps/94_app.ipynb #2e083111
+def _rows_of(bundle: Bundle, files: list[dict] | None, place: str | None, limits: Limits = _MANY) -> dict:
+    "Return the object of the endpoint for many photographs."
+    try:
+        trim = bundle.trim_of(place) if place else bundle.trim
+        found = list(_score_all(bundle, files or [], trim, limits))
+    except CamtrapsError as error: raise gr.Error(str(error), print_exception=False) from None
+    scored = [(name, result) for name, result, small, _ in found if small is not None]
+    skipped = [(name, result) for name, result, small, _ in found if small is None]
+    reasons = [reason for *_, small, reason in found if small is not None]
+    predictions = make_predictions(bundle, scored, skipped, reasons)
+    rows = [_entry(bundle, row, name) for row, name in zip(predictions.to_dict('records'), answer_names(predictions))]
+    about = bundle.description
+    return {'photographs': rows, 'skipped': [{'file': name, 'reason': reason} for name, reason in skipped],
+            'model': {'origin': about.origin, 'warning': about.warning}}
+
+
+def _entry(bundle: Bundle, row: dict, name: str) -> dict:
+    "Return what the endpoint says of one photograph."
+    decision = row['decision'] if bundle.decides or bundle.of_one_frame.decides else None
+    score = answer_score(row)
+    return {'file': row['path'], 'class': row['prediction'], 'probability': round(float(row['score']), 4),
+            'common_name': bundle.common_names.get(row['prediction'], row['prediction']), 'answer': name,
+            'sure': confidence_words(0 if score is None else score, decision), 'decision': decision}
 
 # %% ../../nbs/9_apps/94_app.ipynb #e1b70d1e
 #: What a visitor agrees to.
@@ -371,26 +498,32 @@ def _wrong(bundle: Bundle, reports: Reports | None, photograph: gr.Image, place:
 
 # %% ../../nbs/9_apps/94_app.ipynb #7ed4d57b
 def _one_tab(bundle: Bundle, reports: Reports | None) -> None:
-    "Add the tab for one photograph."
-    with gr.Row():
-        with gr.Column(min_width=300): photograph, place = _photograph_column(bundle)
-        with gr.Column(min_width=300):
-            shown = gr.HTML(note_html(_WAITING), min_height=200)
-            form = _wrong(bundle, reports, photograph, place)
-            with gr.Accordion('Raw JSON', open=False): found = gr.JSON(show_label=False)
-    outputs = [shown, found, form if reports else gr.State()]
-    gr.on([photograph.change, place.change], partial(_show, bundle=bundle), [photograph, place], outputs,
-          preprocess=False, api_visibility='private', concurrency_id='photograph', show_progress_on=shown)
-
-# %% ../../nbs/9_apps/94_app.ipynb #10fdbd82
-def _photograph_column(bundle: Bundle) -> tuple[gr.Image, gr.Dropdown]:
-    "Add the photograph, examples to try, and the choice of a place."
-    photograph = gr.Image(type='filepath', image_mode=None, label='Photograph', height=380,
-                          sources=['upload', 'webcam', 'clipboard'])
+    "Add the tab for one photograph: examples, then photograph and answer side by side, or below each other on a phone."
+    photograph = gr.Image(type='filepath', image_mode=None, label='Photograph', height=380, render=False,
+                          sources=['upload', 'webcam', 'clipboard'], elem_classes='photo')
     examples = list(map(str, bundle.examples))
     if examples:
         gr.Examples(examples, photograph, label='Photographs to try', examples_per_page=60, api_visibility='private')
-    return photograph, _place(bundle)
+    with gr.Row(elem_classes='sides'):
+        with gr.Column(min_width=300):
+            photograph.render()
+            place = _place(bundle)
+        with gr.Column(min_width=300, elem_classes='answers'):
+            shown = gr.HTML(note_html(_WAITING), min_height=120)
+            form = _wrong(bundle, reports, photograph, place)
+            with gr.Accordion('Raw JSON', open=False): found = gr.JSON(show_label=False)
+    outputs = [shown, found, form if reports else gr.State()]
+    asked = gr.on([photograph.change, place.change], partial(_show, bundle=bundle), [photograph, place], outputs,
+                  preprocess=False, api_visibility='private', concurrency_id='photograph', show_progress_on=shown)
+    asked.then(None, js=_INTO_VIEW, api_visibility='private')
+
+# %% ../../nbs/9_apps/94_app.ipynb #10fdbd82
+#: After a tap on a phone the answer may be below the screen. This script brings photograph and answer into view.
+_INTO_VIEW = """() => setTimeout(() => {
+  const answer = document.querySelector('.answers .verdict'), photograph = document.querySelector('.photo');
+  if (!answer || !photograph || answer.getBoundingClientRect().bottom <= innerHeight) return;
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  photograph.scrollIntoView({block: 'start', behavior: still ? 'auto' : 'smooth'}) }, 50)"""
 
 # %% ../../nbs/9_apps/94_app.ipynb #1ce4ca96
 def _many_tab(bundle: Bundle) -> None:
@@ -444,8 +577,20 @@ def _spare_memory() -> None:
     for option in (arenas, threshold): mallopt(*option)
 
 # %% ../../nbs/9_apps/94_app.ipynb #a6cecc1b
+#: The colours of all our pages, light and dark, by Gradio's names for where they are used.
+_COLOURS = {
+    'body_background_fill': ('#fff', '#15181c'), 'background_fill_primary': ('#fff', '#15181c'),
+    'background_fill_secondary': ('#f5f7f9', '#1e2329'), 'block_background_fill': ('#fff', '#1e2329'),
+    'body_text_color': ('#1b1b1b', '#e8eaed'), 'block_title_text_color': ('#1b1b1b', '#e8eaed'),
+    'body_text_color_subdued': ('#5f6670', '#a3abb5'), 'block_info_text_color': ('#5f6670', '#a3abb5'),
+    'block_label_text_color': ('#5f6670', '#a3abb5'), 'border_color_primary': ('#d9dde2', '#353b43'),
+    'block_border_color': ('#d9dde2', '#353b43'), 'color_accent': ('#0072b2', '#56b4e9'),
+    'link_text_color': ('#0072b2', '#56b4e9'), 'button_primary_background_fill': ('#0072b2', '#56b4e9'),
+    'button_primary_background_fill_hover': ('#005f94', '#7cc4ee'), 'button_primary_text_color': ('#fff', '#15181c')}
+
+
 def _theme() -> gr.themes.Base:
-    "Return the theme: the system's fonts, and small print that is dark enough to read."
+    "Return the theme: the system's fonts, and the colours of all our pages."
     theme = gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
-    soft = dict.fromkeys(('body_text_color_subdued', 'block_info_text_color', 'block_label_text_color'), '#5f6670')
-    return theme.set(**soft, **{f'{name}_dark': '#a3abb5' for name in soft})
+    dark = {f'{name}_dark': colour for name, (_, colour) in _COLOURS.items() if name != 'color_accent'}
+    return theme.set(**{name: colour for name, (colour, _) in _COLOURS.items()}, **dark)

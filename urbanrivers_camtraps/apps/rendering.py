@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'THUMBNAIL', 'TEXT_HEIGHT', 'MARKS', 'CSS', 'answer_html', 'note_html', 'summary_html', 'contact_sheet',
-           'verdict', 'bars_html', 'shaded', 'cut_html', 'predictions_html', 'thumbnail']
+           'verdict', 'bars_html', 'shaded', 'cut_html', 'looked_html', 'predictions_html', 'thumbnail']
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #cf9da966
 import base64
@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from ..foundations.core import NOT_ANIMALS
+from ..foundations.confidence import confidence_words
+from ..foundations.core import BLANK, NOT_ANIMALS
 from ..foundations.predictions import DECISIONS, Predictions, top
 from ..foundations.privacy import shows_people
 from ..inference.bundle import Bundle
 from ..inference.decisions import (
     UNKNOWN_NAME, UNKNOWN_REASON, answer_name, answer_names, answer_score)
+from ..inference.heat_map import draw_heat_map, map_of
 from ..inference.predict import make_predictions
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #5d1148ec
@@ -30,17 +32,19 @@ def answer_html(
     scores: np.ndarray, # one score a class
     photograph: Image.Image, # upright RGB
     trim: tuple[float, float], # fractions of the height that were cut off
+    activation: np.ndarray | None = None, # from `Bundle.locate`; None if the bundle has none
 ) -> str:
-    "Return the page for one photograph: its name, how far that can be trusted, bars, and what was cut off."
+    "Return the page for one photograph: its name, how far that can be trusted, bars, where it looked, what was cut."
     row = make_predictions(bundle.of_one_frame, [('', scores)]).iloc[0]
     kind, title, text = verdict(bundle, scores)
     name = answer_name(row, bundle.common_names)
     taxon = row.get('taxon')
     shown = taxon if isinstance(taxon, str) else row.prediction
     latin = _scientific(shown) if name != UNKNOWN_NAME else ''
+    looked = '' if activation is None else looked_html(bundle, scores, photograph, trim, activation)
     return (f'<div class="camtraps"><h2>{html.escape(name)}</h2>'
             f'<p class="scientific">{latin}</p><p class="verdict {kind}"><b>{title}</b> {text}</p>'
-            f'{bars_html(bundle, scores)}{cut_html(photograph, trim)}</div>')
+            f'{bars_html(bundle, scores)}{looked}{cut_html(photograph, trim)}</div>')
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #4a2f20aa
 def note_html(
@@ -105,15 +109,12 @@ def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: dict, name: str) 
     draw.text((x + 12, y + height + 24), _fitted(row['path'].rsplit('/', 1)[-1], small, width - 14), '#5F6670', small)
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #89b55674
-#: Decision → its CSS class, its title and its sentence.
+#: Decision → its CSS class, its title (by default how sure it is, in words) and its sentence.
 VERDICTS = {
-    DECISIONS[0]: ('nobody', 'Nobody there',
-                   'The score is above the threshold from which photographs were found to be empty.'),
-    DECISIONS[1]: ('sure', 'Sure', 'The score is above the threshold from which predictions were found to be right.'),
-    DECISIONS[2]: ('ask', 'I am not sure: show it to a volunteer',
-                   'The score is below the threshold from which predictions were found to be right.'),
-    None: ('none', 'A guess',
-           'Nobody has measured from which score this model can be trusted, so nothing is promised.'),
+    DECISIONS[0]: ('nobody', '', 'The score is above the threshold from which photographs were found to be empty.'),
+    DECISIONS[1]: ('sure', '', 'The score is above the threshold from which predictions were found to be right.'),
+    DECISIONS[2]: ('ask', '', 'The score is below the threshold from which predictions were found to be right.'),
+    None: ('none', '', 'Nobody has measured from which score this model can be trusted, so nothing is promised.'),
     'unknown': ('ask', 'None of the classes I know: show it to a volunteer',
                 'The scores are unlike those of all photographs that it learned from. The bars below show only which '
                 'classes come nearest.'),
@@ -128,10 +129,14 @@ def verdict(
     bundle = bundle.of_one_frame
     row = make_predictions(bundle, [('', scores)]).iloc[0]
     if row.get('review_reason') == UNKNOWN_REASON: return VERDICTS['unknown']
+    score = answer_score(row)
     if isinstance(row.get('taxon'), str):
         kind, title, text = VERDICTS['taxon']
-        return kind, title, f'{row.review_reason.capitalize()}. {text} A volunteer may name the species.'
-    return VERDICTS[row.decision if row.decision != DECISIONS[2] or bundle.decides else None]
+        text = f'{row.review_reason.capitalize()}. {text} A volunteer may name the species.'
+        return kind, f'{title}, the group is ({score:.1%})', text
+    decision = row.decision if row.decision != DECISIONS[2] or bundle.decides else None
+    kind, _, text = VERDICTS[decision]
+    return kind, f'{confidence_words(score, decision).capitalize()} ({score:.1%})', text
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:
@@ -186,6 +191,33 @@ def cut_html(
     data = base64.b64encode(_jpeg(shaded(photograph, trim))).decode()
     return (f'<details><summary>Cut away before looking: {what}</summary>'
             f'<img alt="The photograph; what was cut away is shaded" src="data:image/jpeg;base64,{data}"></details>')
+
+# %% ../../nbs/9_apps/91_rendering.ipynb #1ce452bc
+def looked_html(
+    bundle: Bundle, # that predicted
+    scores: np.ndarray, # one score a class
+    photograph: Image.Image, # upright RGB
+    trim: tuple[float, float], # fractions of the height that were cut off
+    activation: np.ndarray, # from `Bundle.locate`
+) -> str: # empty if there is nothing to look at
+    "Return a switch, and the photograph on which orange marks what speaks for the answer."
+    row = make_predictions(bundle.of_one_frame, [('', scores)]).iloc[0]
+    if row.get('review_reason') == UNKNOWN_REASON or _answer_classes(bundle, row) == [BLANK]: return ''
+    chosen = [bundle.classes.index(o) for o in _answer_classes(bundle, row)]
+    small = photograph.convert('RGB')
+    small.thumbnail((480, 480))
+    drawn = draw_heat_map(small, map_of(activation, scores, chosen, trim, small.height))
+    data = base64.b64encode(_jpeg(drawn)).decode()
+    return (f'<div class="looked"><label><input type="checkbox" role="switch" checked> Show where it looked</label>'
+            f'<figure><img alt="The photograph; what speaks for the answer is orange" '
+            f'src="data:image/jpeg;base64,{data}"><figcaption>What speaks for this answer is orange. It is coarse, and '
+            'does not say where else an animal may be.</figcaption></figure></div>')
+
+
+def _answer_classes(bundle: Bundle, row: pd.Series) -> list[str]:
+    "Return the classes that an answer stands for: the predicted one, or those of a higher taxon."
+    taxa = bundle.roll_up.taxa if bundle.roll_up and isinstance(row.get('taxon'), str) else ()
+    return next((list(o.classes) for o in taxa if o.name == row.taxon), [row.prediction])
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #be05794c
 def predictions_html(
@@ -257,6 +289,12 @@ CSS = """
 .camtraps .bar span { display: block; height: .8rem; border-radius: 3px; background: var(--bar) }
 .camtraps summary { cursor: pointer; padding: .3rem 0 }
 .camtraps img { max-width: 100%; height: auto; border-radius: 6px }
+.camtraps .looked { margin: 0 0 .6rem }
+.camtraps .looked label { cursor: pointer; padding: .3rem 0; display: inline-block }
+.camtraps .looked input { accent-color: var(--bar); width: 1.1rem; height: 1.1rem; vertical-align: -.2rem;
+  margin-right: .3rem }
+.camtraps .looked:has(input:not(:checked)) figure { display: none } .camtraps figure { margin: .3rem 0 0 }
+.camtraps figcaption { color: var(--soft); font-size: .85em }
 .camtraps .scroll { overflow: auto; max-height: 26rem }
 .camtraps .scroll td { white-space: nowrap; padding-right: 1rem !important }
 .camtraps .scroll th { position: sticky; top: 0; background: var(--body-background-fill); font-weight: 600 }
@@ -267,6 +305,14 @@ CSS = """
 .camtraps .figures small { display: block; color: var(--soft) }
 .prose table { display: block; overflow-x: auto; border: 0 !important; padding: 0 !important }
 :focus-visible { outline: 3px solid #e69f00 !important; outline-offset: 2px }
+.photo { scroll-margin-top: .5rem }
+@media (max-width: 640px) {
+  .gradio-container .main, .gradio-container main { padding: .5rem !important }
+  .head h1 { font-size: 1.3rem; margin: 0 } .head p { margin: .2rem 0 }
+  .photo { height: 15rem !important; min-height: 0 !important }
+  .sides { flex-direction: column !important } .sides > .column:first-child { display: contents !important }
+  .sides > .column:first-child > * { order: 3 } .sides > .column:first-child > .photo { order: 1; width: 100% }
+  .sides .answers { order: 2 } }
 @media (max-width: 480px) {
   .tab-container button { font-size: .78rem !important; padding: 0 .4rem !important } .camtraps .bar { width: 30% }
   .gallery-row, .examples .gallery, .gallery:has(.gallery-item) { flex-wrap: nowrap !important; overflow-x: auto }

@@ -23,4 +23,5 @@ def confidence_words(
     "Return in words how sure an answer is. What is for a volunteer is unsure, whatever its score."
     if decision == DECISIONS[2]: return CONFIDENCE[-1]['words']
     column = 'guess' if decision is None else 'accepted'
+    score = round(float(score), 4)  # or .95 in 32 bits would be below .95
     return next(row['words'] for row in CONFIDENCE if row[column] is not None and score >= row[column])

@@ -33,9 +33,11 @@ web_page = LazyModule('urbanrivers_camtraps.apps.web')
 def serve_app(
     bundle: BundleFolder = None,
     port: Annotated[int, typer.Option(help='Port of the page. By default the first free one from 7860.')] = None,
+    mcp: Annotated[bool, typer.Option('--mcp', help='Also offer it as a tool to assistants (Model Context Protocol). '
+                                                    "Needs `pip install 'urbanrivers_camtraps[mcp]'`.")] = False,
 ) -> None:
     "Serve the page on which anyone can try the classifier."
-    gradio_app.launch(_whole_frame_bundle(bundle), port=port)
+    gradio_app.launch(_whole_frame_bundle(bundle), port=port, mcp=mcp)
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #4c98a1b2
 def _whole_frame_bundle(bundle: Path | None) -> Path:
