@@ -34,7 +34,7 @@ def answer_html(
     trim: tuple[float, float], # fractions of the height that were cut off
     activation: np.ndarray | None = None, # from `Bundle.locate`; None if the bundle has none
 ) -> str:
-    "Return the page for one photograph: its name, how far that can be trusted, bars, where it looked, what was cut."
+    "Return the page for one photograph: its name, how far that can be trusted, bars, heat map, what was cut."
     row = make_predictions(bundle.of_one_frame, [('', scores)]).iloc[0]
     kind, title, text = verdict(bundle, scores)
     name = answer_name(row, bundle.common_names)
