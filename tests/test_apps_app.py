@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -409,7 +410,8 @@ def test_assistants_use_it_as_a_tool(bundle_folder, tmp_path, photograph, expect
             many = await session.call_tool('predict_many', {'files': [sent, sent], 'place': ''})
             assert not one.isError and not many.isError, (one, many)
             return tools, one.content[0].text, many.content[0].text
-    with serving(MCP, bundle_folder, tmp_path) as app: tools, one, many = asyncio.run(use(app.url))
+    with serving(MCP, bundle_folder, tmp_path) as app, ThreadPoolExecutor() as pool:
+        tools, one, many = pool.submit(asyncio.run, use(app.url)).result()  # the browser's thread has a loop already
     assert set(tools) == {'top_3_preds', 'predict_many'}
     assert tools['top_3_preds'].description.startswith('Names what is on one camera-trap photograph')
     assert tools['predict_many'].inputSchema['properties']['place']['description'].startswith('Where they were taken')
