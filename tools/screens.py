@@ -18,7 +18,6 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-<<<<<<< HEAD
 DESK, PHONE = {'width': 1280, 'height': 900}, {'width': 390, 'height': 844}
 IMAGES = Path('nbs/images')
 
@@ -41,9 +40,6 @@ def begin(page: Page) -> None:
     page.get_by_label('Alias').fill('Heron')
     page.keyboard.press('Enter')
     page.locator('#review[data-state=ready]').wait_for()
-=======
-PHONE, DESK = {'width': 390, 'height': 844}, {'width': 1280, 'height': 900}
->>>>>>> c381f3f (Test the tool in a thread of its own, and picture what a phone shows)
 
 
 def shoot(
@@ -51,7 +47,6 @@ def shoot(
     url: str, # of the page
     act: Callable[[Page], None], # brings the page into the state that is shown
     size: dict, # of the window
-<<<<<<< HEAD
     dark: bool, # in the dark
     whole: bool = False, # the whole page, not the window alone
 ) -> Image.Image:
@@ -61,19 +56,6 @@ def shoot(
     page.goto(url)
     act(page)
     picture = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
-=======
-    dark: bool = False, # in the dark
-) -> None:
-    "Open a page, give it a photograph, and take its picture."
-    page = browser.new_page(viewport=size, color_scheme='dark' if dark else 'light', has_touch=size is PHONE, is_mobile=size is PHONE,
-                            reduced_motion='reduce')
-    page.goto(url)
-    if 'Ready' in said: page.get_by_text('Ready.', exact=True).wait_for()
-    page.locator('input[type=file]').first.set_input_files(photograph)
-    page.get_by_text(said.removeprefix('Ready ')).first.wait_for()
-    page.wait_for_timeout(1500)
-    page.screenshot(path=image)  # on a phone: what is in view without scrolling
->>>>>>> c381f3f (Test the tool in a thread of its own, and picture what a phone shows)
     page.close()
     return picture.convert('RGB')
 
@@ -146,7 +128,6 @@ def main(
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright, ExitStack() as stack:
         browser = playwright.chromium.launch(executable_path=shutil.which('chromium'), args=[
             '--no-sandbox', '--disable-gpu', '--disable-background-networking'])
-<<<<<<< HEAD
         stack.callback(browser.close)
         app = stack.enter_context(served_app(demo/'bundle'))
         web = stack.enter_context(served_folder(write_web_page(demo/'bundle', Path(work)/'site')))
@@ -163,21 +144,6 @@ def main(
         for name in ('app', 'web'):
             shoot(browser, *shown[name], {'width': 1100, 'height': 800}, False).quantize(128).save(IMAGES/f'{name}.png', optimize=True)
             shoot(browser, *shown[name], PHONE, True, whole=True).quantize(128).save(IMAGES/f'{name}-phone.png', optimize=True)
-=======
-        try:
-            for _ in range(300):
-                try: urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=5).close()
-                except OSError: time.sleep(.2)
-                else: break
-            address = f'http://127.0.0.1:{server.server_port}/'
-            for name, url, said in (('app', f'http://127.0.0.1:{port}/', 'Show where it looked'), ('web', address, 'Ready Branta canadensis')):
-                shoot(browser, url, photograph, said, folder/f'{name}.png', DESK)
-                shoot(browser, url, photograph, said, folder/f'{name}-phone.png', PHONE, dark=True)
-        finally:
-            app.terminate()
-            server.shutdown()
-            browser.close()
->>>>>>> c381f3f (Test the tool in a thread of its own, and picture what a phone shows)
 
 
 if __name__ == '__main__': main(Path(sys.argv[1] if len(sys.argv) > 1 else 'demo'))
