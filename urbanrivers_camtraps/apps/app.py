@@ -186,7 +186,13 @@ def _top_3(
 
 # %% ../../nbs/9_apps/94_app.ipynb #9886325b
 #: Shown before the first photograph.
-_WAITING = 'The answer will stand here.'
+_WAITING = 'The answer will stand here. JPEG, PNG, WebP, TIFF, BMP and AVIF can be read; HEIC {heic}.'
+
+
+def _waiting() -> str: # HTML
+    "Return what stands in place of the first answer: which files can be read, HEIC only if pillow-heif is installed."
+    heic = 'as well' if find_spec('pillow_heif') else 'of a telephone has to be saved as JPEG first'
+    return note_html(_WAITING.format(heic=heic))
 
 # %% ../../nbs/9_apps/94_app.ipynb #9886325c
 def _trim(bundle: Bundle, place: str | None) -> tuple[float, float]:
@@ -201,7 +207,7 @@ def _show(
 ) -> tuple[str, dict | None, dict]: # HTML; the endpoint's object; whether the form "This is wrong" is shown
     "Predict one photograph for the page."
     hidden = gr.update(visible=False)
-    if not photograph: return note_html(_WAITING), None, hidden
+    if not photograph: return _waiting(), None, hidden
     try: opened = _opened(photograph, bundle)
     except PhotographError as error: return note_html(f'This file {_one_line(error)}', 'wrong'), None, hidden
     trim = _trim(bundle, place)
@@ -509,7 +515,7 @@ def _one_tab(bundle: Bundle, reports: Reports | None) -> None:
             photograph.render()
             place = _place(bundle)
         with gr.Column(min_width=300, elem_classes='answers'):
-            shown = gr.HTML(note_html(_WAITING), min_height=120)
+            shown = gr.HTML(_waiting(), min_height=120)
             form = _wrong(bundle, reports, photograph, place)
             with gr.Accordion('Raw JSON', open=False): found = gr.JSON(show_label=False)
     outputs = [shown, found, form if reports else gr.State()]
