@@ -360,7 +360,7 @@ def _files() -> gr.File:
         if not isinstance(part, dict): return part
         meant = named.get(str(part.get('$ref', '')).rpartition('/')[2], {})
         return {key: whole(o) for key, o in {**meant, **part}.items() if key != '$ref'}
-    setattr(files, 'api_info', partial(whole, schema))
+    files.api_info = partial(whole, schema)  # of this one alone
     return files
 
 
