@@ -23,12 +23,14 @@ from .density import ActivityCurve, activity_curve
 from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
+from .group_size import group_sizes
 from .health.check import CameraHealth, check_cameras
 from .occupancy import Occupancy, occupancy
 from .occupancy_change import OccupancyChange, occupancy_change
 from .overlap import Overlap, activity_overlap, overlap_before_after
 from .rates import (
     ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
+from .pressure import Pressure, pressure
 from .rarefaction import Rarefaction, rarefaction
 from .richness import Accumulation, accumulation, plot_accumulation
 from .workbook import write_workbook
@@ -87,6 +89,14 @@ class Survey:
     def rarefaction(self, until: float = 2) -> Rarefaction:
         "Return how many species less and more effort would find; see `rarefaction`."
         return rarefaction(self.events, self.operation, until)
+
+    def group_sizes(self) -> pd.DataFrame:
+        "Return how many individuals come at once, and their rate; see `group_sizes`."
+        return group_sizes(self.events, self.operation)
+
+    def pressure(self, label: str = WILDLIFE) -> Pressure:
+        "Return whether there is less of a label where more people pass; see `pressure`."
+        return pressure(self.events, self.operation, label)
 
     def richness(self, whole: bool = False) -> Accumulation:
         "Return how many species were met; see `accumulation`."
