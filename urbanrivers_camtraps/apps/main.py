@@ -21,6 +21,7 @@ from .cli.images import images
 from .cli.importing import import_results
 from .cli.inference import predict_photographs, speciesnet_app
 from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, echo, read_own_table
+from .cli.published import export_dataset, publish_dataset
 from .cli.review import review
 from .cli.survey import package, survey
 from .cli.training import export, train

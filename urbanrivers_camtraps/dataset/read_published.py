@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PublishedData', 'read_published']
 
-# %% ../../nbs/3_dataset/34_share/344_read_published.ipynb #580239db
+# %% ../../nbs/3_dataset/34_share/344_read_published.ipynb #a82adc9d
 import hashlib, os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .bursts import DatasetError
-from .publish import PUBLISHED
+from .published_rows import PUBLISHED
 from .splits import content_hash, read_folder
 from ..foundations.core import in_order, notice
 from ..foundations.names import class_name, tell_animals
 from ..foundations.tables import (
     PHOTOGRAPH_ALIASES, need_columns, read_any_table, read_settings, read_table)
-from ..images.discover import find_photographs
+from ..images.discover import is_photograph_path
 from ..images.photograph import PhotographError, describe_photograph, open_photograph
 
 # %% ../../nbs/3_dataset/34_share/344_read_published.ipynb #22227ed2
@@ -103,13 +103,11 @@ def _what_is_wrong(file: tuple[str, str]) -> str | None: # path and SHA-256
     except OSError as error: return f'cannot be read ({error.strerror})'
     return None if hashlib.sha256(data).hexdigest() == sha256 else 'is not the file that was published'
 
-# %% ../../nbs/3_dataset/34_share/344_read_published.ipynb #1912d934
+# %% ../../nbs/3_dataset/34_share/344_read_published.ipynb #4b682da9
 def _not_listed(paths: pd.Series, folder: Path) -> pd.DataFrame:
     "List the photographs of a folder that no table names; the plots of its card are none."
-    try: found = find_photographs(folder).photographs.path.astype(str)
-    except PhotographError: found = pd.Series(dtype=str)
-    known = {Path(o) for o in paths}
-    extra = [o for o in found if Path(o) not in known and Path(o).parent != folder/'card']
+    known = {folder/'card', *map(Path, paths)}
+    extra = [str(o) for o in sorted(folder.rglob('*')) if is_photograph_path(o) and not {o, o.parent} & known]
     return pd.DataFrame({'id': extra, 'reason': 'is in no table of this data set'}, dtype=object)
 
 

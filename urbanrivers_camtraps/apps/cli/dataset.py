@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .options import (
     DATASET, Boxes, By, Data, LazyModule, PlaceZone, app, boxes_with_empty, echo, list_skipped, next_step,
     place_zone, read_own_table, results_for)
+from ...foundations.core import CamtrapsError
 
 # %% auto #0
-__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'deployment_tables', 'duplicates', 'merging', 'motion_boxes',
-           'season_folders', 'splits', 'tables', 'teaching', 'dataset', 'card']
+__all__ = ['pd', 'banners', 'bursts', 'crops', 'data_card', 'hub_datasets', 'reading', 'deployment_tables', 'duplicates',
+           'merging', 'motion_boxes', 'season_folders', 'splits', 'tables', 'teaching', 'Source', 'dataset', 'card']
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #c64da015
 pd = LazyModule('pandas')
@@ -24,6 +25,8 @@ banners = LazyModule('urbanrivers_camtraps.images.banners')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 crops = LazyModule('urbanrivers_camtraps.images.crops')
 data_card = LazyModule('urbanrivers_camtraps.dataset.card')
+hub_datasets = LazyModule('urbanrivers_camtraps.apps.hub_dataset', extra='app')
+reading = LazyModule('urbanrivers_camtraps.dataset.read_published')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 duplicates = LazyModule('urbanrivers_camtraps.dataset.duplicates')
 merging = LazyModule('urbanrivers_camtraps.dataset.merging')
@@ -34,6 +37,11 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 teaching = LazyModule('urbanrivers_camtraps.survey.teaching')
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #008a05a6
+Source = Annotated[str, typer.Option(
+    '--from', metavar='FOLDER|OWNER/NAME', help='Read a data set that was published: a folder, or one of the Hub '
+                                                '(OWNER/NAME@VERSION for a version). It needs no votes.')]
+
+
 @app.command(rich_help_panel=DATASET)
 def dataset(
     by: Annotated[By, typer.Option(
@@ -62,19 +70,25 @@ def dataset(
     with_sample: Annotated[bool, typer.Option(
         '--with-sample/--without-sample', help='Also add bursts that were drawn by chance for an estimate. The sample '
                                                'cannot judge a model that learned from them.')] = True,
+    source: Source = None,
     data: Data = Path('data'),
 ) -> int | None:
     """Find bursts, near-duplicates and banners, and split the photographs by whole groups.
 
     Writes dataset.parquet and near_duplicates.parquet; with --boxes also crops/ and crops.parquet, with --add-season
     also taught/ and taught.parquet."""
+    if source is not None:
+        _refuse_beside_from(by=by, folder=folder, until=until, time_zone=time_zone, motion=motion, boxes=boxes,
+                            merge=merge, add_season=add_season, deployments=deployments,
+                            without_sample=None if with_sample else True)
+        return _dataset_from(source, data, test, valid, seed)
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = splits.read_folder(folder) if folder else (_with_bursts(data), pd.DataFrame())
     taught, not_taught = _taught(add_season or [], deployments, time_zone, with_sample, data)
     photographs = _with_taught(photographs, taught, data)
     if merge: photographs = _merged(photographs, merge)
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
-    if motion or (motion is None and _know_camera_and_time(photographs)):
+    if _know_camera_and_time(photographs) if motion is None else motion:
         photographs = motion_boxes.add_motion(photographs)
     day = {} if until is None else {'until': until, 'time_zone': place_zone(photographs, time_zone)}
     added = photographs.media_id.isin(taught.media_id) if len(taught) else pd.Series(False, photographs.index)
@@ -208,6 +222,80 @@ def _write_crops(photographs: pd.DataFrame, boxes: Path, data: Path) -> pd.DataF
     tables.write_table(cut, data/'crops.parquet', **photographs.attrs)
     echo(f'{len(cut):,} crops of {cut.frame_id.nunique():,} photographs in {data/"crops"}')
     return unreadable
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #deadc569
+def _refuse_beside_from(**options: object) -> None: # parameters of `dataset`, None if they were not typed
+    "Raise `CamtrapsError` if an option is there that contradicts `--from`."
+    others = [f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in options.items()
+              if value is not None and value != []]
+    if others: raise CamtrapsError(f"contradicts --from: {', '.join(others)}", 'dataset',
+                                   'A published data set brings its photographs, labels and split')
+
+
+#: Tables that are about other photographs than those of a published data set.
+_OTHERS = ('observations.parquet', 'labels.parquet', 'photographs.parquet', 'taught.parquet', 'crops.parquet')
+
+
+def _refuse_own_votes(data: Path) -> None:
+    "Raise `CamtrapsError` if a data folder holds tables of other photographs."
+    found = [o for o in _OTHERS if (data/o).exists()]
+    if found: raise CamtrapsError(f'holds {found[0]}, which is about other photographs', data,
+                                  'Name a new folder with --data')
+    tables.refuse_foreign_table(data/'dataset.parquet')
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #9ccb4df7
+def _dataset_from(source: str, data: Path, test: float, valid: float, seed: int) -> int | None:
+    "Read a published data set, from a folder or the Hub, and write it as the data set of a data folder."
+    _refuse_own_votes(data)
+    folder, version = (Path(source), {}) if Path(source).is_dir() else _fetched(source)
+    read = reading.read_published(folder)
+    photographs, made = read.photographs, read.photographs.attrs
+    if 'split' in photographs and (test, valid, seed) != (.2, .2, 42):
+        raise CamtrapsError('contradict --from', '--test, --valid and --seed', 'This data set brings its own split')
+    if read.is_ours: _write_pairs(photographs, data)
+    else: photographs, made = _completed(photographs, data, test, valid, seed), {'by': 'image', 'seed': seed}
+    _keep_previous(photographs, data)
+    about = {**made, **version, 'dataset_hash': splits.content_hash(photographs)}
+    tables.write_table(photographs, data/'dataset.parquet', **about)
+    _print_split(photographs, about['by'], about.get('until'))
+    _print_source(read, source, version)
+    status = list_skipped(read.skipped, data/'unreadable.csv')
+    next_step('train', 'train a classifier')
+    return status
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #d84fe09f
+def _fetched(source: str) -> tuple[Path, dict]:
+    "Get a data set from the Hub. Raise `CamtrapsError` if the name can only be that of a folder."
+    if source.count('/') != 1 or source.startswith(('.', '/', '~')) or source.endswith('/'):
+        raise CamtrapsError('there is no such folder', source, 'Name a folder, or OWNER/NAME of a data set on the Hub')
+    found = hub_datasets.fetch_dataset(source)
+    return found.folder, {'source': source.partition('@')[0], 'version': found.commit}
+
+
+def _print_source(read: Any, source: str, version: dict) -> None: # `PublishedData`
+    "Print where a data set came from, and what stayed there."
+    echo(f"read from {source}{', version ' + version['version'] if version else ''}")
+    if read.withheld:
+        echo(f'{read.withheld:,} photographs that may show people stayed with its owners: a model trained on it does '
+             'not know people')
+
+# %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #32eb9e6d
+def _write_pairs(photographs: pd.DataFrame, data: Path) -> None:
+    "Write which photographs look alike, by the hashes that came with them."
+    if 'phash' not in photographs: return
+    tables.write_table(duplicates.near_duplicates(photographs), data/'near_duplicates.parquet')
+
+
+def _completed(photographs: pd.DataFrame, data: Path, test: float, valid: float, seed: int) -> pd.DataFrame:
+    "Add what a folder of somebody else does not say: banners, look-alikes, folds, and a split where it has none."
+    photographs = _with_near_duplicates(banners.add_banners(photographs), data)
+    if 'split' not in photographs: photographs = splits.split_photographs(photographs, 'image', test, valid, seed)
+    elif not (photographs.split == 'valid').any():
+        rest = photographs.split == 'train'
+        sides = splits.split_photographs(photographs[rest], 'image', 0, valid, seed).split
+        photographs.loc[rest, 'split'] = sides.to_numpy()
+        echo(f'{(sides == "valid").sum():,} photographs of its training set are the validation set, since it has none')
+    return splits.add_folds(photographs, 'image', seed=seed)
 
 # %% ../../../nbs/9_apps/97_cli/973_dataset.ipynb #b2221a58
 @app.command(rich_help_panel=DATASET)

@@ -58,7 +58,8 @@ IN_DOUBT = 4
 DEMO, VOTES, IMAGES, DATASET, TRAINING = 'Start here', 'Votes', 'Photographs', 'Data set', 'Training'
 EVALUATION, INFERENCE, REVIEW, SURVEY, APPS = 'Evaluation', 'Predictions', 'Review', 'Survey', 'Apps'
 #: The commands in their usual order.
-_ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'train', 'export', 'evaluate', 'compare',
+_ORDER = ('demo', 'sandbox', 'fetch', 'clean', 'images', 'dataset', 'card', 'export-dataset',
+          'train', 'export', 'evaluate', 'compare',
           'gain',
           'predict', 'speciesnet', 'import',
           'review', 'votes-needed', 'check', 'sample', 'plan', 'events', 'survey', 'export-survey', 'package',

@@ -1,0 +1,309 @@
+"""A published data set: what must not leave, what the Hub, Kaggle and `datasets` document, and the way back."""
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import DatasetCard
+from pandas.testing import assert_frame_equal
+from PIL import ExifTags, Image
+
+from urbanrivers_camtraps.apps.main import run
+from urbanrivers_camtraps.dataset import publish
+from urbanrivers_camtraps.dataset.bursts import DatasetError
+from urbanrivers_camtraps.dataset.publish import write_published
+from urbanrivers_camtraps.dataset.published_card import LICENCES
+from urbanrivers_camtraps.dataset.read_published import read_published
+from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, read_folder, split_photographs
+from urbanrivers_camtraps.foundations.outputs import OutputError, overwriting
+from urbanrivers_camtraps.foundations.predictions import Predictions
+from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.images.photograph import open_photograph
+from urbanrivers_camtraps.images.plain_copy import plain_copy
+
+NAME = 'urban-rivers/animals'
+CLASSES = ('Castor canadensis', 'Branta canadensis', 'blank', 'human')
+
+
+def picture(seed: int) -> Image.Image:
+    "Return noise."
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 64, 3), 'uint8'))
+
+
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory) -> pd.DataFrame:
+    "Eight photographs of each class at two places, in bursts of two, with what the server says about them."
+    folder = tmp_path_factory.mktemp('images')
+    for number, label in enumerate(CLASSES):
+        (folder/label.replace(' ', '_')).mkdir()
+        for shot in range(8): picture(10*number + shot).save(folder/label.replace(' ', '_')/f'{shot}.jpg')
+    rows = read_folder(folder)[0]
+    rows['media_id'] = [f'{number:032x}' for number in range(len(rows))]
+    rows['burst_id'] = rows.media_id.iloc[[o//2*2 for o in range(len(rows))]].to_numpy()
+    rows['timestamp'] = pd.date_range('2025-06-01', periods=len(rows), freq='h', tz='UTC')
+    rows = rows.assign(votes=3, vote_share=1., confidence=.98, latitude=41.90732, longitude=-87.65204, drawn=False,
+                       location=None, url='https://server.example/1.jpg', nickname='HeronFan77')
+    rows.loc[rows.index[::3], 'location'] = 'Bubbly Creek'
+    rows = add_folds(split_photographs(rows, 'burst', .25, .25), 'burst', 2)
+    settings = {'by': 'burst', 'seed': 42, 'dataset_hash': content_hash(rows)}
+    return read_table(write_table(rows, folder/'dataset.parquet', **settings))
+
+
+@pytest.fixture(scope='module')
+def folder(photographs, tmp_path_factory) -> Path:
+    "The published folder."
+    out = tmp_path_factory.mktemp('out')/'published'
+    write_published(photographs, out, 'cc-by-4.0', kaggle=NAME, progress=False)
+    return out
+
+
+# --- what must not leave
+
+def test_nothing_private_is_in_any_file(folder, photographs):
+    for path in (o for o in folder.rglob('*') if o.is_file()):
+        data = path.read_bytes()
+        for secret in (b'server.example', b'HeronFan77', b'nickname', b'41.90732', b'/tmp/', b'@'):
+            if secret != b'@' or path.suffix in ('.md', '.json'): assert secret not in data, (path.name, secret)
+    rows = pd.concat(pd.read_parquet(o) for o in folder.glob('*/metadata.parquet'))
+    assert set(rows.latitude) == {41.91} and set(rows.longitude) == {-87.65}
+    assert 'human' not in set(rows.label) and not list(folder.rglob('*uman*'))
+
+
+def noted_jpeg(turn: int = 1) -> bytes:
+    "Return a JPEG as a camera writes it: with its serial number, GPS, a comment, and a second picture behind it."
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = 'RECONYX', turn
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.BodySerialNumber] = 'H600HF0123'
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (41.0, 54.0, 26.0)
+    picture(7).save(buffer, 'JPEG', exif=exif, comment=b'Owner', icc_profile=b'H600HF0123', progressive=True)
+    return buffer.getvalue() + b'\xff\xd8 second picture H600HF0123'
+
+
+@pytest.mark.parametrize('turn', range(1, 9))
+def test_notes_go_and_the_photograph_stays_upright(turn):
+    data = noted_jpeg(turn)
+    copy = plain_copy(data)
+    assert not any(o in copy.data for o in (b'RECONYX', b'H600HF0123', b'Owner', b'second'))
+    assert copy.suffix == '.jpg' and np.array_equal(open_photograph(copy.data), open_photograph(data))
+    assert set(Image.open(io.BytesIO(copy.data)).getexif()) <= {ExifTags.Base.Orientation}
+
+
+@pytest.mark.parametrize('damage', [lambda o: o[:20] + b'\0\0' + o[20:], lambda o: o[:-2] + b'\0'*50])
+def test_a_jpeg_that_cannot_be_divided_becomes_a_png(damage):
+    "Two bytes between its segments, or no end behind its pixels: it can be seen, but not be taken apart."
+    buffer = io.BytesIO()
+    picture(7).save(buffer, 'JPEG', comment=b'H600HF0123')
+    data = damage(buffer.getvalue())
+    copy = plain_copy(data)
+    assert copy.suffix == '.png' and b'H600HF0123' in data and b'H600HF0123' not in copy.data
+    assert np.array_equal(open_photograph(copy.data), open_photograph(data))
+
+
+def test_a_table_of_photographs_with_notes_has_the_hashes_of_the_copies(tmp_path, recwarn):
+    (tmp_path/'images/blank').mkdir(parents=True)
+    for number in range(4): picture(number).save(tmp_path/f'images/blank/{number}.jpg')
+    (tmp_path/'images/blank/3.jpg').write_bytes(noted_jpeg(6))
+    rows = split_photographs(read_folder(tmp_path/'images')[0], 'image', 0, .25)
+    written = write_published(rows, tmp_path/'out', 'cc0-1.0', progress=False)
+    assert any('1 files held notes' in str(o.message) for o in recwarn)
+    read = read_published(tmp_path/'out', progress=False)
+    assert read.is_complete and content_hash(read.photographs) != content_hash(rows)
+    assert list(read.photographs.sha256) == list(written.photographs.sha256)
+    assert (read.photographs.sha256 == rows.sha256).sum() == 3
+
+
+def test_one_voice_for_a_person_is_enough(photographs, tmp_path):
+    ids, bursts = photographs.media_id, photographs.burst_id
+    voted = pd.DataFrame({'media_id': ids[[0]], 'scientific_name': 'Homo sapiens'})
+    scored = Predictions(pd.DataFrame({'media_id': ids[[4]], 'prediction': 'blank', 'scores': [[.85, .15]]}),
+                         classes=['blank', 'human'])
+    boxed = pd.DataFrame({'media_id': ids[[10]], 'category': 'person'})
+    written = write_published(photographs, tmp_path/'out', 'cc0-1.0', [voted, scored, boxed], progress=False)
+    people = set(ids[photographs.label == 'human']) | set(ids[bursts.isin(bursts[[0, 4, 10]])])
+    assert set(written.skipped.id) == people and len(people) == 8 + 6
+    assert set(written.photographs.media_id) == set(ids) - people
+    assert f'- {len(people)} photographs that may show people' in (tmp_path/'out/README.md').read_text()
+
+
+# --- what others document
+
+def test_the_layout_is_an_imagefolder(folder):
+    """By https://huggingface.co/docs/datasets/image_dataset: a metadata file in the folder of each split, in which
+    `file_name` links each photograph, relative to that file. All have the same columns and types."""
+    tables = sorted(folder.glob('*/metadata.parquet'))
+    assert [o.parent.name for o in tables] == ['test', 'train', 'valid']  # SPLIT_KEYWORDS of datasets: valid is validation
+    schemas = [pq.read_schema(o) for o in tables]
+    assert all(o.equals(schemas[0]) for o in schemas) and str(schemas[0].field('file_name').type).endswith('string')
+    for table in tables:
+        rows = pd.read_parquet(table)
+        assert rows.file_name.is_unique and not rows.file_name.str.startswith(('/', '.')).any()
+        found = {o.relative_to(table.parent).as_posix() for o in table.parent.rglob('*') if o.suffix in ('.jpg', '.png')}
+        assert found == set(rows.file_name)
+        assert set(rows.split) == {table.parent.name}
+        assert all(name.partition('/')[0] == label.replace(' ', '_') for name, label in zip(rows.file_name, rows.label))
+
+
+#: Keys of the header, from https://github.com/huggingface/hub-docs/blob/main/datasetcard.md.
+DOCUMENTED = {
+    'language', 'license', 'license_name', 'license_link', 'license_details', 'tags', 'annotations_creators',
+    'language_creators', 'language_details', 'pretty_name', 'size_categories', 'source_datasets', 'task_categories',
+    'task_ids', 'paperswithcode_id', 'configs', 'dataset_info', 'extra_gated_fields', 'extra_gated_prompt',
+    'train-eval-index'}
+
+
+def test_the_card_has_documented_keys(folder):
+    card = DatasetCard.load(folder/'README.md')
+    header = card.data.to_dict()
+    assert set(header) <= DOCUMENTED
+    assert header['annotations_creators'] == ['crowdsourced'] and header['task_categories'] == ['image-classification']
+    config, = header['configs']
+    assert [o['split'] for o in config['data_files']] == ['train', 'validation', 'test']
+    names = next(o for o in config['features'] if o['name'] == 'label')['dtype']['class_label']['names']
+    assert list(names.values()) == ['Branta canadensis', 'Castor canadensis', 'blank']
+    columns = pq.read_schema(folder/'train/metadata.parquet').names
+    assert {o['name'] for o in config['features']} == {'image', *columns} - {'file_name'}
+    for link in re.findall(r'\]\((card/\S+)\)', card.text): assert (folder/link).is_file()
+    assert 'Choose' not in card.text.partition('## Splits')[0] and 'it is used once' in ' '.join(card.text.split())
+
+
+def test_kaggle_takes_the_metadata(folder):
+    "Limits from https://github.com/Kaggle/kaggle-api/blob/main/docs/datasets_metadata.md."
+    metadata = json.loads((folder/'dataset-metadata.json').read_text('utf-8'))
+    assert set(metadata) <= {'title', 'subtitle', 'description', 'id', 'id_no', 'licenses', 'resources', 'keywords'}
+    assert 6 <= len(metadata['title']) <= 50 and 20 <= len(metadata['subtitle']) <= 80
+    assert len(metadata['licenses']) == 1 and metadata['licenses'][0]['name'] == 'CC-BY-4.0'
+    assert re.fullmatch(r'[^/]+/[^/]{3,50}', metadata['id'])
+    types = {'string', 'boolean', 'numeric', 'datetime', 'id', 'uuid', 'latitude', 'longitude', 'integer', 'decimal'}
+    for resource in metadata['resources']:
+        fields = resource['schema']['fields']
+        assert [o['name'] for o in fields] == pq.read_schema(folder/resource['path']).names  # all of them, in order
+        assert {o['type'] for o in fields} <= types and all(o['description'] for o in fields)
+
+
+#: From https://github.com/Kaggle/kaggle-api/blob/main/docs/datasets_metadata.md.
+KAGGLE = '''CC0-1.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-SA-4.0 GPL-2.0 ODbL-1.0 DbCL-1.0 CC-BY-4.0 CC-BY-NC-4.0 PDDL CC-BY-3.0
+CDLA-Permissive-1.0 CDLA-Sharing-1.0 CC-BY-ND-4.0 CC-BY-NC-ND-4.0 ODC-BY-1.0'''.split()
+#: From https://huggingface.co/docs/hub/repositories-licenses.
+HUB = '''cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-nc-nd-4.0 odbl odc-by pddl
+cdla-permissive-1.0 cdla-sharing-1.0'''.split()
+
+
+def test_licences_are_those_of_both():
+    assert set(LICENCES) <= set(HUB) and set(LICENCES.values()) <= set(KAGGLE)
+
+
+# --- whole or absent
+
+def test_a_copy_that_fails_leaves_the_earlier_folder(folder, photographs, tmp_path, monkeypatch):
+    out = tmp_path/'out'
+    write_published(photographs, out, 'cc0-1.0', progress=False)
+    before = {o: o.read_bytes() for o in out.rglob('*') if o.is_file()}
+
+    def full(*_): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(publish, 'plain_copy', full)
+    with pytest.raises(OSError, match='No space left'): write_published(photographs, out, 'cc0-1.0', progress=False)
+    assert {o: o.read_bytes() for o in out.rglob('*') if o.is_file()} == before
+    assert [o.name for o in tmp_path.iterdir()] == ['out']
+
+
+def test_a_folder_of_somebody_else_stays(photographs, tmp_path):
+    "An ImageFolder has the names of our files, but not our mark."
+    (tmp_path/'train/blank').mkdir(parents=True)
+    picture(1).save(tmp_path/'train/blank/1.jpg')
+    with pytest.raises(OutputError, match='not written by camtraps'):
+        write_published(photographs, tmp_path, 'cc0-1.0', progress=False)
+    with overwriting(), pytest.raises(DatasetError, match='holds the photographs'):
+        write_published(photographs, Path(photographs.path[0]).parents[1], 'cc0-1.0', progress=False)
+    assert Path(photographs.path[0]).is_file()
+
+
+def test_files_that_changed_are_skipped_with_the_reason(photographs, tmp_path):
+    rows = photographs.copy()
+    rows.loc[0, 'path'] = str(tmp_path/'gone.jpg')
+    rows.loc[2, 'sha256'] = '0'*64
+    written = write_published(rows, tmp_path/'out', 'cc0-1.0', progress=False)
+    assert written.failed.id.tolist() == rows.media_id[[0, 2]].tolist()
+    assert written.failed.reason.str.contains('is not there|has changed').all()
+    assert len(read_published(tmp_path/'out', progress=False).photographs) == len(rows) - 8 - 2
+    assert '2 photographs whose files could not be used' in (tmp_path/'out/README.md').read_text()
+
+
+def test_ids_that_cannot_name_a_file(photographs, tmp_path):
+    rows = photographs[photographs.label != 'human'].reset_index(drop=True)
+    rows.loc[[0, 1, 2], 'media_id'] = ['A/b c.jpg', '../../x', 'Ü:*?']
+    written = write_published(rows, tmp_path/'out', 'cc0-1.0', progress=False)
+    assert all(re.fullmatch(r'\w+/\w+/[\w-]+\.jpg', o) for o in written.photographs.file_name)
+    assert list(read_published(tmp_path/'out', progress=False).photographs.media_id) == list(rows.media_id)
+
+
+# --- the way back
+
+def expected(photographs: pd.DataFrame) -> pd.DataFrame:
+    "Return what has to come back."
+    rows = photographs[photographs.label != 'human'].reset_index(drop=True)
+    return rows.drop(columns=['url', 'nickname', 'path']).assign(latitude=41.91, longitude=-87.65)
+
+
+def camtraps(capfd, *words: object) -> tuple[int, str]:
+    "Run a command; return its status and what it said."
+    status = run([str(o) for o in words])
+    said = capfd.readouterr()
+    return status, said.out + said.err
+
+
+def test_the_command_line_there_and_back(photographs, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(photographs, 'data/dataset.parquet', **photographs.attrs)
+    assert camtraps(capfd, 'export-dataset', 'out', '--license', 'CC BY 4.0')[0] == 0
+    status, said = camtraps(capfd, 'dataset', '--from', 'out', '--data', 'back')
+    back = read_table('back/dataset.parquet')
+    assert_frame_equal(back.drop(columns='path'), expected(photographs), check_like=True)
+    assert status == 0 and content_hash(back) in said and '8 photographs that may show people stayed' in said
+    assert (back.attrs['by'], back.attrs['seed'], back.attrs['dataset_hash']) == ('burst', 42, content_hash(back))
+    assert all(Path(o).is_file() for o in back.path)
+    (tmp_path/back.path[3]).unlink()
+    status, said = camtraps(capfd, 'dataset', '--from', 'out', '--data', 'back')
+    assert status == 3 and 'is not there' in said and '23 of 24 photographs' in said
+
+
+@pytest.mark.parametrize(('options', 'reason'), [
+    (['--folder', 'images'], 'contradicts --from: --folder'), (['--no-motion'], '--no-motion'),
+    (['--by', 'image', '--merge', 'a,b'], '--by, --merge'), (['--seed', '7'], 'brings its own split'),
+    (['--add-season', 'season'], '--add-season')])
+def test_options_that_contradict(folder, tmp_path, capfd, monkeypatch, options, reason):
+    monkeypatch.chdir(tmp_path)
+    status, said = camtraps(capfd, 'dataset', '--from', folder, *options)
+    assert status == 1 and reason in said and not (tmp_path/'data/dataset.parquet').exists()
+
+
+def test_tables_of_other_photographs_are_not_mixed_with_it(folder, photographs, tmp_path, capfd):
+    write_table(photographs, tmp_path/'photographs.parquet')
+    status, said = camtraps(capfd, 'dataset', '--from', folder, '--data', tmp_path)
+    assert status == 1 and 'holds photographs.parquet, which is about other photographs' in said
+
+
+def test_other_contradictions(photographs, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(photographs, 'data/dataset.parquet')
+    status, said = camtraps(capfd, 'export-dataset', 'out', '--license', 'odbl', '--digits', '3', '--exact-places')
+    assert status == 1 and '--digits and --exact-places' in said
+    assert 'no such folder' in camtraps(capfd, 'dataset', '--from', './nowhere')[1]
+    assert 'no licence is named' in camtraps(capfd, 'publish', 'dataset', NAME, '--dry-run')[1]
+    assert not (tmp_path/'out').exists()
+
+
+def test_a_folder_of_somebody_else_becomes_a_data_set(tmp_path, capfd):
+    for split in ('train', 'test'):
+        for number, label in enumerate(CLASSES[:3]):
+            (tmp_path/'theirs'/split/label).mkdir(parents=True)
+            for shot in range(6): picture(100*number + 10*shot + len(split)).save(tmp_path/'theirs'/split/label/f'{shot}.png')
+    status, said = camtraps(capfd, 'dataset', '--from', tmp_path/'theirs', '--data', tmp_path/'data')
+    rows = read_table(tmp_path/'data/dataset.parquet')
+    assert status == 0 and 'bursts are not known' in said and 'since it has none' in said
+    assert rows.split.value_counts().to_dict().keys() == {'train', 'valid', 'test'}
+    assert (rows.split == 'test').tolist() == rows.media_id.str.startswith('test/').tolist()
+    assert rows.fold.isna().tolist() == (rows.split == 'test').tolist()
