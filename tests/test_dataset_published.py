@@ -9,14 +9,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
+from hub_stand_in import Hub
 from pandas.testing import assert_frame_equal
 from PIL import ExifTags, Image
 
+from urbanrivers_camtraps.apps.hub_dataset import fetch_dataset, publish_dataset
+from urbanrivers_camtraps.apps.hub_repo import PublishError
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.dataset import publish
 from urbanrivers_camtraps.dataset.bursts import DatasetError
 from urbanrivers_camtraps.dataset.publish import write_published
-from urbanrivers_camtraps.dataset.published_card import LICENCES
+from urbanrivers_camtraps.dataset.published_card import LICENCES, About
 from urbanrivers_camtraps.dataset.read_published import read_published
 from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, read_folder, split_photographs
 from urbanrivers_camtraps.foundations.outputs import OutputError, overwriting
@@ -176,7 +179,7 @@ def test_kaggle_takes_the_metadata(folder):
     assert set(metadata) <= {'title', 'subtitle', 'description', 'id', 'id_no', 'licenses', 'resources', 'keywords'}
     assert 6 <= len(metadata['title']) <= 50 and 20 <= len(metadata['subtitle']) <= 80
     assert len(metadata['licenses']) == 1 and metadata['licenses'][0]['name'] == 'CC-BY-4.0'
-    assert re.fullmatch(r'[^/]+/[^/]{3,50}', metadata['id'])
+    assert re.fullmatch(r'[^/]+/[^/]{6,50}', metadata['id'])  # the command wants 6
     types = {'string', 'boolean', 'numeric', 'datetime', 'id', 'uuid', 'latitude', 'longitude', 'integer', 'decimal'}
     for resource in metadata['resources']:
         fields = resource['schema']['fields']
@@ -307,3 +310,55 @@ def test_a_folder_of_somebody_else_becomes_a_data_set(tmp_path, capfd):
     assert rows.split.value_counts().to_dict().keys() == {'train', 'valid', 'test'}
     assert (rows.split == 'test').tolist() == rows.media_id.str.startswith('test/').tolist()
     assert rows.fold.isna().tolist() == (rows.split == 'test').tolist()
+
+
+# --- the Hub
+
+#: Where nobody answers.
+NOWHERE = 'http://127.0.0.1:9'
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Hub:
+    "A Hub, and an empty cache."
+    server = Hub()
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path/'cache'))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_DISABLE_XET', True)
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    monkeypatch.setenv('HF_TOKEN', 'hf_writer')
+    yield server
+    server.close()
+
+
+def test_a_data_set_comes_back_from_the_hub_pinned(hub, photographs, tmp_path):
+    options = {'folder': tmp_path/'out', 'licence': 'cc-by-4.0', 'progress': False, 'endpoint': hub.url}
+    sent, _ = publish_dataset(photographs, NAME, **options)
+    assert hub.gated[NAME] == 'manual'
+    found = fetch_dataset(NAME, endpoint=hub.url)
+    assert found.commit == sent.commit
+    read = read_published(found.folder, progress=False)
+    assert_frame_equal(read.photographs.drop(columns='path'), expected(photographs), check_like=True)
+    assert read.is_complete and read.skipped.empty
+    changed, _ = publish_dataset(photographs.iloc[2:], NAME, **options)
+    assert changed.commit != sent.commit
+    assert len(read_published(fetch_dataset(f'{NAME}@{sent.commit}', endpoint=hub.url).folder, progress=False).photographs) == 24
+    assert len(read_published(fetch_dataset(NAME, endpoint=hub.url).folder, progress=False).photographs) == 22
+    with pytest.raises(PublishError, match='has no version 0000'): fetch_dataset(f'{NAME}@{"0"*40}', endpoint=hub.url)
+    with pytest.warns(match='the version that was fetched last is used'):
+        assert fetch_dataset(NAME, endpoint=NOWHERE).commit == changed.commit
+
+
+def test_who_may_not_read_is_told_what_to_do(hub, photographs, tmp_path, monkeypatch):
+    publish_dataset(photographs, NAME, tmp_path/'out', 'cc-by-4.0', progress=False, endpoint=hub.url)
+    monkeypatch.delenv('HF_TOKEN')
+    with pytest.raises(PublishError, match='is gated: its owners decide'): fetch_dataset(NAME, endpoint=hub.url)
+    with pytest.raises(PublishError, match='is not a data set on the Hub'): fetch_dataset('urban-rivers/none', endpoint=hub.url)
+    with pytest.raises(PublishError, match='cannot be reached'): fetch_dataset('urban-rivers/none', endpoint=NOWHERE)
+
+
+def test_open_only_if_asked(hub, photographs, tmp_path):
+    publish_dataset(photographs, NAME, tmp_path/'out', 'cc0-1.0', gated=False, progress=False, endpoint=hub.url)
+    assert not hub.gated.get(NAME)
+    with pytest.raises(PublishError, match='was to be gated'):
+        publish_dataset(photographs, NAME, tmp_path/'out', 'cc0-1.0', progress=False, endpoint=hub.url)
+    assert About.title in (tmp_path/'out/README.md').read_text()

@@ -76,9 +76,9 @@ def fetch_dataset(
     if at and not version: raise PublishError('has no version behind the @', name, 'Write OWNER/NAME@COMMIT')
     api = HfApi(endpoint=endpoint, token=token or near_setting('HF_TOKEN'))
     try:
-        commit = _newest(api, name, version or None)
-        folder = snapshot_download(name, repo_type='dataset', revision=commit or version or None, endpoint=endpoint,
-                                   token=api.token, local_files_only=commit is None)
+        reached = _is_reached(api, name, version or None)
+        folder = snapshot_download(name, repo_type='dataset', revision=version or None, endpoint=endpoint,
+                                   token=api.token, local_files_only=not reached)
     except tuple(_REFUSALS) as error:
         what, todo = next(text for kind, text in _REFUSALS.items() if isinstance(error, kind))
         raise PublishError(what.format(version=version), name, todo) from None
@@ -99,14 +99,14 @@ _REFUSALS = {
 _PATIENCE = 10
 
 
-def _newest(api: HfApi, name: str, version: str | None) -> str | None:
-    "Ask the Hub which commit a version is; None, and a notice, if it cannot be reached."
-    try: return api.dataset_info(name, revision=version, timeout=_PATIENCE).sha
+def _is_reached(api: HfApi, name: str, version: str | None) -> bool:
+    "Ask the Hub for a version; return False, with a notice, if it cannot be reached."
+    try: return bool(api.dataset_info(name, revision=version, timeout=_PATIENCE))
     except Exception as error:
         cut = type(error).__module__.startswith('http') or isinstance(error, ConnectionError | TimeoutError)
         if not cut: raise
     notice('the Hub cannot be reached, so that the version that was fetched last is used', name)
-    return None
+    return False
 
 # %% ../../nbs/9_apps/94_hub/947_hub_dataset.ipynb #9463a4f6
 #: Files in one folder that the Hub recommends at most: https://huggingface.co/docs/hub/repositories-recommendations.

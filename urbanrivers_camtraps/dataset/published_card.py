@@ -45,7 +45,7 @@ def check_licence(
     if found: return found
     raise DatasetError('is not a licence that the Hub and Kaggle both know', licence, f'Choose one of {known}')
 
-# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #49baa345
+# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #ac29c245
 @dataclass(frozen=True)
 class About:
     "What a data set says about itself that does not stand in its rows."
@@ -71,10 +71,10 @@ def write_published_card(
     shown = ''.join(f'\n## {title}\n\n{text}\n\n![{title}](card/{name}.png)\n' for name, title, text in plots)
     (folder/'README.md').write_text(f'---\n{_header(rows, about, features).to_yaml()}\n---\n\n{body}{shown}', 'utf-8')
     if about.kaggle:
-        metadata = json.dumps(kaggle_metadata(rows, about, body, features), indent=1, ensure_ascii=False)
+        metadata = json.dumps(kaggle_metadata(rows, about, body, features), indent=1)  # ASCII: any system can read it
         (folder/'dataset-metadata.json').write_text(metadata, 'utf-8')
 
-# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #32b176df
+# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #7c2f7493
 def check_kaggle(
     kaggle: str | None, # OWNER/NAME on Kaggle; None: not for Kaggle
     title: str, # of the data set
@@ -82,17 +82,20 @@ def check_kaggle(
     "Raise `DatasetError` if Kaggle would not take an id or a title."
     if not 6 <= len(title) <= 50:
         raise DatasetError(f'has {len(title)} characters', f'title {title!r}', 'Kaggle takes 6 to 50: choose a --title')
-    if kaggle is None or re.fullmatch(r'[\w-]+/[A-Za-z0-9-]{3,50}', kaggle): return
-    raise DatasetError('is not an id of Kaggle', kaggle, 'Write OWNER/NAME, with 3 to 50 letters, digits and hyphens')
+    if kaggle is None or re.fullmatch(r'[\w-]+/[A-Za-z0-9-]{6,50}', kaggle): return
+    raise DatasetError('is not an id of Kaggle', kaggle, 'Write OWNER/NAME, with 6 to 50 letters, digits and hyphens')
 
-# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #2e440e06
+# %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #d7b4121d
 def kaggle_metadata(
     rows: pd.DataFrame, # what is published
     about: About, # with `kaggle`
     description: str, # Markdown
     features: dict[str, str], # column → its type
 ) -> dict: # the content of `dataset-metadata.json`
-    "Describe a data set as Kaggle reads it. Source: docs/datasets_metadata.md of kaggle-api."
+    """Describe a data set as Kaggle reads it.
+
+    Source: docs/datasets_metadata.md of kaggle-api, and the checks of `dataset_create_new` in its command, which
+    wants longer ids."""
     subtitle = f'{len(rows):,} photographs of {rows.label.nunique()} classes, with votes, bursts and splits'
     fields = [{'name': name, 'description': PUBLISHED_COLUMNS.get(name, _OWN_COLUMNS.get(name, '')),
                'type': _kaggle_type(name, kind)} for name, kind in features.items()]

@@ -287,7 +287,7 @@ def _write_pairs(photographs: pd.DataFrame, data: Path) -> None:
 
 
 def _completed(photographs: pd.DataFrame, data: Path, test: float, valid: float, seed: int) -> pd.DataFrame:
-    "Add what a folder of somebody else does not say: banners, look-alikes, folds, and a split where it has none."
+    "Add what a folder of somebody else does not say: banners, look-alikes, folds, and a split if it has none."
     photographs = _with_near_duplicates(banners.add_banners(photographs), data)
     if 'split' not in photographs: photographs = splits.split_photographs(photographs, 'image', test, valid, seed)
     elif not (photographs.split == 'valid').any():
