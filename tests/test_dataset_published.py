@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
-from hub_stand_in import Hub
 from pandas.testing import assert_frame_equal
 from PIL import ExifTags, Image
 
+from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub_dataset import fetch_dataset, publish_dataset
 from urbanrivers_camtraps.apps.hub_repo import PublishError
 from urbanrivers_camtraps.apps.main import run
