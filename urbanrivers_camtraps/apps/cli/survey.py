@@ -18,11 +18,11 @@ from ...foundations.core import CamtrapsError, notice, read_duration
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
 
 # %% auto #0
-__all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans',
+__all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
            'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
            'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
-           'events', 'export_survey', 'package']
+           'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -33,6 +33,7 @@ samples = LazyModule('urbanrivers_camtraps.review.sample')
 reviewing = LazyModule('urbanrivers_camtraps.review.reviews')
 corrected = LazyModule('urbanrivers_camtraps.survey.corrected', extra='survey')
 sample_plans = LazyModule('urbanrivers_camtraps.survey.sample_plan', extra='survey')
+survey_plans = LazyModule('urbanrivers_camtraps.survey.survey_plan', extra='survey')
 location_records = LazyModule('urbanrivers_camtraps.survey.location_records', extra='survey')
 bursts = LazyModule('urbanrivers_camtraps.dataset.bursts')
 cards = LazyModule('urbanrivers_camtraps.survey.health.card', extra='survey')
@@ -653,6 +654,34 @@ def _plan_records(drawn: pd.DataFrame, seen: _Seen, seconds: float) -> None:
     if chosen.empty: return
     echo(f'That takes {len(chosen)*seconds/3600:.1f} hours at {seconds:g} s a burst. Most of them are at '
          f"{', '.join(f'{o} ({n:,})' for o, n in chosen.location.value_counts().head(5).items())}.")
+
+# %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #74b790c3
+@app.command('plan-survey', rich_help_panel=SURVEY)
+def plan_survey(
+    change: Annotated[float, typer.Option(help='Factor that the survey shall find, such as 1.5; below 1 for a fall.')] = 1.5,
+    rate: Annotated[float, typer.Option(
+        help='Events per 100 camera-days at a location. By default those of a pilot: the season, or the labels in '
+             'the folder of the data.')] = None,
+    species: Annotated[str, typer.Option(help='Label that is counted in the pilot. By default all wildlife.')] = None,
+    power: Annotated[float, typer.Option(help='Share of surveys that shall find the change.')] = .8,
+    season: Season = None,
+    deployments: Deployments = None,
+    time_zone: TimeZone = None,
+    dates: Dates = None,
+    data: Data = Path('data'),
+) -> None:
+    "Compute how many locations and weeks it takes to see a change, before any camera hangs."
+    if rate is not None and (season or species): raise CamtrapsError('says what --season would', '--rate', 'Leave one of them out')
+    known = rate
+    if rate is None:
+        seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
+        operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
+        known = survey_plans.pilot(seen.events, operation, species or changes.WILDLIFE)
+    plan = survey_plans.plan_survey(known, change, power=power)
+    echo('Chance to find the change, in per cent, by locations in each arm and weeks in each period:')
+    shown = plan.table.assign(power=(100*plan.table.power).round().astype('Int64').astype('string').fillna('–'))
+    echo(shown.pivot(index='locations', columns='weeks', values='power').to_string())
+    echo(str(plan))
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #d88ffe34
 @app.command(rich_help_panel=SURVEY)
