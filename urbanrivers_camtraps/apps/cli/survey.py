@@ -658,7 +658,8 @@ def _plan_records(drawn: pd.DataFrame, seen: _Seen, seconds: float) -> None:
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #74b790c3
 @app.command('plan-survey', rich_help_panel=SURVEY)
 def plan_survey(
-    change: Annotated[float, typer.Option(help='Factor that the survey shall find, such as 1.5; below 1 for a fall.')] = 1.5,
+    change: Annotated[float, typer.Option(
+        help='Factor that the survey shall find, such as 1.5; below 1 for a fall.')] = 1.5,
     rate: Annotated[float, typer.Option(
         help='Events per 100 camera-days at a location. By default those of a pilot: the season, or the labels in '
              'the folder of the data.')] = None,
@@ -671,7 +672,8 @@ def plan_survey(
     data: Data = Path('data'),
 ) -> None:
     "Compute how many locations and weeks it takes to see a change, before any camera hangs."
-    if rate is not None and (season or species): raise CamtrapsError('says what --season would', '--rate', 'Leave one of them out')
+    if rate is not None and (season or species):
+        raise CamtrapsError('says what --season would', '--rate', 'Leave one of them out')
     known = rate
     if rate is None:
         seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
