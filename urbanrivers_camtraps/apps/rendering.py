@@ -268,7 +268,7 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 #: Style of everything that these functions return.
 CSS = """
 .camtraps { color: var(--body-text-color); --mark: #8c8c8c; --bar: #0072b2; --soft: #5f6670 }
-.dark .camtraps { --bar: #56b4e9; --soft: #a3abb5 }
+.dark { --color-accent: #56b4e9 } .dark .camtraps { --bar: #56b4e9; --soft: #a3abb5 }
 .camtraps h2 { font-size: 1.6rem; line-height: 1.2; margin: 0; font-weight: 650 }
 .camtraps p { margin: .2rem 0 .8rem } .camtraps .soft, .camtraps i { color: var(--soft) }
 .camtraps .verdict { border-left: 5px solid var(--mark); background: var(--background-fill-secondary);
