@@ -26,6 +26,7 @@ from .hub_cards import Card, links_text, model_header, space_header, usage_text
 from urbanrivers_camtraps.apps.hub_repo import (
     REPOS, Published, PublishError, Repo, binary_attributes, check_name, find_token, fresh_folder, list_files,
     send_folder)
+from .space_script import space_script
 from ..foundations import core
 from ..foundations.core import NOT_ANIMALS, notice
 from ..foundations.outputs import markdown_text
@@ -99,7 +100,7 @@ def write_space(
                           count=len(bundle.classes), dataset_hash=bundle.description.dataset_hash or 'not stated')
     header = space_header(bundle, card, thumbnail=_example(bundle), python=_PYTHON.get(hardware))
     texts = {'README.md': _with_header(header, about + links_text(card)),
-             'app.py': _START_GPU if hardware == 'zero-a10g' else _START,
+             'app.py': space_script(zero_gpu=hardware == 'zero-a10g'),
              '.gitattributes': _ATTRIBUTES, 'requirements.txt': '\n'.join(_pinned_requirements(modules)) + '\n'}
     with fresh_folder(folder, 'bundle/bundle.json', bundle.folder, _OURS) as new:
         _copy_bundle(bundle, new/'bundle')
@@ -291,27 +292,7 @@ def _data_files(modules: Iterable[str]) -> list[str]:
     return sorted(o for o in present if Path(o).name in named)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #d8b0b36d
-#: Content of `app.py`.
-_START = '''from urbanrivers_camtraps.apps.app import main
-
-if __name__ == '__main__': main(__file__)
-'''
-#: The same for ZeroGPU.
-_START_GPU = '''try:
-    import spaces  # the Hub has it where there is ZeroGPU
-except ImportError:
-    spaces = None
-from urbanrivers_camtraps.apps.app import main
-
-
-def on_gpu() -> None:
-    "ZeroGPU starts a page only if it has a function for a GPU. The network needs none, so nobody calls this one."
-
-
-if spaces: on_gpu = spaces.GPU(duration=1)(on_gpu)
-if __name__ == '__main__': main(__file__)
-'''
-#: Hardware → version of Python. ZeroGPU has only some, and a patch release of 3.12 is the newest of them.
+#: Hardware → version of Python. ZeroGPU has only some; one of a public Space that runs there.
 _PYTHON = {'zero-a10g': '3.12'}
 #: Content of `README.md`, below the header.
 _ABOUT = '''# {title}

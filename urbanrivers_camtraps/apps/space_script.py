@@ -6,19 +6,23 @@
 __all__ = ['space_script']
 
 # %% ../../nbs/9_apps/94_space/941_space_script.ipynb #eefe1f80
-#: The `app.py` of a Space, and what stands above it for ZeroGPU.
+#: The `app.py` of a Space.
 _START = """from urbanrivers_camtraps.apps.app import main
 
 if __name__ == '__main__': main(__file__)
 """
-_ZERO_GPU = """import spaces  # ZeroGPU wants it before all else
+#: What stands above it for ZeroGPU. The package `spaces` comes with the hardware: elsewhere the page starts without it.
+_ZERO_GPU = """try:
+    import spaces  # ZeroGPU wants it before all else
+except ImportError:
+    spaces = None
 
 
-@spaces.GPU
 def on_gpu() -> None:
-    "Do nothing: ZeroGPU starts a Space only if a function asks for a GPU. Photographs are answered on the processor."
+    "ZeroGPU starts a page only if it has a function for a GPU. The network needs none, so nobody calls this one."
 
 
+if spaces: on_gpu = spaces.GPU(duration=1)(on_gpu)
 """
 
 
