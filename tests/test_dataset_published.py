@@ -289,13 +289,22 @@ def test_tables_of_other_photographs_are_not_mixed_with_it(folder, photographs, 
     assert status == 1 and 'holds photographs.parquet, which is about other photographs' in said
 
 
+def test_a_dry_run_needs_no_licence_and_says_so(photographs, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(photographs, 'demo/dataset.parquet')
+    status, said = camtraps(capfd, 'publish', 'dataset', NAME, '--dry-run')
+    assert status == 0 and 'has no licence yet' in said and 'demo: was found here and is used' in said
+    card = DatasetCard.load(tmp_path/'demo'/'publish'/'dataset'/'README.md')
+    assert card.data.license is None and 'None was chosen yet' in card.text
+
+
 def test_other_contradictions(photographs, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_table(photographs, 'data/dataset.parquet')
     status, said = camtraps(capfd, 'export-dataset', 'out', '--license', 'odbl', '--digits', '3', '--exact-places')
     assert status == 1 and '--digits and --exact-places' in said
     assert 'no such folder' in camtraps(capfd, 'dataset', '--from', './nowhere')[1]
-    assert 'no licence is named' in camtraps(capfd, 'publish', 'dataset', NAME, '--dry-run')[1]
+    assert 'no licence is named' in camtraps(capfd, 'publish', 'dataset', NAME)[1]
     assert not (tmp_path/'out').exists()
 
 

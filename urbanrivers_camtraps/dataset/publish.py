@@ -56,13 +56,15 @@ def write_published(
     digits: int | None = PLACE_DIGITS, # of coordinates; None: they leave as they are
     title: str = About.title, # 6 to 50 characters
     kaggle: str | None = None, # OWNER/NAME on Kaggle: also write `dataset-metadata.json`
+    draft: bool = False, # a look before a licence is chosen: the card then says that there is none
     progress: bool = True, # show a bar
 ) -> PublishedFolder:
     """Write a data set for others, whole or not at all.
 
-    Raises `DatasetError` if no licence is named or no photograph is left, and `OutputError` if the folder holds
-    anything else."""
-    about = About(check_licence(licence), title, digits=digits, by=photographs.attrs.get('by', 'burst'), kaggle=kaggle)
+    Raises `DatasetError` if no licence is named (but in a draft) or no photograph is left, and `OutputError` if the
+    folder holds anything else."""
+    licence = None if draft and not licence and not kaggle else check_licence(licence)
+    about = About(licence, title, digits=digits, by=photographs.attrs.get('by', 'burst'), kaggle=kaggle)
     check_kaggle(kaggle, title)
     refuse_foreign_folder(folder, _OURS, is_ours=_is_ours)
     rows, withheld = published_rows(photographs, opinions, digits)

@@ -49,7 +49,7 @@ def check_licence(
 @dataclass(frozen=True)
 class About:
     "What a data set says about itself that does not stand in its rows."
-    licence: str # as the Hub abbreviates it
+    licence: str | None # as the Hub abbreviates it; None: none was chosen yet
     title: str = 'Camera-trap photographs, labelled by volunteers' # 6 to 50 characters
     withheld: int = 0 # photographs that stayed because they may show people
     skipped: int = 0 # photographs that stayed because their files could not be used
@@ -218,7 +218,7 @@ Each folder of a split holds the photographs, one folder a class, and `metadata.
 
 ## Licence
 
-`{licence}`, for the photographs and the labels. Made by urbanrivers_camtraps.
+{licence} Made by urbanrivers_camtraps.
 '''
 
 # %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #3fbf2d70
@@ -229,9 +229,15 @@ def _body(rows: pd.DataFrame, about: About) -> str:
                if o != 'path']
     return _BODY.format(
         title=markdown_text(about.title), warning=f'**{warning}**\n\n' if warning else '',
-        classes=rows.label.nunique(), origin=str(origin), licence=about.licence,
+        classes=rows.label.nunique(), origin=str(origin), licence=_licence_text(about),
         dataset_hash=content_hash(rows), table=_class_table(rows), splits=_split_text(rows, about),
         left_out=_left_out_text(rows, about), columns=_markdown_table(('column', 'what it holds'), columns))
+
+
+def _licence_text(about: About) -> str:
+    "Return what others may do, in a sentence."
+    if about.licence: return f'`{about.licence}`, for the photographs and the labels.'
+    return 'None was chosen yet, so nobody may use the photographs or the labels.'
 
 # %% ../../nbs/3_dataset/34_share/342_published_card.ipynb #83c48d25
 def _markdown_table(head: tuple, lines: list) -> str:

@@ -227,8 +227,9 @@ def _add_activation(model: onnx.ModelProto) -> None:
     model.graph.node.extend([*_cell_nodes(pools), *_copied(layers, 'activation/cells'),
                              _node('Transpose', 'activation/after/cooled', 'activation/turned', perm=[1, 0]),
                              _node('Reshape', 'activation/turned activation/grid', 'activation')])
+    used = {name for node in model.graph.node for name in node.input}
     for name, value in _cell_constants(classes, shape).items():
-        model.graph.initializer.append(numpy_helper.from_array(value, f'activation/{name}'))
+        if name in used: model.graph.initializer.append(numpy_helper.from_array(value, name))
     model.graph.output.append(helper.make_tensor_value_info('activation', T.FLOAT, [classes, *shape[2:]]))
 
 # %% ../../nbs/4_training/48_export.ipynb #c9957221
@@ -272,7 +273,8 @@ def _cell_nodes(pools: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
 def _cell_constants(classes: int, shape: list[int]) -> dict[str, np.ndarray]:
     "Return the constants of these nodes for a grid of that shape, 1 × features × rows × columns."
     rows, columns = shape[2:]
-    return {'sides': np.int64([2, 3]), 'rows': np.int64([-1, rows*columns]), 'grid': np.int64([classes, rows, columns])}
+    return {'activation/sides': np.int64([2, 3]), 'activation/rows': np.int64([-1, rows*columns]),
+            'activation/grid': np.int64([classes, rows, columns])}
 
 # %% ../../nbs/4_training/48_export.ipynb #b4d828b8
 def _copied(layers: list[onnx.NodeProto], start: str) -> list[onnx.NodeProto]:

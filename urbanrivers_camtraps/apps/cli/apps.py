@@ -104,8 +104,8 @@ def publish_space(name: HubName, bundle: BundleFolder = None, out: PublishedFold
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #f4418763
 def _publish(kind: str, name: str, bundle: Path, out: Path | None, card: Any, **options: Any) -> None:
     "Publish something made of a bundle, and show what changed."
-    beside = Path('data/publish') if named.bundle_name(bundle) else bundle.parent  # not into a cache
-    published = hub.publish(kind, name, bundle, card, folder=out or beside/kind, **options)
+    beside = Path('data') if named.bundle_name(bundle) else bundle.parent  # not into a cache
+    published = hub.publish(kind, name, bundle, card, folder=out or beside/'publish'/kind, **options)
     echo(published.difference.to_string(index=False))
     echo(f'{published!r}\n{published.folder}')
 

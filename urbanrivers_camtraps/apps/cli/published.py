@@ -13,7 +13,7 @@ import typer
 from .apps import Drawn, DryRun, HubName, Private, publish_app
 from .options import (
     DATASET, DATASET_COLUMNS, Data, LazyModule, app, echo, list_skipped, read_own_table)
-from ...foundations.core import CamtrapsError
+from ...foundations.core import CamtrapsError, notice
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
@@ -50,6 +50,7 @@ def export_dataset(
     """Write the data set as a folder for Kaggle, the Hub, datasets and fastai.
 
     Photographs that may show people, what cameras write into files, and exact places are left out."""
+    data = _found(data)
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     digits = _digits(digits, exact_places)
     written = publishing.write_published(photographs, out, licence, _opinions(data), digits, title, kaggle)
@@ -69,22 +70,31 @@ def publish_dataset(
     gated: Annotated[bool, typer.Option(
         '--gated/--open', help='Whoever wants the photographs has to ask you, or they are open to everybody.')] = True,
     out: Annotated[Path, typer.Option(
-        help='Folder for what is published. By default published/ in the data folder.')] = None,
+        help='Folder for what is published. By default publish/dataset in the data folder.')] = None,
     dry_run: DryRun = False,
     private: Private = False,
     drawn: Drawn = False,
     data: Data = Path('data'),
 ) -> int | None:
     "Publish the photographs with their labels as a data set, gated by default."
+    data = _found(data)
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     sent, written = hub_datasets.publish_dataset(
-        photographs, name, out or data/'published', licence, _opinions(data), _digits(digits, exact_places), title,
-        gated, private, drawn, dry_run)
+        photographs, name, out or data/'publish'/'dataset', licence, _opinions(data), _digits(digits, exact_places),
+        title, gated, private, drawn, dry_run)
     _print_written(written)
     counts = sent.difference.assign(folder=sent.difference.path.str.extract(r'^([^/]*/)', expand=False).fillna('./'))
     echo(counts.groupby(['folder', 'change']).bytes.agg(files='size', bytes='sum').reset_index().to_string(index=False))
     echo(f'{sent!r}\n{sent.folder}')
     return list_skipped(written.failed, data/'not_published.csv')
+
+# %% ../../../nbs/9_apps/97_cli/9791_published.ipynb #2a225ca8
+def _found(data: Path) -> Path:
+    "Return the folder of the data set: the demo's if `data` has none, which is said."
+    demo = Path('demo')
+    if data != Path('data') or (data/'dataset.parquet').exists() or not (demo/'dataset.parquet').exists(): return data
+    notice('was found here and is used, but nobody chose it', demo, 'Choose one with --data')
+    return demo
 
 # %% ../../../nbs/9_apps/97_cli/9791_published.ipynb #e7bc7db0
 #: Tables that may know of people on a photograph of the data set.
