@@ -38,7 +38,7 @@ from ..foundations.privacy import names_people
 from ..foundations.predictions import Predictions, top
 from ..images.photograph import PhotographError, read_clock
 from ..inference.bundle import Bundle, find_bundle, read_bundle
-from ..inference.decisions import answer_name, answer_names, answer_score
+from ..inference.decisions import UNSURE_REASON, answer_name, answer_names, answer_score
 from ..inference.motion_crop import (
     Decoded, Frame, camera_folder, score_frames, single_views_in_words)
 from ..inference.predict import make_predictions, with_views, write_predictions
@@ -57,7 +57,9 @@ def answer(
     about = bundle.description
     notes = [f'**{about.warning}**', ''] if about.warning else []
     if about.one_frame: notes += [markdown_text(about.one_frame), '']
-    if doubt.get('review_reason'): notes += [markdown_text(f"For a volunteer: {doubt['review_reason']}."), '']
+    reason = doubt.get('review_reason')  # without measured thresholds, no class can be sure
+    is_told = reason and (bundle.decides or reason != UNSURE_REASON)
+    if is_told: notes += [markdown_text(f'For a volunteer: {reason}.'), '']
     text = '\n'.join([f'## {markdown_text(heading)}', '', *notes, '| | probability |', '|:--|--:|', *lines])
     return text, {'prediction': {'class': label, 'common_name': name, 'probability': score},
                   'top3': [f'{name}: {score:.4f}' for _, name, score in best], **doubt,

@@ -547,7 +547,9 @@ function answered(record) {
     row.append(make('span', name), track, make('b', percent(score)))
     bars.append(row)
   }
-  const why = record.reason ? [make('p', `For a volunteer: ${record.reason}.`, { class: 'why' })] : []
+  // Without measured thresholds no class can be sure, and the sentence above says so.
+  const told = record.reason && (measured || record.taxon || record.reason === UNKNOWN_REASON)
+  const why = told ? [make('p', `For a volunteer: ${record.reason}.`, { class: 'why' })] : []
   const sentence = record.sentence ? [make('p', record.sentence, { class: 'soft' })] : []
   const mark = record.sure ? make('p', record.sure, { class: `decision ${measured ? record.decision : 'blank'}` }) : decisionMark(record)
   return [make('h2', record.common), make('p', latinOf(record), { class: 'latin' }), mark, ...sentence, ...why, bars]
