@@ -33,7 +33,7 @@ from .visitor_reports import (
 from ..foundations.confidence import confidence_words
 from ..foundations.core import CamtrapsError, SettingError
 from ..foundations.names import folder_name
-from ..foundations.outputs import markdown_text
+from ..foundations.outputs import markdown_text, per_cent
 from ..foundations.privacy import names_people
 from ..foundations.predictions import Predictions, top
 from ..images.photograph import PhotographError, read_clock
@@ -53,7 +53,7 @@ def answer(
     label, name, score = best[0]
     doubt = _doubt(bundle, scores)
     heading = doubt.get('answer', name)
-    lines = [f'| {markdown_text(name)} | {score:.1%} |' for _, name, score in best]
+    lines = [f'| {markdown_text(name)} | {per_cent(score, 1)} |' for _, name, score in best]
     about = bundle.description
     notes = [f'**{about.warning}**', ''] if about.warning else []
     if about.one_frame: notes += [markdown_text(about.one_frame), '']

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..foundations.confidence import confidence_words
 from ..foundations.core import BLANK, NOT_ANIMALS
+from ..foundations.outputs import per_cent
 from ..foundations.predictions import DECISIONS, Predictions, top
 from ..foundations.privacy import shows_people
 from ..inference.bundle import Bundle
@@ -103,7 +104,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, x: int, y: int, row: dict, name: str) 
     "Draw name, probability and file below a thumbnail, with a mark in the colour of the decision."
     (width, height), title, small = THUMBNAIL, ImageFont.load_default(17), ImageFont.load_default(13)
     draw.rectangle([x, y + height + 5, x + 5, y + height + 40], fill=MARKS[row['decision']])
-    share = '' if (score := answer_score(row)) is None else f' {score:.0%}'
+    share = '' if (score := answer_score(row)) is None else f' {per_cent(score)}'
     name = _fitted(name, title, width - 14 - int(title.getlength(share)))
     draw.text((x + 12, y + height + 3), name + share, '#1B1B1B', title)
     draw.text((x + 12, y + height + 24), _fitted(row['path'].rsplit('/', 1)[-1], small, width - 14), '#5F6670', small)
@@ -133,10 +134,10 @@ def verdict(
     if isinstance(row.get('taxon'), str):
         kind, title, text = VERDICTS['taxon']
         text = f'{row.review_reason.capitalize()}. {text} A volunteer may name the species.'
-        return kind, f'{title}, the group is ({score:.1%})', text
+        return kind, f'{title}, the group is ({per_cent(score, 1)})', text
     decision = row.decision if row.decision != DECISIONS[2] or bundle.decides else None
     kind, _, text = VERDICTS[decision]
-    return kind, f'{confidence_words(score, decision).capitalize()} ({score:.1%})', text
+    return kind, f'{confidence_words(score, decision).capitalize()} ({per_cent(score, 1)})', text
 
 # %% ../../nbs/9_apps/91_rendering.ipynb #0fe385cd
 def _scientific(label: str) -> str:
@@ -151,7 +152,7 @@ def bars_html(
 ) -> str:
     "Return the best classes as a table with a bar in each row."
     rows = [f'<tr><th scope="row">{html.escape(bundle.common_names.get(label, label))} {_scientific(label)}</th>'
-            f'<td class="bar"><span style="width:{score:.1%}"></span></td><td>{score:.1%}</td></tr>'
+            f'<td class="bar"><span style="width:{score:.1%}"></span></td><td>{per_cent(score, 1)}</td></tr>'
             for label, score in top(scores, bundle.classes, k)]
     return f'<table><caption>Probabilities</caption>{"".join(rows)}</table>'
 
@@ -237,7 +238,7 @@ def predictions_html(
 def _rows(predictions: Predictions, limit: int) -> list[tuple]:
     "List the cells of the first rows."
     shown, names = predictions.head(limit), answer_names(predictions.head(limit))
-    rows = [(o['path'], name, '–' if (score := answer_score(o)) is None else f'{score:.1%}', o['decision'])
+    rows = [(o['path'], name, '–' if (score := answer_score(o)) is None else per_cent(score, 1), o['decision'])
             for o, name in zip(pd.DataFrame(shown).to_dict('records'), names)]
     skipped = predictions.skipped.head(limit - len(rows))
     return rows + [(o.id, o.reason, '', 'not read') for o in skipped.itertuples()]

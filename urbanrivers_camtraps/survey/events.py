@@ -117,7 +117,7 @@ def read_events(
     own = table.event_id if 'event_id' in table else pd.Series(None, table.index, dtype=object)
     table = table.assign(event_id=own.fillna(pd.Series([f'line {o}' for o in table.index], table.index)))
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
-    tell_lost_zeros(table.deployment_id, deployments.deployment_id, path)
+    if 'deployment_id' in deployments: tell_lost_zeros(table.deployment_id, deployments.deployment_id, path)
     return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
 
 # %% ../../nbs/8_survey/81_events.ipynb #4e66b4b7
