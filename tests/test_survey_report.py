@@ -1,11 +1,20 @@
 """A survey answers every question, and its page is whole or not there."""
+import html
 import re
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
-from survey_tables import TIME_ZONE, deployments_of, events_of, local
-from urbanrivers_camtraps.survey.effort import SurveyError
+from survey_tables import TIME_ZONE, baci_of, deployments_of, events_of, local, operation_of, outages_of
+from urbanrivers_camtraps.inference.decisions import UNKNOWN_REASON
+from urbanrivers_camtraps.survey import mixed_model
+from urbanrivers_camtraps.survey.before_after import before_after, plot_effect
+from urbanrivers_camtraps.survey.effort import SurveyError, plot_effort
+from urbanrivers_camtraps.survey.findings import doubt_warning, methods, second_opinion, what_it_rests_on, what_was_found, with_reviewed
+from urbanrivers_camtraps.survey.rates import interval_words, plot_months
 from urbanrivers_camtraps.survey.report import Survey
 from urbanrivers_camtraps.survey.simulation import simulate_survey
 
@@ -17,7 +26,7 @@ def test_the_report_is_whole_or_not_there(tmp_path):
     river = simulate_survey(0, arms=2, days=60)
     survey = Survey(river.events, river.deployments, river.outages, TIME_ZONE)
     page = survey.report(tmp_path/'survey.html', arms=river.arms, changed=river.changed).read_text()
-    assert 'Ten locations per arm' in page and page.count('<svg') == 6 and 'href="http' not in page
+    assert 'Ten locations per arm' in page and page.count('<svg') == 7 and 'href="http' not in page
     nothing = Survey(river.events, river.deployments.assign(end=pd.NaT), time_zone=TIME_ZONE)
     with pytest.raises(SurveyError, match='no deployment has any effort'): nothing.report(tmp_path/'none.html')
     with pytest.raises(SurveyError, match='a change needs arms'): survey.report(tmp_path/'none.html', changed='2024-05-05')
@@ -54,3 +63,148 @@ def test_a_survey_is_shown_in_words_and_as_a_table():
     assert repr(survey) == '2 events, 2 deployments at 1 locations, 20 camera-days, time zone America/Chicago'
     assert '2 events' in survey._repr_html_() and 'Wildlife' in survey._repr_html_()
     with pytest.raises(SurveyError, match='time zone of the cameras is not known'): Survey(SEEN, TWO)
+
+
+def text_of(page: str, heading: str) -> str:
+    "Return the text of one section of a page."
+    return html.unescape(re.sub('<[^>]*>', ' ', page.split(f'<h2>{heading}</h2>')[1].split('</section>')[0]))
+
+
+def verdict_of(page: str) -> str:
+    "Return the sentences over a page."
+    return html.unescape(re.search('<p class="verdict">(.*?)</p>', page)[1])
+
+
+def test_the_page_begins_with_sentences_to_read_aloud_and_ends_with_methods(tmp_path):
+    events, operation, arms = baci_of({'W1': (10, 40), 'W2': (10, 41), 'C1': (20, 20), 'C2': (20, 21)})
+    page = Survey(events, operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', arms=arms, changed='2025-07-01').read_text()
+    # 182 visits; 22 April to 8 September are 9 + 31 + 30 + 31 + 31 + 8 days; ((40.5/10.5)(41.5/10.5)/((20.5/20.5)(21.5/20.5)))**.5 = 3.81
+    start = 'In 140 days the cameras at 4 locations saw 182 visits of wildlife, of at least one kind.'
+    assert verdict_of(page).startswith(f'{start} Compared with the control locations, visits of wildlife at the impact locations rose by a factor of 3.81 (between ')
+    headings = re.findall('<h2>(.*?)</h2>', page)
+    assert headings[:4] == ['Camera health', 'What it rests on', 'In plain words', 'Events per 100 camera-days'] and headings[-1] == 'Methods and limits'
+    assert 'Stewart-Oaten' in text_of(page, 'Methods and limits') and 'Spearman' not in text_of(page, 'Methods and limits')
+
+
+@pytest.mark.parametrize('counts, said', [
+    ({'W1': (40, 10), 'W2': (41, 10), 'C1': (20, 20), 'C2': (20, 21)}, 'visits of wildlife at the impact locations fell to 0.25 of what the controls lead one to expect (between '),
+    ({'W1': (10, 12), 'W2': (10, 10), 'C1': (10, 12), 'C2': (10, 10)}, 'no change of visits of wildlife at the impact locations is shown'),
+    ({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)}, 'Whether visits of wildlife changed compared with the control locations cannot be said from 4 locations.'),
+    ({'W1': (10, 40), 'C1': (10, 10), 'C2': (10, 40)}, 'cannot be said: that needs two impact and two control locations, and 1 and 2 can be compared.'),
+    ({'W1': (2, 100), 'W2': (2, 400), 'C1': (10, 10), 'C2': (10, 12)}, 'rose; by how much cannot be said from 4 locations.')])
+def test_whether_something_changed_is_said_in_one_sentence(counts, said):
+    events, operation, arms = baci_of(counts)
+    assert said in what_was_found(events, operation, before_after(events, operation, arms, '2025-07-01', permutations=0))
+
+
+def test_species_are_not_counted_twice_and_people_are_no_species():
+    events = events_of(('a', 'Anas platyrhynchos', '2024-05-02'), ('a', 'Aves', '2024-05-03'), ('a', 'human', '2024-05-04'), ('a', 'blank', '2024-05-05'))
+    operation = operation_of(('a', 'l', '2024-05-01', '2024-05-11'))
+    assert what_was_found(events, operation) == ('In 10 days the camera at one location saw 2 visits of wildlife, of at least one species '
+                                                 '(and one label above a species), and 1 of people and their boats.')
+    assert what_was_found(events.tail(2), operation) == 'In 10 days the camera at one location saw no visit of wildlife. People and their boats came 1 time.'
+
+
+def test_an_interval_wider_than_a_factor_of_20_is_said_nowhere(tmp_path):
+    assert interval_words(1, 20, 3) == '1.00 to 20.00' and interval_words(1, 20.1, 3) == 'cannot be said from 3 locations'
+    assert interval_words(np.nan, 3, 2) == '–' and interval_words(.0123, .1, 1) == '0.012 to 0.10'
+    events, operation, arms = baci_of({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)})
+    # changes of log(40.5/10.5) = 1.35 and 0 in each arm: 0 ± 4.30 (t, 2 degrees) · √(2 · 0.456) = ± 4.11, a factor of 0.016 to 61
+    effect = before_after(events, operation, arms, '2025-07-01', permutations=0)
+    assert effect.low == pytest.approx(.0164, abs=.0005) and 'cannot be said from 4 locations' in str(effect) and '0.02 to' not in str(effect)
+    figure = plot_effect(effect)
+    texts = [o.get_text() for o in figure.axes[0].texts]
+    assert texts == ['cannot be said from 2 locations', 'cannot be said from 2 locations', 'cannot be said from 4 locations'] and not figure.axes[0].patches
+    plt.close(figure)
+    page = Survey(events, operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', arms=arms, changed='2025-07-01').read_text()
+    first = text_of(page, 'Change, label by label').split('Wildlife')[1].split('People')[0].split()
+    assert ' '.join(first) == '2 2 – cannot be said from 4 locations –'
+    assert 'How large a change' not in page and 'between' not in verdict_of(page)
+
+
+def test_a_month_has_no_line_for_an_interval_that_says_nothing():
+    counts = {'a': 1, 'b': 1, 'c': 40}
+    operation = operation_of(*((o, o, '2025-05-01', '2025-05-31') for o in counts))
+    seen = [events_of(*((o, 'Anas', '2025-05-02') for o, n in c.items() for _ in range(n))) for c in (counts, {'a': 9, 'b': 10, 'c': 11})]
+    lines = []
+    for events in seen:
+        figure = plot_months(events, operation, labels=['Anas'])
+        lines.append(sum(len(o.get_segments()) for o in figure.axes[0].collections if isinstance(o, LineCollection)))
+        plt.close(figure)
+    assert lines == [0, 1]
+
+
+def test_what_a_page_rests_on_is_who_looked_at_the_events(tmp_path):
+    operation = operation_of(('a', 'l', '2024-05-01', '2024-05-11'), outages=outages_of(('a', '2024-05-08', '2024-05-10')))
+    events = events_of(('a', 'Anas', '2024-05-02'), ('a', 'Anas', '2024-05-03'), ('a', 'Anas', '2024-05-04')).assign(media_ids=[['m1', 'm2'], ['m3'], []])
+    model = pd.DataFrame({'media_id': ['m1', 'm2', 'm3'], 'prediction': 'Anas'})
+    def first(found: pd.DataFrame) -> str: return what_it_rests_on(found, operation)[0]
+    assert first(events) == 'Whether people looked at the events is not known: their table does not say it.'
+    assert first(with_reviewed(events, model)) == "No event was reviewed by a person: all labels are the model's."
+    some = with_reviewed(events, model.assign(reviewed=[False, True, False]))
+    assert some.reviewed.tolist() == [True, False, False]
+    assert first(some) == "1 of 3 events were looked at by people. The labels of the others are the model's."
+    by_hand = with_reviewed(events.assign(edited=[False, False, True]), model.assign(reviewed=[False, True, False]))
+    assert by_hand.reviewed.tolist() == [True, False, True]
+    assert first(with_reviewed(events, model.rename(columns={'prediction': 'label'}))) == 'People looked at all 3 events.'
+    assert what_it_rests_on(events, operation)[1] == 'Cameras did not work in 1 outage: that time does not count as watched.'
+    page = Survey(with_reviewed(events, model), operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', notes=['As told.']).read_text()
+    assert text_of(page, 'What it rests on').split('  ')[-2:] and 'No event was reviewed by a person' in text_of(page, 'What it rests on') and 'As told.' in page
+
+
+@pytest.mark.parametrize('decisions, reviewed, warns', [
+    (['review', 'accept', 'blank'], [False]*3, False), # a third is not over a third
+    (['review', 'review', 'accept', 'blank', 'accept'], [False]*5, True),
+    (['review', 'review', 'accept', 'blank', 'accept'], [True, False, False, False, False], False)])
+def test_a_third_of_doubtful_answers_puts_a_banner_over_the_page(decisions, reviewed, warns, tmp_path):
+    photographs = pd.DataFrame({'media_id': [f'm{o}' for o in range(len(decisions))], 'decision': decisions, 'reviewed': reviewed, 'deployment_id': 'a',
+                                'prediction': 'Anas', 'timestamp': local('2024-05-02')})
+    page = Survey(SEEN, TWO, time_zone=TIME_ZONE).report(tmp_path/'s.html', labelled=photographs, warnings=['Another.']).read_text()
+    banners = re.findall('class="warning" role="note">(.*?)<', page)
+    assert len(banners) == 1 + warns and banners[-1] == 'Another.'
+    if warns: assert banners[0].startswith('The model was in doubt about 2 of 5 photographs (40')
+    assert doubt_warning(photographs.drop(columns='decision')) == ''
+
+
+def test_photographs_that_wait_are_in_doubt_but_in_no_event_of_another_gap(tmp_path):
+    photographs = pd.DataFrame({'media_id': ['m1', 'm2', 'm3'], 'decision': ['accept', 'review', 'review'], 'deployment_id': 'a', 'prediction': 'Anas',
+                                'review_reason': [None, UNKNOWN_REASON, UNKNOWN_REASON], 'timestamp': [local(f'2024-05-02 {o}:00') for o in (1, 5, 9)]})
+    survey = Survey(SEEN, TWO, time_zone=TIME_ZONE)
+    page = survey.report(tmp_path/'s.html', labelled=photographs).read_text()
+    assert 'in doubt about 2 of 3' in page and text_of(page, 'If events ended sooner or later').split()[-5:] == ['1']*5
+    edited = Survey(SEEN.assign(edited=True), TWO, time_zone=TIME_ZONE).report(tmp_path/'s.html', labelled=photographs).read_text()
+    assert 'If events ended sooner' not in edited
+
+
+def test_a_map_is_drawn_only_where_there_are_coordinates(tmp_path):
+    known = TWO.assign(latitude=41.9, longitude=-87.65, location='Weir')
+    for deployments, is_drawn in ((TWO, False), (known, True), (known.assign(latitude=[41.9, None]), True)):
+        page = Survey(SEEN, deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html').read_text()
+        assert ('<h2>Where</h2>' in page) == is_drawn
+
+
+def test_each_photograph_is_a_tick_on_its_location():
+    taken = pd.DataFrame({'deployment_id': ['a', 'a', 'a', 'b', 'q'], 'timestamp': [local(f'2024-05-0{o}') for o in (2, 2, 4, 3, 3)]})
+    cameras = ('a', 'l', '2024-05-01', '2024-05-11'), ('b', 'm', '2024-05-01', '2024-05-11')
+    figure = plot_effort(operation_of(*cameras, photographs=taken))
+    ticks = [[round(float(s[0][1]) + .31, 6) for s in o.get_segments()] for o in figure.axes[0].collections]
+    assert ticks == [[0, 0], [1]]  # two at one moment share a tick, and a camera that is not known has no row
+    plt.close(figure)
+    figure = plot_effort(operation_of(*cameras))
+    assert not figure.axes[0].collections
+    plt.close(figure)
+
+
+def test_without_gpboost_the_page_says_that_the_answer_was_not_checked(monkeypatch):
+    events, operation, arms = baci_of({'W1': (10, 40), 'W2': (10, 30), 'C1': (20, 20), 'C2': (20, 21)})
+    effect = before_after(events, operation, arms, '2025-07-01', permutations=0)
+    def missing(name: str): raise ModuleNotFoundError(name)
+    monkeypatch.setattr(mixed_model.importlib, 'import_module', missing)
+    assert second_opinion(effect).startswith('Not checked with a second method: a mixed model needs GPBoost, which is not installed')
+    one = before_after(events[events.deployment_id != 'W2'], operation, arms, '2025-07-01', permutations=0)
+    assert second_opinion(one) == 'Not checked with a second method: a mixed model needs two locations in each arm.'
+
+
+def test_methods_name_only_what_is_shown():
+    assert any('Welch' in o for o in methods({'change'})) and not any('Welch' in o for o in methods(set()))
+    assert 'Labels can be wrong' in methods(set())[-1]

@@ -24,7 +24,8 @@ from ..foundations.plotting import COLORS, plot_style
 from .effort import (
     ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, change_days,
     counted_periods, days_between, text_ids)
-from .rates import ALL_PEOPLE, WILDLIFE, events_with_effort, is_of, shown_label
+from .rates import (
+    ALL_PEOPLE, WIDEST, WILDLIFE, cannot_be_said, events_with_effort, is_of, is_too_wide, shown_label)
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #3e3a6fe7
 def before_after(
@@ -67,7 +68,8 @@ def plot_effect(
         ax.axvline(1, color=COLORS[-1], linewidth=1)
         ax.set_xscale('log')
         ax.set_yticks([*range(len(table)), *(len(table) + .6 + np.arange(len(parts)))], names, fontsize=8)
-        shown = np.exp([*table.change, *np.log(parts[['low', 'high']]).to_numpy().ravel(), -.7, .7])
+        drawn = parts[parts.high <= WIDEST*parts.low]
+        shown = np.exp([*table.change, *np.log(drawn[['low', 'high']]).to_numpy().ravel(), -.7, .7])
         low, high = shown.min()/1.25, shown.max()*1.25
         ax.set(ylim=(rows + .2, -.8), xlim=(low, high), xlabel='rate after / rate before, as a factor')
         ticks = [o for o in (.02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 50) if low <= o <= high]
@@ -226,6 +228,10 @@ def _verdict(effect: Effect) -> str:
         why = 'each arm needs two locations' if min(impact, control) < 2 else 'the locations do not differ at all'
         return (f'{name}: nothing can be said about an effect, because {why} '
                 f'(there {"is" if impact == 1 else "are"} {impact} impact and {control} control).')
+    if is_too_wide(effect.low, effect.high):
+        how = '' if effect.low <= 1 <= effect.high else f' {"rose" if effect.low > 1 else "fell"}; by how much'
+        return (f'{name}{how or ": whether it changed"} compared with the controls {cannot_be_said(impact + control)}: '
+                f'the 95 % interval is wider than a factor of {WIDEST:g}.')
     chance = f'The interval excludes 1: compared with the controls, it {"rose" if effect.ratio > 1 else "fell"}.'
     if effect.low <= 1 <= effect.high:
         chance = 'The interval includes 1: it may be chance, but this does not show that nothing changed.'
@@ -437,6 +443,10 @@ def _draw_diamonds(ax: plt.Axes, parts: pd.DataFrame, first: int) -> list[str]:
     "Draw one diamond per mean below the locations, and return the names of the rows."
     for row, part in enumerate(parts.itertuples(), first):
         row, color = row + .6, ARM_COLORS.get(part.what.split()[0] if 'alone' in part.what else '', COLORS[-1])
+        if is_too_wide(part.low, part.high):
+            ax.text(.01, row, cannot_be_said(part.locations), transform=ax.get_yaxis_transform(), va='center',
+                    fontsize=8, color=color)
+            continue
         ax.fill([part.low, part.ratio, part.high, part.ratio], [row, row - .32, row, row + .32], color=color,
                 linewidth=0)
     return list(parts.what)

@@ -161,7 +161,7 @@ def plot_effort(
     arms: pd.DataFrame | None = None, # `location, arm`: colours
     changed: str | tuple | None = None, # day of the change, drawn as a line
 ) -> plt.Figure:
-    "Draw when each location was watched."
+    "Draw when each location was watched, and if photographs are known each of them as a tick."
     periods = add_arms(operation, arms).periods
     periods['name'] = periods.location.fillna(periods.place).astype(str)
     order = periods.arm.map({'impact': 0, 'control': 1}).fillna(2)
@@ -169,9 +169,7 @@ def plot_effort(
     with plot_style():
         figure, ax = plt.subplots(figsize=(8.4, .9 + .21*max(3, len(names))))
         for row, (name, arm) in enumerate(names.itertuples(index=False)):
-            own = periods[periods.name == name]
-            ax.barh([row]*len(own), (own.end - own.start)/DAY, left=own.start.dt.tz_convert(None), height=.62,
-                    color=ARM_COLORS.get(arm, COLORS[6]))
+            _draw_row(ax, row, periods[periods.name == name], operation, ARM_COLORS.get(arm, COLORS[6]))
         ax.set_yticks(range(len(names)), names.name, fontsize=8)
         ax.set_ylim(len(names) - .4, -.6)
         ax.grid(axis='y', visible=False)
@@ -397,3 +395,24 @@ def arm_legend(
     names = [o for o in ARM_COLORS if o in set(arms)]
     patches = [plt.Rectangle((0, 0), 1, 1, color=ARM_COLORS[o]) for o in names]
     if names: figure.legend(patches, names, loc='outside upper right', ncols=2, fontsize=9)
+
+# %% ../../nbs/8_survey/82_effort.ipynb #986806c0
+#: Ticks that lie beside each other over a whole survey.
+_TICKS = 2000
+
+
+def _draw_row(ax: plt.Axes, row: int, own: pd.DataFrame, operation: CameraOperation, color: str) -> None:
+    "Draw the periods of one location as bars, pale if its photographs are drawn as ticks."
+    taken = operation.photographs
+    ax.barh([row]*len(own), (own.end - own.start)/DAY, left=own.start.dt.tz_convert(None), height=.62, color=color,
+            alpha=1 if taken is None else .3)
+    if taken is None: return
+    times = taken.timestamp[taken.deployment_id.isin(own.deployment_id)].dropna()
+    times = times.iloc[np.flatnonzero(~_tick_of(times, operation).duplicated())]
+    ax.vlines(times.dt.tz_convert(None), row - .31, row + .31, color=color, linewidth=.7)
+
+
+def _tick_of(times: pd.Series, operation: CameraOperation) -> pd.Series:
+    "Return on which tick each time falls."
+    first, last = operation.periods.start.min(), operation.periods.end.max()
+    return ((times - first)/(last - first)*_TICKS).round()

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 
 from ..foundations.plotting import COLORS, plot_style
 from .effort import CameraOperation, SurveyError
-from .rates import shown_label
+from .rates import WIDEST, shown_label
 from .richness import location_days, species_days
 
 # %% ../../nbs/8_survey/85_rarefaction/857_rarefaction.ipynb #f3accdad
@@ -41,9 +41,10 @@ class Rarefaction:
         if self.species.empty: return 'No animal was met.'
         last = self.curve.iloc[-1]
         factor, low = last.location_days/self.days, max(last.low, len(self.species))  # none can be lost again
+        is_known = last.high <= WIDEST*low  # false if there is no interval
+        interval = f' (95 % interval {low:.1f} to {last.high:.1f})' if is_known else ', without an interval'
         return (f'{len(self.species)} species (or higher ranks) on {self.days:,} location-days. With {factor:.2g} '
-                f'times the effort, {last.species:.1f} are expected (95 % interval {low:.1f} to {last.high:.1f}). '
-                f'{_reviewed_words(self.species)}')
+                f'times the effort, {last.species:.1f} are expected{interval}. {_reviewed_words(self.species)}')
 
 # %% ../../nbs/8_survey/85_rarefaction/857_rarefaction.ipynb #ead7bb16
 def rarefaction(

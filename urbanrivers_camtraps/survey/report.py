@@ -8,6 +8,7 @@ __all__ = ['Survey', 'write_survey', 'corrected_sections']
 # %% ../../nbs/8_survey/88_report.ipynb #94204f10
 import html
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,20 +20,25 @@ from .activity import activity, plot_hours
 from .before_after import (
     Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
 from .camtrapr import write_camtrapr
-from .density import ActivityCurve, activity_curve
+from .density import FEWEST_EVENTS, ActivityCurve, activity_curve, plot_activity
 from .detection_history import DetectionHistory, detection_history
 from .effort import (
     CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
+from .event_gaps import answers_by_gap, event_gap_section, event_gaps
+from .findings import (
+    doubt_warning, methods, second_opinion, what_it_rests_on, what_was_found)
 from .group_size import group_sizes
 from .health.check import CameraHealth, check_cameras
 from .occupancy import Occupancy, occupancy
 from .occupancy_change import OccupancyChange, occupancy_change
 from .overlap import Overlap, activity_overlap, overlap_before_after
-from .rates import (
-    ALL_PEOPLE, WILDLIFE, plot_map, plot_months, rates, shown_label, skipped_events)
-from .pressure import Pressure, pressure
+from .pressure import FEWEST_LOCATIONS, Pressure, pressure
+from urbanrivers_camtraps.survey.rates import (
+    ALL_PEOPLE, WIDEST, WILDLIFE, interval_words, is_too_wide, plot_map, plot_months, rates, shown_label,
+    skipped_events)
 from .rarefaction import Rarefaction, rarefaction
-from .richness import Accumulation, accumulation, plot_accumulation
+from .richness import Accumulation, accumulation
+from .waiting import is_waiting
 from .workbook import write_workbook
 
 # %% ../../nbs/8_survey/88_report.ipynb #fe638d4d
@@ -156,31 +162,30 @@ def write_survey(
     changed: str | tuple | None = None, # day of the change, see `before_after`
     missed: FalseNegativeAudit | dict[str, FalseNegativeAudit] | None = None, # by the blank filter, see `before_after`
     digits: int = 3, # of the coordinates on the map
-    notes: Iterable[str] = (), # sentences for the end of the plain words, such as how events are made
+    notes: Iterable[str] = (), # sentences about what the page rests on, such as how events are made
     warnings: Iterable[str] = (), # what a reader has to know first, such as that labels are a model's answers
     sections: Iterable[Section] = (), # what stands first, such as `corrected_sections`
     corrected: Effect | None = None, # the change as a sample corrects it; then that of the events is shown as such
+    labelled: pd.DataFrame | None = None, # the photographs of the events, with `label` or `prediction`, `decision`
 ) -> Path: # the file
     "Write the survey as one self-contained page. Raise `SurveyError` if no camera worked."
-    periods = survey.operation.periods
-    if periods.empty:
+    if survey.operation.periods.empty:
         raise SurveyError('no deployment has any effort', 'deployments',
                           'Add start and end, or photographs from which to take them')
     if changed is not None and arms is None:
         raise SurveyError('a change needs arms', 'changed', 'Pass arms: which locations are impact, which control')
     found = [] if changed is None else survey.effects(arms, changed, missed=missed)
-    table, species = survey.rates(by=()), survey.richness()
-    numbers = {'camera-days': f'{survey.effort(by=()).camera_days[0]:,.0f}', 'locations': str(periods.place.nunique()),
-               'events': f'{table.events.iloc[:2].sum():,}', 'species': str(species.species),
-               **_in_doubt(survey.health)}
-    words = _plain_words(numbers, table, species, [corrected] if corrected else found, notes)
-    sections = [*sections, _health_section(survey.health), ('In plain words', '', words),
-                *(_change_sections(found, corrected is not None) if found else []),
-                *_seen_sections(survey, table, species, arms, changed, digits),
-                *_effort_sections(survey, arms, changed)]
-    page = html_page('What did the cameras see?', sections, _when(survey.operation), numbers, warnings,
-                     verdict=_verdict(numbers, corrected or next(iter(found), None)), folded=_FOLDED,
-                     about={'made from': repr(survey)})
+    effect = corrected or next(iter(found), None)
+    body = [*sections, _health_section(survey.health), _rests_section(survey, notes), _plain_words(survey, effect),
+            *_rate_sections(survey, arms, changed), *_where_sections(survey, arms, digits),
+            *(_change_sections(found, corrected is not None) if found else []), *_hour_sections(survey),
+            _species_section(survey), *_group_sections(survey), *_pressure_sections(survey),
+            *_effort_sections(survey, arms, changed), *_gap_sections(survey, labelled, arms, changed, effect)]
+    first = '' if labelled is None else doubt_warning(labelled)
+    page = html_page('What did the cameras see?', [*body, _methods_section(body)],
+                     _when(survey.operation, effect is not None), _numbers(survey), [first, *warnings],
+                     folded=_FOLDED, about={'made from': repr(survey)},
+                     verdict=what_was_found(survey.events, survey.operation, effect))
     return write_page(page, path)
 
 # %% ../../nbs/8_survey/88_report.ipynb #632a32e4
@@ -203,41 +208,55 @@ def _written(numbers: pd.Series, digits: list[int]) -> list[str]:
 
 # %% ../../nbs/8_survey/88_report.ipynb #86e41e73
 #: Sections that only those read who look for a mistake.
-_FOLDED = ('Camera health', 'What is odd about the effort')
+_FOLDED = ('Camera health', 'What is odd about the effort', 'If events ended sooner or later')
 
 
-def _verdict(numbers: dict[str, str], effect: Effect | None) -> str:
-    "Return in one sentence what was found."
-    counted = [_noun(numbers[o], o) for o in ('events', 'species', 'camera-days', 'locations')]
-    text = '{} and {} in {} at {}.'.format(*counted)
-    return f'{text} {effect.words()[0]}' if effect else text
-
-
-def _noun(number: str, plural: str) -> str:
-    "Return a number with its noun."
-    return f'{number} {plural.removesuffix("s") if number == "1" and plural != "species" else plural}'
+def _numbers(survey: Survey) -> dict[str, str]:
+    "Return the numbers that stand large on the page."
+    events = survey.rates(by=()).events.iloc[:2].sum()
+    numbers = {'camera-days': f'{survey.effort(by=()).camera_days[0]:,.0f}',
+               'locations': f'{survey.operation.periods.place.nunique():,}', 'events': f'{events:,}',
+               'species': f'{survey.richness().species:,}'}
+    return {**numbers, **_in_doubt(survey.health)}
 
 # %% ../../nbs/8_survey/88_report.ipynb #6e2b17a9
-def _when(operation: CameraOperation) -> str:
-    "Return the first and last day of the survey, and the unit of its rates."
+#: What the words of a comparison mean.
+_ARMS = (' Impact locations, at which something was changed, are compared with control locations, at which nothing '
+         'was: these are the two arms.')
+
+
+def _when(operation: CameraOperation, compares: bool = False) -> str:
+    "Return the first and last day of the survey, and what its rates are."
     first, last = operation.periods.start.min(), operation.periods.end.max() - pd.Timedelta('1ms')
     first, last = (o.tz_convert(operation.time_zone) for o in (first, last))
-    return f'{long_date(first)} to {long_date(last)}. Rates are events per 100 camera-days.'
+    return (f'{long_date(first)} to {long_date(last)}. An event is one visit; rates are events per 100 camera-days, '
+            'and a camera-day is 24 hours in which one camera worked.'
+            f'{_ARMS if compares else ""}')
 
 # %% ../../nbs/8_survey/88_report.ipynb #38081723
-def _plain_words(numbers: dict[str, str], table: pd.DataFrame, species: Accumulation, found: list[Effect],
-                 notes: Iterable[str]) -> str:
-    "Return what was found as a list in HTML."
-    row = table.set_index('label')
-    lines = [f'{numbers["events"]} events in {numbers["camera-days"]} camera-days.',
-             *(_rate_in_words(o, row.loc[o]) for o in (WILDLIFE, ALL_PEOPLE)), str(species)]
-    lines += found[0].words() if found else ['Before and after are not compared: no arms and day were given.']
-    return f'<ul>{"".join(f"<li>{html.escape(o)}</li>" for o in (*lines, *notes))}</ul>'
+def _rests_section(survey: Survey, notes: Iterable[str]) -> Section:
+    "Return who named the animals, and what else all numbers rest on."
+    return 'What it rests on', '', _list_html([*what_it_rests_on(survey.events, survey.operation), *notes])
+
+
+def _plain_words(survey: Survey, effect: Effect | None) -> Section:
+    "Return what was found, with intervals and with what could have been found."
+    row = survey.rates(by=()).set_index('label')
+    lines = [*(_rate_in_words(o, row.loc[o]) for o in (WILDLIFE, ALL_PEOPLE)), str(survey.richness())]
+    lines += effect.words() if effect else ['Before and after are not compared: no arms and day were given.']
+    return 'In plain words', '', _list_html(lines)
+
+
+def _list_html(lines: Iterable[str]) -> str:
+    "Return sentences as a list in HTML."
+    return f'<ul>{"".join(f"<li>{html.escape(o)}</li>" for o in lines)}</ul>'
 
 # %% ../../nbs/8_survey/88_report.ipynb #e92c6e2b
 def _rate_in_words(label: str, row: pd.Series) -> str:
     "Return a rate with its interval as a sentence."
     interval = '' if pd.isna(row.low) else f' (95 % interval over locations {row.low:.3g} to {row.high:.3g})'
+    if is_too_wide(row.low, row.high):
+        interval = f'; what it is at other locations {interval_words(row.low, row.high, row.locations)}'
     return f'{shown_label(label)}: {row.rate:.3g} events per 100 camera-days{interval}.'
 
 # %% ../../nbs/8_survey/88_report.ipynb #875469ab
@@ -259,47 +278,108 @@ _AS_SEEN = 'Not corrected by the sample: as the events have it. '
 def _change_sections(found: list[Effect], is_corrected: bool = False) -> list[Section]:
     "Show before and after."
     main, table, first = found[0], effects_table(found), _AS_SEEN if is_corrected else ''
-    sections = [plot_section('Before and after, with control locations',
-                             f'{first}For wildlife. Behind each name: events before → after. Thin lines are the '
-                             'uncertainty '
-                             'of '
-                             'counting alone; diamonds are means over locations, with 95 % intervals.',
-                             plot_effect(main))]
-    if not pd.isna(main.low):
+    check = '' if is_corrected else f' {second_opinion(main)}'
+    text = (f'{first}For wildlife. Behind each name: events before → after. Thin lines are the uncertainty of counting '
+            f'alone; diamonds are means over locations, with 95 % intervals.{check}')
+    sections = [plot_section('Before and after, with control locations', text, plot_effect(main))]
+    if not pd.isna(main.low) and not is_too_wide(main.low, main.high):
         sections.append(('How large a change the survey can show',
                          'Smallest change in wildlife, as a factor, that a survey with this many locations finds '
                          'four times in five, if its locations vary like these.',
                          _labels_html(minimum_detectable_change(main))))
     tried = table.ratio.notna().sum()
-    sections.append(('Change, label by label',
-                     f'{first}Factor compared with the controls, with 95 % interval over locations. Of {tried} labels '
-                     'tested, '
-                     f'about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, '
-                     'the others are hints.',
-                     _labels_html(table)))
-    return sections
+    text = (f'{first}Factor compared with the controls, with 95 % interval over locations. Of {tried} labels tested, '
+            f'about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, the others are '
+            'hints.')
+    return [*sections, ('Change, label by label', text, _labels_html(_change_table(table)))]
+
+
+def _change_table(table: pd.DataFrame) -> pd.DataFrame: # from `effects_table`
+    "Return changes with their interval in one column; without the factor if that cannot be said."
+    said = table.high <= WIDEST*table.low
+    shown = _with_interval(table.assign(locations=table.impact + table.control))
+    return shown.assign(ratio=table.ratio.where(said), p=table.p.where(said)).drop(columns='locations').rename(
+        columns={'ratio': 'factor'})
 
 # %% ../../nbs/8_survey/88_report.ipynb #7690506f
-def _seen_sections(survey: Survey, table: pd.DataFrame, species: Accumulation, arms: pd.DataFrame | None,
-                   changed: str | tuple | None, digits: int) -> list[Section]:
-    "Show rates, months, map, hours and species."
-    data = survey.events, survey.operation
+def _rate_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | tuple | None) -> list[Section]:
+    "Show rates of all labels, then month by month."
+    table = survey.rates(by=())
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
+    months = plot_months(survey.events, survey.operation, arms, changed)
     return [('Events per 100 camera-days', 'With 95 % intervals over locations, if three or more were watched.',
-             _labels_html(_rounded_days(table))),
-            plot_section('Month by month',
-                         'Means over locations with 95 % intervals; do not judge an effect from this plot.',
-                         plot_months(*data, arms, changed)),
-            plot_section('Where',
-                         f'Larger circle: higher rate of wildlife. Coordinates are rounded to {digits} digits.',
-                         plot_map(*data, arms, digits=digits)),
-            ('By location', 'Events per 100 camera-days.', _labels_html(_by_location(survey, arms))),
-            plot_section('At which hours',
-                         'Local time; day and night by the height of the sun if coordinates are known. '
-                         'Grey: how often it was night at that hour.', plot_hours(*data)),
-            plot_section('How many species',
-                         f'{species} The band shows 95 % of the orders in which location-days can be added.',
-                         plot_accumulation(species, survey.richness(whole=True)))]
+             _labels_html(_rounded_days(_with_interval(table)))),
+            plot_section('Month by month', 'Means over locations with 95 % intervals, if three or more were watched '
+                         'and the interval says anything. Do not judge an effect from this plot.', months)]
+
+
+def _with_interval(table: pd.DataFrame) -> pd.DataFrame: # with `low, high, locations`
+    "Return a table with its intervals in one column, in words."
+    words = [interval_words(o.low, o.high, int(o.locations)) for o in table.itertuples()]
+    return table.assign(low=words).rename(columns={'low': '95 % interval'}).drop(columns='high')
+
+# %% ../../nbs/8_survey/88_report.ipynb #8bb1ff59
+def _where_sections(survey: Survey, arms: pd.DataFrame | None, digits: int) -> list[Section]:
+    "Show locations on a map, if the coordinates of any are known, and in a table."
+    places = survey.operation.periods
+    by_location = 'By location', 'Events per 100 camera-days.', _labels_html(_by_location(survey, arms))
+    if (places.latitude.isna() | places.longitude.isna()).all(): return [by_location]
+    figure = plot_map(survey.events, survey.operation, arms, digits=digits)
+    text = f'Larger circle: higher rate of wildlife. Coordinates are rounded to {digits} digits. North is up.'
+    return [plot_section('Where', text, figure), by_location]
+
+# %% ../../nbs/8_survey/88_report.ipynb #ec0c778b
+def _hour_sections(survey: Survey) -> list[Section]:
+    "Show at which hours events began, and smooth curves of the labels with the most events."
+    counted = plot_section('At which hours',
+                           'Local time; day and night by the height of the sun if coordinates are known. '
+                           'Grey: how often it was night at that hour.', plot_hours(survey.events, survey.operation))
+    curves = [_with_said_band(survey.activity_curve(o)) for o in _most_frequent(survey)]
+    if not curves: return [counted]
+    figure = plot_activity(*curves)
+    figure.axes[0].set_ylim(0, 250*max(o.curve.share.max() for o in curves))  # in per cent
+    text = ('Share of the visits in each hour, with 95 % bands over locations if there are three, where these say '
+            'anything. Dotted: if visits came at all hours alike. A stroke is a visit.')
+    return [counted, plot_section('Who comes when', f'{text} {" ".join(map(str, curves))}', figure)]
+
+
+def _with_said_band(found: ActivityCurve) -> ActivityCurve:
+    "Return a curve without its band at hours at which that is too wide to say anything."
+    said = found.curve.high <= WIDEST*found.curve.low
+    return replace(found, curve=found.curve.assign(**{o: found.curve[o].where(said) for o in ('low', 'high')}))
+
+
+def _most_frequent(survey: Survey, count: int = 3) -> list[str]:
+    "Return the labels with the most events that have enough of them for a curve."
+    table = survey.rates(by=()).iloc[2:].sort_values('events', ascending=False, kind='stable')
+    return table.label[table.events >= FEWEST_EVENTS].head(count).tolist()
+
+# %% ../../nbs/8_survey/88_report.ipynb #f4b45ae7
+def _species_section(survey: Survey) -> Section:
+    "Show how many species were met, and how many more effort would meet."
+    found = survey.rarefaction()
+    if found.species.empty: return 'How many species', str(found), ''
+    text = f'{found} Dashed: what more effort is expected to find. The band is a 95 % interval.'
+    return plot_section('How many species', text, found.plot())
+
+
+def _group_sections(survey: Survey) -> list[Section]:
+    "Show how many come at once, if somebody counted them."
+    table = survey.group_sizes()
+    table = table[(table.counted > 0) & (table.label != ALL_PEOPLE)]
+    if table.empty or table.largest.max() < 2: return []
+    shown = _with_interval(table.assign(locations=survey.operation.periods.place.nunique()))
+    names = {'label': 'label', 'events': 'events', 'counted': 'counted', 'mean': 'mean group',
+             '95 % interval': '95 % interval', 'largest': 'largest group'}
+    return [('How many come at once', 'Animals at one moment of an event, in the events in which people counted them.',
+             _labels_html(shown[list(names)].rename(columns=names)))]
+
+
+def _pressure_sections(survey: Survey) -> list[Section]:
+    "Show whether there is less wildlife where more people pass, if there are enough locations."
+    found = survey.pressure()
+    if len(found.table) < FEWEST_LOCATIONS or pd.isna(found.correlation): return []
+    return [plot_section('People and wildlife', f'A dot is a location. {found}', found.plot())]
 
 # %% ../../nbs/8_survey/88_report.ipynb #47b04c3c
 def _by_location(survey: Survey, arms: pd.DataFrame | None) -> pd.DataFrame:
@@ -318,11 +398,37 @@ def _by_location(survey: Survey, arms: pd.DataFrame | None) -> pd.DataFrame:
 
 # %% ../../nbs/8_survey/88_report.ipynb #00a5ba77
 def _effort_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | tuple | None) -> list[Section]:
-    "Show the effort, and what is odd about it."
-    figure = plot_effort(survey.operation, arms, changed)
-    shown = plot_section('When the cameras worked', 'One row per location; white is an outage.', figure)
+    "Show the effort with each photograph, and what is odd about it."
+    figure, taken = plot_effort(survey.operation, arms, changed), survey.operation.photographs
+    words = 'One row per location; white is a time without a working camera.'
+    if taken is not None: words += f' A tick is a photograph, of {len(taken):,} in all; close ones share a tick.'
     text, body = _oddities(survey)
-    return [shown, *([('What is odd about the effort', text, body)] if body else [])]
+    return [plot_section('When the cameras worked', words, figure),
+            *([('What is odd about the effort', text, body)] if body else [])]
+
+# %% ../../nbs/8_survey/88_report.ipynb #6a18fe69
+def _gap_sections(survey: Survey, labelled: pd.DataFrame | None, arms: pd.DataFrame | None,
+                  changed: str | tuple | None, effect: Effect | None) -> list[Section]:
+    "Show what other gaps between events would give, if events were made of photographs and not edited since."
+    if labelled is None or 'edited' in survey.events: return []
+    column = 'prediction' if 'prediction' in labelled else 'label'
+    counted = ~is_waiting(labelled) | (labelled.reviewed.eq(True) if 'reviewed' in labelled else False)
+    table = event_gaps(labelled[counted], label=column)
+    if table.empty: return []
+    is_said = effect is not None and not pd.isna(effect.low) and not is_too_wide(effect.low, effect.high)
+    answers = answers_by_gap(labelled[counted], survey.operation, arms, changed, label=column) if is_said else None
+    return [event_gap_section(table, answers)]
+
+# %% ../../nbs/8_survey/88_report.ipynb #b00a81a9
+#: What a section shows → what the methods say of it.
+_METHODS_OF = {'Before and after, with control locations': 'change', 'Who comes when': 'hours',
+               'How many species': 'species', 'How many come at once': 'groups', 'People and wildlife': 'pressure'}
+
+
+def _methods_section(sections: Iterable[Section]) -> Section:
+    "Return how what the page shows was made, and what it cannot show."
+    shown = {_METHODS_OF[heading] for heading, _, _ in sections if heading in _METHODS_OF}
+    return 'Methods and limits', '', _list_html(methods(shown))
 
 # %% ../../nbs/8_survey/88_report.ipynb #59c6237c
 def _oddities(survey: Survey) -> tuple[str, str]: # text, HTML

@@ -20,9 +20,9 @@ from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remo
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
-           'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
-           'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
-           'plan_survey', 'events', 'export_survey', 'package']
+           'deployment_tables', 'event_tables', 'edited_events', 'findings', 'reports', 'effort', 'origins', 'names',
+           'tables', 'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample',
+           'plan', 'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -44,6 +44,7 @@ changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 edited_events = LazyModule('urbanrivers_camtraps.survey.edited_events')
+findings = LazyModule('urbanrivers_camtraps.survey.findings', extra='survey')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
@@ -111,7 +112,7 @@ def survey(
     if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
-    time_zone = seen.time_zone
+    seen, time_zone = _with_reviewed(seen), seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
     health = _health(seen, season, deployments)
@@ -126,7 +127,8 @@ def survey(
     for warning in warnings: echo(warning, err=True)
     first, effect = ([], None) if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
     notes = [*seen.notes, *([] if events else [_CONDITIONS.format(event_gap, time_zone)])]
-    whole.report(out, **comparison, sections=first, corrected=effect, warnings=warnings, notes=notes)
+    whole.report(out, **comparison, sections=first, corrected=effect, warnings=warnings, notes=notes,
+                 labelled=_labelled(seen))
     echo(f'{len(seen.events):,} events: {out}')
     return _write_lists(whole, seen, comparison, beside, drawn is None)
 
@@ -307,6 +309,19 @@ class _Seen(NamedTuple):
     by_model: pd.DataFrame | None = None # events as the model alone has them
     edits: pd.DataFrame | None = None # what somebody changed in the events: `event_id, change, before, after`
     bursts: pd.DataFrame | None = None # of a season, one row a burst, with `called`: the model has an animal there
+    set_aside: pd.DataFrame | None = None # photographs of a season that are in no event: no class that the model knows
+
+
+def _with_reviewed(seen: _Seen) -> _Seen:
+    "Add to the events whether people looked at them."
+    if seen.photographs is None: return seen
+    return seen._replace(events=findings.with_reviewed(seen.events, seen.photographs))
+
+
+def _labelled(seen: _Seen) -> pd.DataFrame | None:
+    "Return the photographs of a survey with their labels, those that are set aside too; None if none are known."
+    if seen.set_aside is None: return seen.photographs
+    return pd.concat([pd.DataFrame(seen.photographs), pd.DataFrame(seen.set_aside)], ignore_index=True)
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
@@ -383,7 +398,7 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
     for note in notes: echo(note)
     events, alone = (event_tables.make_events(o, event_gap, 'prediction') for o in (shared, by_model))
     return _Seen(shared, events, places, skipped=placed.skipped, notes=notes, warnings=warnings, by_model=alone,
-                 bursts=_called(everything, by_model))
+                 bursts=_called(everything, by_model), set_aside=placed[~placed.media_id.isin(shared.media_id)])
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8f28d075
 def _with_reviews(season: list[Path], by_model: pd.DataFrame, placed: pd.DataFrame) -> tuple[pd.DataFrame, tuple]:
