@@ -13,7 +13,14 @@ from urbanrivers_camtraps.inference.decisions import UNKNOWN_REASON
 from urbanrivers_camtraps.survey import mixed_model
 from urbanrivers_camtraps.survey.before_after import before_after, plot_effect
 from urbanrivers_camtraps.survey.effort import SurveyError, plot_effort
-from urbanrivers_camtraps.survey.findings import doubt_warning, methods, second_opinion, what_it_rests_on, what_was_found, with_reviewed
+from urbanrivers_camtraps.survey.findings import (
+    doubt_warning,
+    methods,
+    second_opinion,
+    what_it_rests_on,
+    what_was_found,
+    with_reviewed,
+)
 from urbanrivers_camtraps.survey.rates import interval_words, plot_months
 from urbanrivers_camtraps.survey.report import Survey
 from urbanrivers_camtraps.survey.simulation import simulate_survey
@@ -80,18 +87,19 @@ def test_the_page_begins_with_sentences_to_read_aloud_and_ends_with_methods(tmp_
     page = Survey(events, operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', arms=arms, changed='2025-07-01').read_text()
     # 182 visits; 22 April to 8 September are 9 + 31 + 30 + 31 + 31 + 8 days; ((40.5/10.5)(41.5/10.5)/((20.5/20.5)(21.5/20.5)))**.5 = 3.81
     start = 'In 140 days the cameras at 4 locations saw 182 visits of wildlife, of at least one kind.'
-    assert verdict_of(page).startswith(f'{start} Compared with the control locations, visits of wildlife at the impact locations rose by a factor of 3.81 (between ')
+    rose = 'Compared with the control locations, visits of wildlife at the impact locations rose by a factor of 3.81 (between '
+    assert verdict_of(page).startswith(f'{start} {rose}')
     headings = re.findall('<h2>(.*?)</h2>', page)
     assert headings[:4] == ['Camera health', 'What it rests on', 'In plain words', 'Events per 100 camera-days'] and headings[-1] == 'Methods and limits'
     assert 'Stewart-Oaten' in text_of(page, 'Methods and limits') and 'Spearman' not in text_of(page, 'Methods and limits')
 
 
 @pytest.mark.parametrize('counts, said', [
-    ({'W1': (40, 10), 'W2': (41, 10), 'C1': (20, 20), 'C2': (20, 21)}, 'visits of wildlife at the impact locations fell to 0.25 of what the controls lead one to expect (between '),
+    ({'W1': (40, 10), 'W2': (41, 10), 'C1': (20, 20), 'C2': (20, 21)}, 'impact locations fell to 0.25 of what the controls lead one to expect (between '),
     ({'W1': (10, 12), 'W2': (10, 10), 'C1': (10, 12), 'C2': (10, 10)}, 'no change of visits of wildlife at the impact locations is shown'),
-    ({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)}, 'Whether visits of wildlife changed compared with the control locations cannot be said from 4 locations.'),
+    ({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)}, 'changed compared with the control locations cannot be said from 4 locations.'),
     ({'W1': (10, 40), 'C1': (10, 10), 'C2': (10, 40)}, 'cannot be said: that needs two impact and two control locations, and 1 and 2 can be compared.'),
-    ({'W1': (2, 100), 'W2': (2, 400), 'C1': (10, 10), 'C2': (10, 12)}, 'rose; by how much cannot be said from 4 locations.')])
+    ({'W1': (2, 200), 'W2': (2, 400), 'C1': (10, 10), 'C2': (10, 12)}, 'rose; by how much cannot be said from 4 locations.')])
 def test_whether_something_changed_is_said_in_one_sentence(counts, said):
     events, operation, arms = baci_of(counts)
     assert said in what_was_found(events, operation, before_after(events, operation, arms, '2025-07-01', permutations=0))
@@ -149,7 +157,7 @@ def test_what_a_page_rests_on_is_who_looked_at_the_events(tmp_path):
     assert first(with_reviewed(events, model.rename(columns={'prediction': 'label'}))) == 'People looked at all 3 events.'
     assert what_it_rests_on(events, operation)[1] == 'Cameras did not work in 1 outage: that time does not count as watched.'
     page = Survey(with_reviewed(events, model), operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', notes=['As told.']).read_text()
-    assert text_of(page, 'What it rests on').split('  ')[-2:] and 'No event was reviewed by a person' in text_of(page, 'What it rests on') and 'As told.' in page
+    assert 'No event was reviewed by a person' in text_of(page, 'What it rests on') and 'As told.' in page
 
 
 @pytest.mark.parametrize('decisions, reviewed, warns', [
