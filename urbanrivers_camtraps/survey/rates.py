@@ -236,7 +236,7 @@ def _draw_months(ax: plt.Axes, table: pd.DataFrame) -> None:
         ax.plot(middle, own.rate, 'o-', color=color, markersize=3.5, linewidth=1.4)
         said = own.high <= WIDEST*own.low
         ax.vlines(middle[said], own.low[said], own.high[said], color=color, linewidth=1, alpha=.55)
-    if table.rate.max() > 0: ax.set_ylim(0, 1.9*table.rate.max())
+    ax.set_ylim(0, 1.9*table.rate.max() if table.rate.max() > 0 else 1)
     ax.tick_params(axis='x', labelsize=8, rotation=30)
 
 # %% ../../nbs/8_survey/83_rates.ipynb #53e4d018

@@ -199,6 +199,7 @@ def corrected_sections(
     words = ' '.join(filter(None, [text, str(found.get('corrected', ''))]))
     digits = [2 if o == 'factor' else 0 for o in table.what]
     shown = table.assign(**{o: _written(table[o], digits) for o in ('value', 'low', 'high')})
+    shown.loc[(table.what == 'factor') & (table.high > WIDEST*table.low), ['value', 'low', 'high']] = '–'
     return [(f'{shown_label(label)}, corrected by people', words, table_html(shown))]
 
 # %% ../../nbs/8_survey/88_report.ipynb #8e06a32e
