@@ -259,6 +259,6 @@ def test_the_web_page_says_that_it_looks_at_single_frames(learner, bundle, tmp_p
     from urbanrivers_camtraps.apps.web import _page
     metrics = {'whole_frame_error': {'value': .149, 'conditions': '1,460 photographs out of fold'}}
     measured = read_bundle(write_bundle(learner, tmp_path/'bundle', metrics))
-    page = _page(measured, None, False)
+    page = _page(measured, None, False, '')
     assert 'looks at each photograph by itself' in page and 'error 14.9% on 1,460 photographs out of fold' in page
-    assert 'its error was not measured' in _page(bundle, None, False)
+    assert 'its error was not measured' in _page(bundle, None, False, '')

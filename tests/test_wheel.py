@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'urbanrivers_camtraps'
 #: The chapters and modules that need an extra; every other module must do without.
 NEED_EXTRAS = ('training.', 'evaluation.audit', 'evaluation.forward', 'review.refinement', 'review.server', 'survey.activity', 'survey.health.',
-               'survey.report', 'foundations.sandbox', 'apps.app', 'apps.hub', 'apps.hub_repo')
+               'survey.density', 'survey.overlap', 'survey.sun_time', 'survey.report', 'dataset.publish', 'foundations.sandbox', 'apps.app', 'apps.hub')
 #: Modules without which the wheel is no use: named, so that a missing one fails too.
 MUST_BE_THERE = {'foundations.core', 'foundations.sandbox', 'votes.api', 'votes.cleaning', 'images.download',
                  'dataset.splits', 'training.probe', 'evaluation.metrics', 'inference.bundle', 'inference.predict',
