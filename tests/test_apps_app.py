@@ -153,7 +153,7 @@ def test_upload_in_chromium(page, app, photograph, expected):
     shown = page.get_by_role('table').inner_text()
     for line in expected['top3']:
         name, score = line.rsplit(': ', 1)
-        assert name in shown and f'{float(score):.1%}' in shown
+        assert name in shown and f'{100*float(score):.1f} %' in shown
     page.get_by_role('button', name='Raw JSON').click()
     page.get_by_text('"common_name"').first.wait_for()
     page.get_by_text('nothing is promised').wait_for()
