@@ -16,13 +16,14 @@ import pandas as pd
 from scipy.special import expit
 
 from ..foundations.core import notice
+from ..foundations.outputs import per_cent
 from ..foundations.pages import table_html
 from ..foundations.plotting import plot_style
 from .detection_history import DetectionHistory, detection_history, location_names
 from .effort import (
     ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_legend, change_days)
 from .occupancy import (
-    OccupancyData, coefficient_interval, fit_occupancy, interval_of, occupancy_data, per_cent)
+    OccupancyData, coefficient_interval, fit_occupancy, interval_of, occupancy_data)
 from .rates import shown_label
 
 # %% ../../nbs/8_survey/85_occupancy/853_occupancy_change.ipynb #44ef7c35
