@@ -475,7 +475,9 @@ def test_a_new_version_replaces_what_was_kept(browser, decisive, tmp_path):
     page.evaluate('navigator.serviceWorker.getRegistration().then(o => o.update())')
     eventually(page, 'navigator.serviceWorker.getRegistration().then(o => !!o.waiting)')
     page.close()
-    page = context.new_page()
+    page = context.new_page()  # beside the page's folder: a page inside it would keep the old version in use
+    page.goto(f'http://127.0.0.1:{server.server_port}/')
+    eventually(page, "navigator.serviceWorker.getRegistration('/rivers/').then(o => !o.waiting && o.active.state === 'activated')")
     page.goto(f'http://127.0.0.1:{server.server_port}/rivers/')
     eventually(page, 'old => caches.keys().then(o => o.length === 1 && o[0] !== old)', caches[0])
     assert len(caches) == 1 and page.evaluate("fetch('bundle.json').then(o => o.json())")['thresholds'] == {}

@@ -99,7 +99,7 @@ def _cells(column: pd.Series, digits: int) -> list[str]:
 def _kind(cells: list[str]) -> str: # a class of the style
     "Return whether a column holds numbers, words, or sentences."
     if max(map(len, cells), default=0) > 32: return 'sentences'
-    return 'words' if any(re.search('[^\W\d]{3}', o) for o in cells) else ''
+    return 'words' if any(re.search(r'[^\W\d]{3}', o) for o in cells) else ''
 
 
 def _scrolling(body: str, name: str) -> str:
