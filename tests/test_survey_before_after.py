@@ -84,7 +84,7 @@ def test_locations_that_cannot_be_compared_are_listed():
 
 def test_days_in_between_belong_to_neither_period():
     events, operation, arms = baci_of(COUNTS)
-    between = before_after(events, operation, arms, ('2025-05-02', '2025-08-01'))
+    between = before_after(events, operation, arms, ('2025-05-02', '2025-07-31'))
     assert between.changes.days_before.tolist() == pytest.approx([10]*4) and between.changes.days_after.tolist() == pytest.approx([39]*4)
     assert between.changes.events_after.tolist() == [30, 40, 12, 10]
 

@@ -60,7 +60,7 @@ def test_overlapping_deployments_are_counted_once_or_twice_and_listed():
 
 
 def test_locations_that_are_not_known_are_not_the_same_location():
-    unknown = operation(deployments_of(*FOUR).assign(location_id=None))
+    unknown = operation(deployments_of(*FOUR).assign(location_id=None, location=None))
     assert camera_days(unknown, by=()).camera_days[0] == pytest.approx(34) and len(camera_days(unknown, by='location_id')) == 1
 
 

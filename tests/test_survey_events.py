@@ -88,7 +88,9 @@ def test_counts_and_locations_may_be_missing():
     assert make_events(SEEN.drop(columns=['count', 'location_id', 'location']))['count'].isna().all()
     unplaced = SEEN.assign(**{o: SEEN[o].mask(SEEN.media_id == 'd') for o in ('location_id', 'location')})
     assert make_events(unplaced).to_dict('records') == make_events(SEEN).to_dict('records')  # its deployment knows
-    alone = make_events(SEEN.assign(location_id=None))
+    named = make_events(SEEN.assign(location_id=None))  # the name stands for the id
+    assert named.media_ids.tolist() == make_events(SEEN).media_ids.tolist()
+    alone = make_events(SEEN.assign(location_id=None, location=None))
     assert alone.media_ids.tolist() == make_events(SEEN, by='deployment').media_ids.tolist()
 
 

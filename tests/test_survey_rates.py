@@ -47,7 +47,7 @@ def test_without_events_all_rates_are_zero_and_without_effort_there_are_none():
 
 
 def test_a_location_that_is_not_known_is_its_deployment():
-    unknown = camera_operation(deployments_of(*FOUR).assign(location_id=None), time_zone=TIME_ZONE)
+    unknown = camera_operation(deployments_of(*FOUR).assign(location_id=None, location=None), time_zone=TIME_ZONE)
     assert rates(SEEN, unknown, by=()).locations.iloc[0] == 4
 
 

@@ -20,10 +20,12 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from ..foundations.core import BLANK, NOT_ANIMALS
+from ..foundations.names import standard_labels
 from ..foundations.plotting import COLORS, plot_style
-from .effort import (
+from urbanrivers_camtraps.survey.effort import (
     ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, change_days,
-    counted_periods, days_between, text_ids)
+    counted_periods, days_between)
+from .deployments import plain_places
 from .rates import (
     ALL_PEOPLE, WIDEST, WILDLIFE, cannot_be_said, events_with_effort, is_of, is_too_wide, shown_label)
 
@@ -115,7 +117,8 @@ def effects(
     **options, # of `before_after`
 ) -> 'list[Effect]':
     "Return the effect on each label, wildlife first."
-    seen = events.label[events.label.notna() & (events.label != BLANK)]
+    seen = standard_labels(events.label)
+    seen = seen[seen.notna() & ~seen.isin([BLANK, WILDLIFE])]
     labels = [WILDLIFE, ALL_PEOPLE, *seen.value_counts().index] if labels is None else list(labels)
     people = (*NOT_ANIMALS, ALL_PEOPLE)
     return [before_after(events, operation, arms, changed, o, missed=None if o in people else missed, **options)
@@ -289,7 +292,8 @@ def _location_changes(events: pd.DataFrame, operation: CameraOperation, arms: pd
     found = events_with_effort(events, operation)
     table = _checked(_by_period(found[is_of(found.label, label)], operation, ends), least_days)
     key, periods = arm_key(arms), operation.periods
-    unknown = text_ids(arms[key][~text_ids(arms[key]).isin(text_ids(periods[key]))])
+    named = plain_places(arms[key])
+    unknown = named[~named.isin(plain_places(periods[key]))]
     skipped = table[table.reason != ''].rename(columns={'place': 'id'})[['id', 'reason']]
     skipped = pd.concat([skipped, pd.DataFrame({'id': unknown, 'reason': 'without any effort'})], ignore_index=True)
     used = table[table.reason == ''].drop(columns='reason').astype({'events_before': int, 'events_after': int})
@@ -313,6 +317,7 @@ def _by_period(found: pd.DataFrame, operation: CameraOperation, ends: list[pd.Ti
 def _checked(table: pd.DataFrame, least_days: float) -> pd.DataFrame:
     "Add the `reason` for which a location cannot be used, empty if it can."
     checks = {'without an arm': table.arm.isna(),
+              **{f'not watched {o}': table[f'days_{o}'] <= 0 for o in ('before', 'after') if least_days <= 0},
               **{f'watched for fewer than {least_days:g} days {o}': table[f'days_{o}'] < least_days
                  for o in ('before', 'after')},
               'without an event in either period': table.events_before + table.events_after == 0}

@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import BLANK, CamtrapsError, atomic_folder
-from ..foundations.names import label_meaning
+from ..foundations.core import CamtrapsError, atomic_folder
 from ..foundations.outputs import refuse_foreign_folder, safe_cell
 from ..foundations.privacy import names_people
 from .detection_history import camera_matrix, detection_history, location_names
 from .effort import CameraOperation, union_of_periods
-from .rates import events_with_effort
+from .rates import animals_of, events_with_effort
 
 # %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #72003f63
 #: The columns of camtrapR's record table; ours follow.
@@ -82,15 +81,16 @@ def write_camtrapr(
 
     Raises `OutputError` if the folder holds files that are not ours, and `SurveyError` if nothing was watched."""
     refuse_foreign_folder(folder, _OURS)
-    if labels is None: labels = sorted({o for o in events.label.dropna() if o != BLANK and label_meaning(o) is None})
+    labels = animals_of(events.label) if labels is None else list(labels)
     found = [detection_history(events, operation, o, days, first) for o in labels]
+    files = _file_names(labels)
     with atomic_folder(folder) as new:
         for name, table in (('record_table', record_table(events, operation)), ('camtraps', station_table(operation))):
             safe = table.map(lambda o: safe_cell(o) if isinstance(o, str) else o)
             safe.to_csv(new/f'{name}.csv', index=False, na_rep='NA')
         _write_matrix(camera_matrix(operation), new/'camera_operation.csv')
         if found: _write_matrix(found[0].effort, new/'effort.csv')
-        for one in found: _write_matrix(one.history, new/f'detection_history_{_file_name(one.label)}.csv')
+        for one in found: _write_matrix(one.history, new/f'detection_history_{files[one.label]}.csv')
         (new/'read.R').write_text(_READ_R.format(zone=operation.time_zone, days=days), encoding='utf-8')
     return Path(folder)
 
@@ -98,11 +98,10 @@ def write_camtrapr(
 def _records(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     "Return events with effort, with station, species and what is known of their photographs."
     found = events_with_effort(events, operation)
-    more = events.drop_duplicates('event_id').set_index('event_id')
-    def known(name: str) -> pd.Series: # of the events, missing if they do not have it
-        return found.event_id.map(more[name]) if name in more else pd.Series(np.nan, found.index)
+    def known(name: str) -> pd.Series: # missing if the events do not have it
+        return found[name] if name in found else pd.Series(np.nan, found.index)
     end = pd.to_datetime(known('end'), utc=True).fillna(found.start)
-    files = known('media_ids').map(lambda o: o[0] if isinstance(o, list | tuple) and len(o) else None)
+    files = known('media_ids').map(lambda o: o[0] if isinstance(o, list | tuple | np.ndarray) and len(o) else None)
     files = files.mask(found.label.map(names_people).astype(bool))  # no table points at a photograph of a person
     return pd.DataFrame({
         'Station': found.place.map(location_names(operation)), 'Species': found.label, 'start': found.start, 'end': end,
@@ -141,9 +140,16 @@ def _problems_of(worked: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -
     return [*gaps, *([(start, end)] if start < end else [])]
 
 # %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #edf78d79
-def _file_name(label: str) -> str:
-    "Return a label as part of a name of a file."
-    return ''.join(o if o.isalnum() else '_' for o in label)
+def _file_names(labels: Iterable[str]) -> dict[str, str]:
+    "Return each label as part of a name of a file; of names that a disk may hold to be one, the later get a number."
+    found, taken = {}, set()
+    for label in dict.fromkeys(labels):
+        plain = name = ''.join(o if o.isalnum() else '_' for o in label)
+        number = 1
+        while name.lower() in taken: name = f'{plain}_{(number := number + 1)}'
+        taken.add(name.lower())
+        found[label] = name
+    return found
 
 
 def _write_matrix(table: pd.DataFrame, path: Path) -> None:

@@ -17,7 +17,8 @@ from ..foundations.core import notice
 from ..foundations.tables import need_columns
 from ..foundations.times import read_moments
 from .before_after import Effect, before_after
-from .effort import CameraOperation, SurveyError, add_arms, change_days, text_ids
+from .deployments import text_ids
+from .effort import CameraOperation, SurveyError, add_arms, change_days
 from .rates import WILDLIFE
 
 # %% ../../nbs/8_survey/86_corrected/861_corrected.ipynb #c9fa3b4b

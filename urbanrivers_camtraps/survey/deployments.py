@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'DeploymentsError', 'read_deployments', 'tell_lost_zeros',
            'local_time_zone', 'coordinate_problems', 'season_photographs', 'listed_photographs', 'fill_ends',
-           'implausible_times', 'make_deployments', 'outages_of', 'plausible_times', 'deployments_of_paths']
+           'implausible_times', 'make_deployments', 'text_ids', 'plain_places', 'location_ids', 'outages_of',
+           'plausible_times', 'deployments_of_paths']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
-import difflib, os, re
+import difflib, os, re, unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -289,14 +290,39 @@ def _check_names(names: pd.Series, where: object) -> None:
         line = names.index[wrong][0]
         raise DeploymentsError(what.format(names[line]), f'{where}, line {line}', 'Give each a name of its own')
 
+# %% ../../nbs/8_survey/80_deployments.ipynb #e431f594
+def text_ids(
+    values: pd.Series, # ids of any kind
+) -> pd.Series: # as text
+    "Return ids as text, so that they can be compared; missing ids stay missing."
+    def text(value: object) -> str:
+        return f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value)
+    return values.astype(object).map(text, na_action='ignore').astype(object)
+
+# %% ../../nbs/8_survey/80_deployments.ipynb #e430b061
+def plain_places(
+    values: pd.Series, # names or ids of locations
+) -> pd.Series: # as text
+    "Return names of locations so that they can be compared: spaces and the two ways to write an é do not count."
+    def plain(value: str) -> str: return ' '.join(unicodedata.normalize('NFC', value).split())
+    return text_ids(values).map(plain, na_action='ignore').astype(object)
+
+# %% ../../nbs/8_survey/80_deployments.ipynb #5f9841ee
+def location_ids(
+    table: pd.DataFrame, # of deployments or photographs: `location_id, location`; either may be missing
+) -> pd.Series: # as text
+    "Return the id of each location; its name stands for an id that is missing."
+    own, names = (plain_places(table[o]) if o in table else pd.Series(None, table.index, dtype=object)
+                  for o in ('location_id', 'location'))
+    known = pd.DataFrame({'own': own, 'name': names}).dropna().drop_duplicates('name').set_index('name').own
+    return own.fillna(names.map(known)).fillna(names)
+
 # %% ../../nbs/8_survey/80_deployments.ipynb #1a5356b5
 def _named_locations(table: pd.DataFrame) -> pd.DataFrame:
     "Let the name of a location stand for its id and the other way round, and the deployment for both."
-    known = table.dropna(subset=['location',
-                                 'location_id']).drop_duplicates('location').set_index('location').location_id
-    ids = table.location_id.fillna(table.location.map(known)).fillna(table.location).fillna(table.deployment_id)
-    return table.assign(deployment=table.deployment.fillna(table.deployment_id), location=table.location.fillna(ids),
-                        location_id=ids)
+    ids = location_ids(table).fillna(table.deployment_id)
+    return table.assign(deployment=table.deployment.fillna(table.deployment_id),
+                        location=plain_places(table.location).fillna(ids), location_id=ids)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #3fc8fd98
 def _degrees(values: pd.Series, limit: float, where: object) -> pd.Series:

@@ -130,7 +130,7 @@ def _check_occasions(operation: CameraOperation, days: int, least_days: float) -
 # %% ../../nbs/8_survey/85_occupancy/851_detection_history.ipynb #f35ce33a
 def _check_label(events: pd.DataFrame, label: str) -> None:
     "Raise `SurveyError` if no event has a label."
-    if label in (WILDLIFE, ALL_PEOPLE) or (events.label == label).any(): return
+    if label in (WILDLIFE, ALL_PEOPLE) or is_of(events.label, label).any(): return
     known = ', '.join(sorted(set(map(str, events.label.dropna())))[:8])
     raise SurveyError(f'no event shows {label!r}', 'label', f'Write one of {known}')
 

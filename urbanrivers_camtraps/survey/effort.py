@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Overlaps', 'DAY', 'OUTAGE_ALIASES', 'ARM_COLORS', 'SurveyError', 'CameraOperation', 'camera_operation',
-           'read_outages', 'camera_days', 'effort_problems', 'suspected_outages', 'plot_effort', 'text_ids',
-           'union_of_periods', 'counted_periods', 'check_by', 'calendar_edges', 'days_between', 'add_arms', 'arm_key',
-           'change_days', 'mark_change', 'arm_legend']
+           'read_outages', 'camera_days', 'effort_problems', 'suspected_outages', 'plot_effort', 'union_of_periods',
+           'counted_periods', 'check_by', 'calendar_edges', 'days_between', 'add_arms', 'arm_key', 'change_days',
+           'mark_change', 'arm_legend']
 
 # %% ../../nbs/8_survey/82_effort.ipynb #6cfecb8c
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns, read_any_table
 from ..foundations.times import DateOrder, check_zones, plain_zone, read_moments, read_periods
 from .deployments import (
-    DEPLOYMENT_ALIASES, outages_of, plausible_times, tell_lost_zeros)
+    DEPLOYMENT_ALIASES, location_ids, outages_of, plain_places, plausible_times, tell_lost_zeros, text_ids)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #e9bdde08
 class SurveyError(CamtrapsError):
@@ -97,13 +98,15 @@ def read_outages(
     key = next((o for o in ('deployment_id', 'location', 'location_id') if o in table), None)
     if key is None: need_columns(table, ('deployment_id',), path)
     if key == 'deployment_id': tell_lost_zeros(table[key], deployments[key], path)
-    unknown = sorted(set(text_ids(table[key]).dropna()) - set(text_ids(deployments[key])))
+    plain = text_ids if key == 'deployment_id' else plain_places
+    table = table.assign(**{key: plain(table[key])})
+    unknown = sorted(set(table[key].dropna()) - set(plain(deployments[key])))
     if unknown and len(unknown) == table[key].nunique():
         raise TableError(f"no deployment has the {key} of its outages: {', '.join(unknown[:5])}", path, f'Check {key}')
     if unknown: notice(f"outages of {', '.join(unknown)} are not used: no deployment has this {key}", path)
     if table[key].isna().any(): raise TableError(f'has an outage without {key}', path, f'Write its {key}')
     if key == 'deployment_id': return table[['deployment_id', 'start', 'end']].reset_index(drop=True)
-    cameras = deployments[[key, 'deployment_id']].astype(object)
+    cameras = deployments[[key, 'deployment_id']].assign(**{key: plain(deployments[key])})
     return table[[key, 'start', 'end']].merge(cameras, on=key)[['deployment_id', 'start', 'end']]
 
 # %% ../../nbs/8_survey/82_effort.ipynb #c3fc3d98
@@ -177,11 +180,6 @@ def plot_effort(
         arm_legend(figure, names.arm)
     return figure
 
-# %% ../../nbs/8_survey/82_effort.ipynb #0e889874
-def text_ids(values: pd.Series) -> pd.Series:
-    "Return ids as text, so that they can be compared; missing ids stay missing."
-    return values.map(str, na_action='ignore').astype(object)
-
 # %% ../../nbs/8_survey/82_effort.ipynb #fa898f80
 def _read_deployments(deployments: pd.DataFrame, time_zone: str) -> pd.DataFrame:
     "Return deployments with all columns that the analyses need, with `place` and `assumed`; days count whole."
@@ -191,9 +189,20 @@ def _read_deployments(deployments: pd.DataFrame, time_zone: str) -> pd.DataFrame
         if name not in table: table[name] = np.nan if name in ('latitude', 'longitude') else None
     guessed = table.from_photographs if 'from_photographs' in table else pd.Series(False, table.index)
     table['assumed'] = np.where(guessed.fillna(False).astype(bool), 'start end', '')
-    table['place'] = text_ids(table.location_id).fillna(table.deployment_id)
+    table['location'], table['location_id'] = plain_places(table.location), location_ids(table)
+    table['place'] = table.location_id.fillna(table.deployment_id)
+    _tell_alike(table.place)
     return table.assign(start=read_moments(table.start, 'deployments', time_zone),
                         end=read_moments(table.end, 'deployments', time_zone, ends=True))
+
+# %% ../../nbs/8_survey/82_effort.ipynb #6d1118a9
+def _tell_alike(places: pd.Series) -> None:
+    "Name the places that differ only in case or signs."
+    names = pd.Series(places.dropna().unique(), dtype=object)
+    plain = names.map(lambda o: re.sub(r'[\W_]+', ' ', o.casefold()).strip())
+    for _, alike in names.groupby(plain):
+        if len(alike) > 1: notice(f"{' and '.join(map(repr, alike))} count as {len(alike)} locations", 'deployments',
+                                  'If they are one, write its name in one way')
 
 # %% ../../nbs/8_survey/82_effort.ipynb #a0bd0a0f
 def _read_photographs(photographs: pd.DataFrame | None, time_zone: str) -> pd.DataFrame | None:
@@ -252,11 +261,12 @@ def _periods(table: pd.DataFrame, outages: pd.DataFrame) -> pd.DataFrame:
 # %% ../../nbs/8_survey/82_effort.ipynb #6255bc09
 def union_of_periods(
     periods: pd.DataFrame, # of a `CameraOperation`
+    by: Iterable[str] = (), # columns in which periods have to agree to share their time
 ) -> pd.DataFrame: # the same periods, shortened, those with nothing left removed
-    "Let each period begin only when the earlier ones at its location have ended."
+    "Let each period begin only when the earlier ones at its place have ended."
     table = periods.sort_values(['start', 'end'], ignore_index=True)
-    location = text_ids(table.location_id)
-    earlier = table.end.groupby(location).cummax().groupby(location).shift()
+    group = table.groupby(['place', *(o for o in by if o != 'place')], dropna=False).ngroup()
+    earlier = table.end.groupby(group).cummax().groupby(group).shift()
     table['start'] = table.start.where(earlier.isna() | (table.start >= earlier), earlier)
     return table[table.start < table.end]
 
@@ -265,9 +275,9 @@ def counted_periods(
     operation: CameraOperation, # from `camera_operation`
     by: Iterable[str] = (), # columns that are summed over
 ) -> pd.DataFrame:
-    "Return the periods that count: overlaps at one location once, unless asked otherwise or summed by deployment."
-    if operation.overlaps == 'twice' or {'deployment_id', 'deployment'} & set(by): return operation.periods
-    return union_of_periods(operation.periods)
+    "Return the periods that count: overlaps at one location once in each sum, unless asked otherwise."
+    if operation.overlaps == 'twice': return operation.periods
+    return union_of_periods(operation.periods, [o for o in by if o != 'month'])
 
 # %% ../../nbs/8_survey/82_effort.ipynb #000c7abf
 def check_by(
@@ -312,6 +322,8 @@ def _problems(operation: CameraOperation) -> list[tuple[pd.Series, str, pd.Serie
     seen = table.deployment_id if operation.photographs is None else operation.photographs.deployment_id
     return [(unknown, 'start or end is not known, and no photograph can fill it in: no effort', none),
             (table.end < table.start, 'ends before it starts: no effort', none),
+            (table.end == table.start, 'ends when it starts: no effort', none),
+            ((table.end > table.start) & days.isna(), 'did not work at any time, by its outages: no effort', none),
             (table.assumed.str.contains('start') & ~unknown, 'start is not known: taken from the first photograph',
              days),
             (table.assumed.str.contains('end') & ~unknown, 'end is not known: taken from the last photograph', days),
@@ -343,11 +355,14 @@ def add_arms(
     key = arm_key(arms)
     unknown = sorted(set(arms.arm.dropna().astype(str)) - set(ARM_COLORS))
     if unknown: raise SurveyError(f'{", ".join(unknown)} is not an arm', 'arms', 'Write impact or control')
-    listed = arms.assign(key=text_ids(arms[key])).drop_duplicates(['key', 'arm'])
+    listed = arms.assign(key=plain_places(arms[key])).drop_duplicates(['key', 'arm'])
     twice = listed.key[listed.key.duplicated()]
     if len(twice): raise SurveyError(f'{twice.iloc[0]} has two arms', 'arms', 'Keep one row per location')
-    arm = text_ids(operation.periods[key]).map(listed.set_index('key').arm)
-    return replace(operation, periods=operation.periods.assign(arm=arm))
+    arm = plain_places(operation.periods[key]).map(listed.set_index('key').arm)
+    of_place = arm.groupby(operation.periods.place).agg(['nunique', 'first'])
+    mixed = of_place.index[of_place['nunique'] > 1]
+    if len(mixed): raise SurveyError(f'location {mixed[0]} has several names, and two arms', 'arms', 'Give all one arm')
+    return replace(operation, periods=operation.periods.assign(arm=operation.periods.place.map(of_place['first'])))
 
 # %% ../../nbs/8_survey/82_effort.ipynb #91464114
 def arm_key(
@@ -366,10 +381,11 @@ def change_days(
     "Read the day of the change. Raises `SurveyError` if it is not one."
     ends = list(changed) if isinstance(changed, (tuple, list)) else [changed, changed]
     error = SurveyError(f'is not a day: {changed}', 'changed', 'Write 2025-04-30, or two days, the earlier first')
-    try: ends = read_moments(pd.Series(ends, dtype=object), 'changed', time_zone).tolist()
+    is_time = isinstance(changed, (tuple, list))
+    try: days = [read_moments(pd.Series(ends, dtype=object), 'changed', time_zone, ends=o) for o in (False, is_time)]
     except TableError as wrong: raise error from wrong
-    if len(ends) != 2 or any(pd.isna(o) for o in ends) or ends[1] < ends[0]: raise error
-    return ends
+    if len(ends) != 2 or days[0].isna().any() or days[0].iloc[1] < days[0].iloc[0]: raise error
+    return [days[0].iloc[0], days[1].iloc[1]]
 
 # %% ../../nbs/8_survey/82_effort.ipynb #d4a5bb69
 def mark_change(

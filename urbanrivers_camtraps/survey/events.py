@@ -20,7 +20,8 @@ from ..foundations.core import BLANK, CamtrapsError, notice, read_duration
 from ..foundations.names import standard_labels, tell_animals
 from ..foundations.tables import need_columns, read_any_table, read_numbers
 from ..foundations.times import DateOrder, read_moments, read_periods
-from .deployments import DEPLOYMENT_ALIASES, tell_lost_zeros
+from .deployments import (
+    DEPLOYMENT_ALIASES, location_ids, plain_places, tell_lost_zeros, text_ids)
 
 # %% ../../nbs/8_survey/81_events.ipynb #025f4d49
 class EventsError(CamtrapsError):
@@ -118,6 +119,7 @@ def read_events(
     table = table.assign(event_id=own.fillna(pd.Series([f'line {o}' for o in table.index], table.index)))
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
     if 'deployment_id' in deployments: tell_lost_zeros(table.deployment_id, deployments.deployment_id, path)
+    tell_animals(table.label)
     return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
 
 # %% ../../nbs/8_survey/81_events.ipynb #4e66b4b7
@@ -127,7 +129,8 @@ def _located(photographs: pd.DataFrame) -> pd.DataFrame:
     rows = photographs.assign(**{o: photographs[o].astype(object) if o in photographs else None
                                  for o in ('location_id', 'location')})
     known = rows.groupby('deployment_id')[['location_id', 'location']].first()
-    return rows.assign(**{o: rows[o].fillna(rows.deployment_id.map(known[o])) for o in known})
+    rows = rows.assign(**{o: rows[o].fillna(rows.deployment_id.map(known[o])) for o in known})
+    return rows.assign(location_id=location_ids(rows))
 
 # %% ../../nbs/8_survey/81_events.ipynb #e4264c9f
 def _places(photographs: pd.DataFrame, by: Literal['location', 'deployment']) -> pd.Series:
@@ -135,7 +138,7 @@ def _places(photographs: pd.DataFrame, by: Literal['location', 'deployment']) ->
     if by not in ('location', 'deployment'): raise EventsError(f'cannot join by {by!r}', 'by',
                                                                'Choose location or deployment')
     rows = _located(photographs)
-    deployment = 'deployment ' + rows.deployment_id.astype(object)
+    deployment = 'deployment ' + text_ids(rows.deployment_id)
     return deployment if by == 'deployment' else ('location ' + rows.location_id).fillna(deployment)
 
 # %% ../../nbs/8_survey/81_events.ipynb #979388e9
@@ -163,24 +166,26 @@ def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: objec
     key = next((o for o in ('location', 'location_id') if o in table and o in deployments), None)
     if key is None: need_columns(table, ('deployment_id',), where)
     notice(f'events have no deployment_id: their deployments are found by {key}', where)
-    starts = deployments.reindex(columns=[key, 'deployment_id', 'start']).assign(
-        start=lambda o: pd.to_datetime(o.start, utc=True).fillna(pd.Timestamp('1900-01-01', tz='UTC')))
-    rows = pd.DataFrame({'row': range(len(table)), key: table[key].to_numpy(), 'at': table.start.to_numpy()})
-    pairs = rows.merge(starts, on=key, how='left').sort_values(['row', 'start'])
-    begun = pairs[~(pairs.start > pairs['at'].dt.tz_localize('UTC') if pairs['at'].dt.tz is None
-                    else pairs.start > pairs['at'])]
-    found = begun.drop_duplicates('row', keep='last').set_index('row').deployment_id
-    first = pairs.drop_duplicates('row').set_index('row').deployment_id
-    return table.assign(deployment_id=found.reindex(range(len(table))).fillna(first).to_numpy())
+    hung = deployments.reindex(columns=[key, 'deployment_id', 'start', 'end']).dropna(subset=key)
+    hung = hung.assign(**{o: pd.to_datetime(hung[o], utc=True) for o in ('start', 'end')}, key=plain_places(hung[key]))
+    rows = pd.DataFrame({'row': range(len(table)), 'key': plain_places(table[key]).array,
+                         'at': pd.to_datetime(table.start, utc=True).array})
+    pairs = rows.merge(hung, on='key', how='left')
+    pairs['begun'] = ~(pairs.start > pairs['at'])
+    pairs['there'] = pairs.begun & ~(pairs.end < pairs['at'])
+    pairs = pairs.sort_values(['row', 'there', 'begun', 'start'], na_position='first')
+    return table.assign(deployment_id=pairs.drop_duplicates('row', keep='last').deployment_id.to_numpy())
 
 # %% ../../nbs/8_survey/81_events.ipynb #54a9d40d
 def _each_once(table: pd.DataFrame, where: object) -> pd.DataFrame:
     "Return each event once, from its first row on: a table may have a row a photograph, as Camtrap DP has."
-    again = table.sort_values('start', kind='stable').duplicated(['event_id', 'deployment_id', 'label']).sort_index()
-    again &= table.event_id.notna()
-    if again.any():
-        notice(f'{again.sum():,} rows repeat an event (event_id, deployment and label): each counts once', where)
-    return table[~again]
+    key = ['event_id', 'deployment_id', 'label']
+    again = table.sort_values('start', kind='stable').duplicated(key).sort_index() & table.event_id.notna()
+    if not again.any(): return table
+    notice(f'{again.sum():,} rows repeat an event (event_id, deployment and label): each counts once', where)
+    own = table.groupby(key, dropna=False)
+    whole = {o: own[o].transform('max') for o in ('end', 'count') if o in table}  # of one frame the largest number
+    return table.assign(**whole)[~again]
 
 # %% ../../nbs/8_survey/81_events.ipynb #c2078639
 #: Types of Camtrap DP that name what was seen if no species is named.

@@ -22,6 +22,7 @@ from ..foundations.core import notice
 from ..foundations.outputs import per_cent
 from ..foundations.pages import table_html
 from ..foundations.plotting import COLORS, plot_style
+from .deployments import plain_places
 from .detection_history import DetectionHistory
 from .effort import SurveyError
 from .rates import shown_label
@@ -102,13 +103,14 @@ def occupancy(
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #b97e179e
 class OccupancyData(NamedTuple):
-    "What the likelihood needs; columns are divided by their size."
+    "What the likelihood needs; columns have the mean 0 and the standard deviation 1."
     locations: list[str]
     seen: np.ndarray # location × occasion: 1, 0, or missing
     presence: np.ndarray # location × columns for presence
     detection: np.ndarray # location × occasion × columns for being seen
     names: list[tuple[str, str]] # part and name of each column
-    sizes: np.ndarray # by which the columns were divided
+    centers: np.ndarray # that were taken from the columns
+    sizes: np.ndarray # by which the columns were divided then
 
 
 def occupancy_data(
@@ -117,35 +119,57 @@ def occupancy_data(
     detection: dict[str, pd.Series | pd.DataFrame] | None = None, # see `occupancy`
     effort: bool = False, # see `occupancy`
 ) -> tuple[OccupancyData, pd.DataFrame]: # and the locations that cannot be used, `id, reason`
-    "Bring a history and its covariates into arrays. Raise `TableError` if a covariate has none of the locations."
+    "Bring a history and its covariates into arrays. Raise `SurveyError` if a covariate has none of the locations."
     presence = _columns_of(covariates, history.history.index)
     more = dict(detection or {})
     if effort: more[f'active days / {history.days}'] = history.effort/history.days
     names, cube = _detection_columns(more, history.history)
     seen = history.history.clip(upper=1).where(np.isfinite(cube).all(axis=2)).to_numpy(float)
-    reasons = np.select([presence.isna().any(axis=1), np.isnan(seen).all(axis=1)],
+    reasons = np.select([~np.isfinite(presence).all(axis=1), np.isnan(seen).all(axis=1)],
                         ['a covariate is missing', 'no occasion can be used'], '')
-    good, columns = reasons == '', presence.to_numpy(float)
-    sizes = np.r_[_size(columns[good]), _size(cube[good][~np.isnan(seen[good])])]
-    scaled, cube = columns[good]/sizes[:columns.shape[1]], np.nan_to_num(cube[good])/sizes[columns.shape[1]:]
-    parts = [('presence', o) for o in presence] + [('detection', o) for o in names]
+    good = reasons == ''
+    known = ~np.isnan(seen[good])
+    one, other = _scale(presence[good]), _scale(pd.DataFrame(cube[good][known], columns=names))
+    scaled = one.apply_to(presence[good].to_numpy(float)), np.nan_to_num(other.apply_to(cube[good]))
+    parts = [*(('presence', o) for o in one.names), *(('detection', o) for o in other.names)]
     locations = history.history.index.astype(str)
     skipped = pd.DataFrame({'id': locations, 'reason': reasons})[~good].reset_index(drop=True)
-    return OccupancyData(list(locations[good]), seen[good], scaled, cube, parts, sizes), skipped
+    return OccupancyData(list(locations[good]), seen[good], *scaled, parts, np.r_[one.centers, other.centers],
+                         np.r_[one.sizes, other.sizes]), skipped
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #fbe0fc9d
-def _size(columns: np.ndarray) -> np.ndarray:
-    "Return the root of the mean square of each column, 1 if it is empty or all zero."
-    if not len(columns): return np.ones(columns.shape[1])
-    sizes = np.sqrt(np.mean(columns**2, axis=0))
-    return np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.)
+class _Scale(NamedTuple):
+    "How columns are brought to the mean 0 and the standard deviation 1; the first, of ones, stays as it is."
+    names: list[str] # of the columns that are used
+    used: np.ndarray # of bool: which of all columns they are
+    centers: np.ndarray # their means
+    sizes: np.ndarray # their standard deviations
+
+    def apply_to(self, columns: np.ndarray) -> np.ndarray: # … × columns
+        "Return the columns that are used, scaled."
+        return (columns[..., self.used] - self.centers)/self.sizes
+
+
+def _scale(columns: pd.DataFrame) -> _Scale:
+    "Return how to scale columns. One that is the same everywhere is left out, with a notice."
+    names, values = [str(o) for o in columns], columns.to_numpy(float)
+    if not len(values): return _Scale(names, np.full(len(names), True), np.zeros(len(names)), np.ones(len(names)))
+    centers, sizes = np.r_[0., values[:, 1:].mean(axis=0)], np.r_[1., values[:, 1:].std(axis=0)]
+    used = sizes > 1e-9*np.abs(centers)
+    for name, is_used in zip(names, used):
+        if not is_used: notice(f'{name} is the same everywhere and is left out', 'covariates')
+    found = _Scale([o for o, is_used in zip(names, used) if is_used], used, centers[used], sizes[used])
+    if np.linalg.matrix_rank(found.apply_to(values)) < used.sum():
+        raise SurveyError(f"cannot be told apart: {', '.join(found.names[1:])}", 'covariates',
+                          'Leave out what follows from the others')
+    return found
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #269a58c5
 def _named(table: pd.DataFrame | pd.Series, locations: pd.Index, what: str) -> pd.DataFrame:
     "Return a table in the order of the locations. Raise `SurveyError` if it has none of them."
     table = pd.DataFrame(table)
     if 'location' in table: table = table.set_index('location')
-    table = table.set_axis(table.index.map(str), axis=0)
+    table = table.set_axis(pd.Index(plain_places(table.index.to_series())), axis=0)
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]
         raise SurveyError(f'has {twice} twice', what, 'Keep one row for each location')
@@ -161,7 +185,8 @@ def _columns_of(covariates: pd.DataFrame | None, locations: pd.Index) -> pd.Data
     for name, values in _named(covariates, locations, 'covariates').items():
         if pd.api.types.is_numeric_dtype(values): columns[str(name)] = values.astype(float)
         else:
-            first, *others = sorted(set(values.dropna().astype(str)))
+            first, *others = sorted(set(values.dropna().astype(str))) or ['']
+            if not others: columns[str(name)] = values.notna().astype(float).where(values.notna())
             for other in others:
                 column = (values.astype(str) == other).astype(float).where(values.notna())
                 columns[f'{name}: {other} (against {first})'] = column
@@ -246,23 +271,31 @@ def _mean_interval(data: OccupancyData, theta: np.ndarray, part: str) -> tuple[f
     return mean(theta)[0], 0. if low < edge else low, 1. if high > 1 - edge else high
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #06331b1d
-def _standard_errors(data: OccupancyData, theta: np.ndarray) -> np.ndarray:
-    "Return the standard errors by the curvature of the likelihood; missing if it is flat."
+def _covariance(data: OccupancyData, theta: np.ndarray) -> np.ndarray:
+    "Return the covariance of the coefficients by the curvature of the likelihood; missing if it is flat."
     steps = 1e-5*np.eye(len(theta))
     slopes = [_negative_log_likelihood(theta + o, data)[1] - _negative_log_likelihood(theta - o, data)[1]
               for o in steps]
     hessian = np.array(slopes)/2e-5
-    if np.linalg.cond(hessian) > 1e10: return np.full(len(theta), np.nan)
-    with np.errstate(invalid='ignore'): return np.sqrt(np.diag(np.linalg.inv((hessian + hessian.T)/2)))
+    if np.linalg.cond(hessian) > 1e10: return np.full_like(hessian, np.nan)
+    return np.linalg.inv((hessian + hessian.T)/2)
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #c850d4f5
 def _coefficient_table(data: OccupancyData, theta: np.ndarray) -> pd.DataFrame:
     "Return each coefficient in the user's units, with its standard error and its profile-likelihood interval."
-    errors, rows = _standard_errors(data, theta), []
-    for place, ((part, name), size) in enumerate(zip(data.names, data.sizes)):
-        low, high = coefficient_interval(data, theta, np.eye(len(theta))[place], errors[place])
-        rows.append((part, name, theta[place]/size, errors[place]/size, low/size, high/size))
+    covariance, rows = _covariance(data, theta), []
+    for (part, name), weights in zip(data.names, _unscaled(data)):
+        error = float(np.sqrt(np.maximum(weights @ covariance @ weights, 0)))
+        rows.append((part, name, weights @ theta, error, *coefficient_interval(data, theta, weights, error)))
     return pd.DataFrame(rows, columns=['part', 'name', 'estimate', 'error', 'low', 'high'])
+
+
+def _unscaled(data: OccupancyData) -> np.ndarray: # coefficients × coefficients
+    "Return by which weights the scaled coefficients sum up to those in the user's units."
+    weights, count = np.diag(1/data.sizes), data.presence.shape[1]
+    for first, own in ((0, slice(1, count)), (count, slice(count + 1, None))):
+        weights[first, own] = -data.centers[own]/data.sizes[own]
+    return weights
 
 
 def coefficient_interval(
@@ -272,13 +305,15 @@ def coefficient_interval(
     error: float, # its standard error, roughly
 ) -> tuple[float, float]: # without limit if the data would allow any value
     "Return the 95 % profile-likelihood interval of a sum of coefficients."
+    size = np.linalg.norm(weights)
+    weights, error = weights/size, error/size
     middle, scale = weights @ theta, 2*(error if 1e-3 < error < 5 else 1.)
     def squeezed(theta: np.ndarray) -> tuple[float, np.ndarray]:
         share = expit((weights @ theta - middle)/scale)
         return float(share), share*(1 - share)*weights/scale
     ends = np.array(interval_of(data, theta, squeezed))
     with np.errstate(divide='ignore'): low, high = middle + scale*(np.log(ends) - np.log1p(-ends))
-    return -np.inf if low < -_FAR else float(low), np.inf if high > _FAR else float(high)
+    return -np.inf if low < -_FAR else float(size*low), np.inf if high > _FAR else float(size*high)
 
 # %% ../../nbs/8_survey/85_occupancy/852_occupancy.ipynb #fd2f985d
 def _after_history(data: OccupancyData, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WILDLIFE', 'ALL_PEOPLE', 'WIDEST', 'rates', 'skipped_events', 'plot_months', 'plot_map', 'shown_label', 'is_of',
-           'with_totals', 'is_too_wide', 'cannot_be_said', 'interval_words', 'events_with_effort', 'with_date']
+           'animals_of', 'with_totals', 'is_too_wide', 'cannot_be_said', 'interval_words', 'events_with_effort',
+           'with_date']
 
 # %% ../../nbs/8_survey/83_rates.ipynb #bfb02df0
 import math
@@ -16,14 +17,15 @@ import pandas as pd
 from scipy import stats
 
 from ..foundations.core import BLANK
-from ..foundations.names import common_name
+from ..foundations.names import common_name, label_meaning, standard_labels
 from ..foundations.plotting import COLORS, plot_style
 from ..foundations.privacy import names_people
 from ..foundations.tables import need_columns
 from ..foundations.times import read_moments
 from urbanrivers_camtraps.survey.effort import (
     ARM_COLORS, CameraOperation, add_arms, arm_legend, calendar_edges, camera_days, check_by,
-    mark_change, text_ids)
+    mark_change, union_of_periods)
+from .deployments import text_ids
 
 # %% ../../nbs/8_survey/83_rates.ipynb #f6a9e2d6
 #: Totals that stand beside the labels: all animals; people and their boats.
@@ -124,9 +126,18 @@ def is_of(
     labels: pd.Series, # of events
     label: str, # a label, `wildlife` or `people`
 ) -> pd.Series: # of bool
-    "Return which events belong to a label or to a total."
-    if label not in (WILDLIFE, ALL_PEOPLE): return labels == label
-    return labels.isin([o for o in labels.unique() if names_people(o)]) == (label == ALL_PEOPLE)
+    "Return which events belong to a label or to a total. `Person` and `human` are one label, as everywhere."
+    labels = standard_labels(labels)
+    if label not in (WILDLIFE, ALL_PEOPLE): return labels == (label_meaning(label) or label)
+    people = labels.isin([o for o in labels.unique() if names_people(o)])
+    return people if label == ALL_PEOPLE else ~people & labels.notna() & (labels != BLANK)
+
+# %% ../../nbs/8_survey/83_rates.ipynb #6d0ba0d9
+def animals_of(
+    labels: pd.Series, # of events
+) -> list[str]: # sorted
+    "List the labels that name an animal: neither people, vehicles nor blank."
+    return sorted(labels[is_of(labels, WILDLIFE)].astype(str).unique())
 
 # %% ../../nbs/8_survey/83_rates.ipynb #9be8c7e4
 def with_totals(
@@ -134,7 +145,7 @@ def with_totals(
 ) -> pd.DataFrame:
     "Let animals count a second time as `wildlife`, and people and vehicles as `people`."
     totals = [found[is_of(found.label, o)].assign(label=o) for o in (WILDLIFE, ALL_PEOPLE)]
-    return pd.concat([*totals, found], ignore_index=True)
+    return pd.concat([*totals, found[~found.label.isin([WILDLIFE, ALL_PEOPLE])]], ignore_index=True)
 
 # %% ../../nbs/8_survey/83_rates.ipynb #193f6bdf
 #: Factor between the ends of an interval above which it says nothing.
@@ -167,15 +178,19 @@ def interval_words(
     return ' to '.join(f'{o:,.2f}' if o >= .1 else f'{o:.2g}' for o in (low, high))
 
 # %% ../../nbs/8_survey/83_rates.ipynb #5165b7db
+#: Columns that an event keeps of its own when it is joined with its period.
+_OWN = ('event_id', 'deployment_id', 'label', 'start', 'end', 'count', 'photographs', 'media_ids', 'reviewed')
+
+
 def _placed(events: pd.DataFrame, operation: CameraOperation) -> pd.DataFrame:
     "Join each event with its period; `until` is the period's end, missing if there is none. Same order, new index."
-    own = [o for o in ('event_id', 'label', 'deployment_id', 'start', 'count', 'reviewed')
-           if o in need_columns(events, ('deployment_id', 'label', 'start'), 'events')]
+    own = [o for o in _OWN if o in need_columns(events, ('deployment_id', 'label', 'start'), 'events')]
     table = events[own].assign(deployment_id=text_ids(events.deployment_id).fillna(''),
+                               label=standard_labels(events.label),
                                start=read_moments(events.start, 'events', operation.time_zone),
                                row=np.arange(len(events)))
-    right = operation.periods.drop(columns=['event_id', 'label', 'row', 'count', 'reviewed'], errors='ignore')
-    right = right.rename(columns={'end': 'until'})
+    right = union_of_periods(operation.periods, ['deployment_id']).rename(columns={'end': 'until'})
+    right = right.drop(columns=[*(set(_OWN) - {'deployment_id', 'start'}), 'row'], errors='ignore')
     timed = table[table.start.notna()].sort_values('start')
     found = pd.merge_asof(timed, right.sort_values('start'), on='start', by='deployment_id')
     return pd.concat([found, table[table.start.isna()]]).sort_values('row', ignore_index=True).drop(columns='row')

@@ -389,8 +389,9 @@ def _by_location(survey: Survey, arms: pd.DataFrame | None) -> pd.DataFrame:
     periods = watched.periods.fillna({'arm': '–', 'location': '–'})
     watched.periods[['arm', 'location']] = periods[['arm', 'location']]
     table = rates(survey.events, watched, by=('place', 'location', 'arm'))
-    people = table[table.label == ALL_PEOPLE][['place', 'rate']]
-    table = table[table.label == WILDLIFE].merge(people, on='place', suffixes=('', '_people'))
+    key = ['place', 'location']  # a location may have had two names
+    people = table[table.label == ALL_PEOPLE][[*key, 'rate']]
+    table = table[table.label == WILDLIFE].merge(people, on=key, suffixes=('', '_people'))
     table = _rounded_days(table.assign(location=table.location.where(table.location != '–', table.place)))
     names = {'location': 'location', 'arm': 'arm', 'camera-days': 'camera-days', 'rate': 'wildlife',
              'rate_people': 'people and their boats'}

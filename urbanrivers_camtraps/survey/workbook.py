@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..foundations.core import BLANK
-from ..foundations.names import label_meaning
 from ..foundations.tables import write_sheets
 from .camtrapr import record_table, station_table
 from .detection_history import DetectionHistory, camera_matrix, detection_history
 from .effort import CameraOperation, camera_days
-from .rates import rates, skipped_events
+from .rates import animals_of, rates, skipped_events
 
 # %% ../../nbs/8_survey/87_exchange/876_workbook.ipynb #f3464f2d
 #: The sheets, and what each one holds.
@@ -40,7 +38,7 @@ def survey_tables(
     notes: Iterable[str] = (), # what the numbers rest on, for the first sheet
 ) -> dict[str, pd.DataFrame]: # by the name of the sheet; the first is `read me`
     "Return every table of a survey. Raises `SurveyError` if nothing was watched."
-    labels = sorted({o for o in events.label.dropna() if o != BLANK and label_meaning(o) is None})
+    labels = animals_of(events.label)
     found = [detection_history(events, operation, o, days) for o in labels]
     by_month = ('place', 'location', 'month')
     tables = {'species': rates(events, operation, ()), 'rates': rates(events, operation, by_month),
