@@ -9,7 +9,14 @@ from urbanrivers_camtraps.survey.before_after import before_after, effects
 from urbanrivers_camtraps.survey.camtrapr import record_table, write_camtrapr
 from urbanrivers_camtraps.survey.deployments import location_ids, read_deployments, text_ids
 from urbanrivers_camtraps.survey.detection_history import DetectionHistory, detection_history
-from urbanrivers_camtraps.survey.effort import SurveyError, add_arms, camera_days, camera_operation, effort_problems, read_outages
+from urbanrivers_camtraps.survey.effort import (
+    SurveyError,
+    add_arms,
+    camera_days,
+    camera_operation,
+    effort_problems,
+    read_outages,
+)
 from urbanrivers_camtraps.survey.events import read_events
 from urbanrivers_camtraps.survey.occupancy import occupancy
 from urbanrivers_camtraps.survey.rates import animals_of, rates, skipped_events
