@@ -77,7 +77,7 @@ def clean_environment(**extra) -> dict[str, str]:
 
 @pytest.fixture(scope='module')
 def served(space, python, tmp_path_factory):
-    "The Space, served: its address, and what starting it cost."
+    "The Space, served: its address."
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
@@ -94,7 +94,7 @@ def served(space, python, tmp_path_factory):
                 if process.poll() is not None or time.monotonic() - started > 120: pytest.fail((folder/'log.txt').read_text())
                 time.sleep(.1)
             else: break
-        yield f'http://127.0.0.1:{port}/', process.pid, time.monotonic() - started
+        yield f'http://127.0.0.1:{port}/'
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
@@ -102,15 +102,12 @@ def served(space, python, tmp_path_factory):
 
 def test_space_answers_as_the_bundle_does(served, space, bundle_folder, photograph):
     from gradio_client import Client, handle_file
-    url, pid, seconds = served
-    client = Client(url, verbose=False, analytics_enabled=False)
+    client = Client(served, verbose=False, analytics_enabled=False)
     _, found = client.predict(image_path=handle_file(str(photograph)), api_name='/top_3_preds')
     bundle = read_bundle(bundle_folder)
     scores = score_photograph(bundle, photograph)
     assert found['prediction']['class'] == bundle.classes[scores.argmax()]
     assert found['prediction']['probability'] == pytest.approx(float(scores.max()), abs=1e-6)
-    peak = next(line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if line.startswith('VmHWM'))
-    print(f'cold start {seconds:.1f} s, {peak}, {len(contents(space))} files')
 
 
 def test_space_is_light(python, tmp_path):

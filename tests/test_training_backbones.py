@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,36 +93,36 @@ def test_a_wrong_name_is_refused(name):
     with pytest.raises(BackboneError): check_backbone(name)
 
 
-# ---------------------------------------------------------------- refused in time, before anything heavy
-def refusal(arguments: list[str], folder, **environment) -> tuple[float, str]:
-    "Return how many seconds a refusal takes, and what is printed."
-    began = time.perf_counter()
-    done = subprocess.run([*CAMTRAPS, 'train', *arguments], cwd=folder, text=True, capture_output=True,
+# ---------------------------------------------------------------- refused before anything heavy, and never waited for
+def refusal(arguments: list[str], folder, **environment) -> str:
+    "Return what a refusal prints; fail if it does not come at all."
+    done = subprocess.run([*CAMTRAPS, 'train', *arguments], cwd=folder, text=True, capture_output=True, timeout=300,
                           env={**os.environ, 'HF_HOME': str(folder/'hf'), 'TORCH_HOME': str(folder/'torch'), **environment})
     assert done.returncode == 1, done.stderr
-    return time.perf_counter() - began, done.stderr
+    return done.stderr
 
 
 @pytest.mark.parametrize('name, hint', [('resnet19', 'resnet18'), ('dinov3', 'vit_small_patch16_dinov3'), ('bioclip', 'hf-hub:imageomics/bioclip')])
-def test_the_command_refuses_a_wrong_name_in_time(tmp_path, name, hint):
-    seconds, error = refusal(['--backbone', name], tmp_path)
-    assert seconds < 5 and hint in error and error.count('\n') == 1
+def test_the_command_refuses_a_wrong_name(tmp_path, name, hint):
+    error = refusal(['--backbone', name], tmp_path)
+    assert hint in error and error.count('\n') == 1
 
 
 @pytest.mark.parametrize('name', ['hf-hub:imageomics/bioclip', 'vit_small_patch14_dinov2'])
 def test_a_server_that_says_nothing_is_given_up(tmp_path, name):
     with socket.create_server(('127.0.0.1', 0)) as mute:  # takes the connection and never answers
         address = f'http://127.0.0.1:{mute.getsockname()[1]}'
-        seconds, error = refusal(['--backbone', name], tmp_path, HF_ENDPOINT=address)
-    assert seconds < 5 and 'does not answer' in error and 'tf_efficientnet_lite0' in error
+        error = refusal(['--backbone', name], tmp_path, HF_ENDPOINT=address)
+    assert 'does not answer' in error and 'tf_efficientnet_lite0' in error
 
 
 def test_a_name_server_that_says_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: threading.Event().wait(20))
+    end, waited_out = threading.Event(), []
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: waited_out.append(end.wait(60)))
     monkeypatch.setattr(backbone_names, 'PATIENCE', .3)
-    began = time.perf_counter()
     with pytest.raises(BackboneError, match='does not answer'): backbone_names._need_server('resnet18', 'http://nowhere.invalid')
-    assert time.perf_counter() - began < 2
+    assert not waited_out
+    end.set()
 
 
 def test_nothing_heavy_is_imported_before_a_refusal(tmp_path):
@@ -320,8 +319,8 @@ def test_figures_of_one_backbone_replace_earlier_ones_of_the_same(tmp_path, monk
 
 
 @pytest.mark.parametrize('arguments, hint', [(['resnet19'], 'resnet18'), ([], 'BACKBONE=name')])
-def test_the_study_refuses_in_time(tmp_path, arguments, hint):
+def test_the_study_refuses_a_wrong_name(tmp_path, arguments, hint):
     (tmp_path/'manifest.csv').touch()
-    began, tool = time.perf_counter(), Path(__file__).parents[1]/'tools'/'study_backbone.py'
-    done = subprocess.run([sys.executable, tool, tmp_path, *arguments], text=True, capture_output=True)
-    assert done.returncode == 1 and hint in done.stderr and time.perf_counter() - began < 5
+    tool = Path(__file__).parents[1]/'tools'/'study_backbone.py'
+    done = subprocess.run([sys.executable, tool, tmp_path, *arguments], text=True, capture_output=True, timeout=300)
+    assert done.returncode == 1 and hint in done.stderr
