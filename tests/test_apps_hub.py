@@ -18,10 +18,11 @@ import yaml
 
 from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub import PublishError, publish, write_model_repo, write_space
-from urbanrivers_camtraps.apps.hub_cards import LICENCES, Card
+from urbanrivers_camtraps.apps.hub_cards import Card
 from urbanrivers_camtraps.apps.hub_repo import REPOS, send_folder
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.apps.web import write_web_page
+from urbanrivers_camtraps.dataset.licences import LICENCES, LicenceError
 from urbanrivers_camtraps.foundations.core import CamtrapsError, CamtrapsWarning
 from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.inference.bundle import read_bundle
@@ -335,7 +336,7 @@ def test_killed_in_the_middle_of_an_upload(hub, send, before, other_bundle, tmp_
 # --- what a page costs, and what it may do
 
 def test_nothing_is_published_without_a_licence(hub, send):
-    with pytest.raises(PublishError, match='has no licence, so nobody would know what is allowed'): send(card=Card())
+    with pytest.raises(LicenceError, match='has no licence, so nobody would know what is allowed'): send(card=Card())
     assert not hub.repos
     with pytest.warns(CamtrapsWarning, match='has no licence yet'): tried = send('model', card=Card(), dry_run=True)
     header = yaml.safe_load((tried.folder/'README.md').read_text().split('---\n')[1])

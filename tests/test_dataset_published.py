@@ -18,8 +18,9 @@ from urbanrivers_camtraps.apps.hub_repo import PublishError
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.dataset import publish
 from urbanrivers_camtraps.dataset.bursts import DatasetError
+from urbanrivers_camtraps.dataset.licences import LICENCES, LicenceError, kaggle_licence, read_licence
 from urbanrivers_camtraps.dataset.publish import write_published
-from urbanrivers_camtraps.dataset.published_card import LICENCES, About
+from urbanrivers_camtraps.dataset.published_card import About
 from urbanrivers_camtraps.dataset.read_published import read_published
 from urbanrivers_camtraps.dataset.splits import add_folds, content_hash, read_folder, split_photographs
 from urbanrivers_camtraps.foundations.outputs import OutputError, overwriting
@@ -190,13 +191,31 @@ def test_kaggle_takes_the_metadata(folder):
 #: From https://github.com/Kaggle/kaggle-api/blob/main/docs/datasets_metadata.md.
 KAGGLE = '''CC0-1.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-SA-4.0 GPL-2.0 ODbL-1.0 DbCL-1.0 CC-BY-4.0 CC-BY-NC-4.0 PDDL CC-BY-3.0
 CDLA-Permissive-1.0 CDLA-Sharing-1.0 CC-BY-ND-4.0 CC-BY-NC-ND-4.0 ODC-BY-1.0'''.split()
-#: From https://huggingface.co/docs/hub/repositories-licenses.
-HUB = '''cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-nc-nd-4.0 odbl odc-by pddl
-cdla-permissive-1.0 cdla-sharing-1.0'''.split()
+#: Licence of the Hub → of Kaggle, from https://huggingface.co/docs/hub/repositories-licenses and the list above.
+BOTH = {'cc0-1.0': 'CC0-1.0', 'cc-by-3.0': 'CC-BY-3.0', 'cc-by-nc-sa-4.0': 'CC-BY-NC-SA-4.0', 'odbl': 'ODbL-1.0', 'odc-by': 'ODC-BY-1.0', 'pddl': 'PDDL'}
 
 
 def test_licences_are_those_of_both():
-    assert set(LICENCES) <= set(HUB) and set(LICENCES.values()) <= set(KAGGLE)
+    assert {hub: kaggle_licence(hub) for hub in BOTH} == BOTH
+    assert {kaggle_licence(o) for o in LICENCES if o not in ONLY_HUB} == {*KAGGLE} - {'DbCL-1.0'}  # which the Hub lacks
+    for name in ONLY_HUB:
+        with pytest.raises(LicenceError, match='is not a licence that the Hub and Kaggle both know'): kaggle_licence(name)
+
+
+#: Licences of programs and earlier versions, which Kaggle's list lacks.
+ONLY_HUB = """apache-2.0 mit openrail openrail++ afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc
+cc-by-2.0 cc-by-2.5 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-nd-3.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0
+etalab-2.0 eupl-1.1 agpl-3.0 gfdl gpl gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 osl-3.0 postgresql ofl-1.1 ncsa unlicense
+zlib lgpl-lr""".split()
+
+
+@pytest.mark.parametrize('typed, meant', [('CC BY-SA 4.0', 'cc-by-sa-4.0'), (' odbl ', 'odbl'), ('OpenRAIL++', 'openrail++'), ('bsd 3 clause', 'bsd-3-clause')])
+def test_a_licence_is_read_as_people_write_it(typed, meant): assert read_licence(typed) == meant
+
+
+@pytest.mark.parametrize('typed', ['cc-by-40', 'openrail+', 'other', 'unknown', 'cc-by', ' '])
+def test_a_licence_that_is_nearly_one_is_refused(typed):
+    with pytest.raises(LicenceError, match='Choose one such as'): read_licence(typed)
 
 
 # --- whole or absent
@@ -304,7 +323,7 @@ def test_other_contradictions(photographs, tmp_path, capfd, monkeypatch):
     status, said = camtraps(capfd, 'export-dataset', 'out', '--license', 'odbl', '--digits', '3', '--exact-places')
     assert status == 1 and '--digits and --exact-places' in said
     assert 'no such folder' in camtraps(capfd, 'dataset', '--from', './nowhere')[1]
-    assert 'no licence is named' in camtraps(capfd, 'publish', 'dataset', NAME)[1]
+    assert 'has no licence' in camtraps(capfd, 'publish', 'dataset', NAME)[1]
     assert not (tmp_path/'out').exists()
 
 

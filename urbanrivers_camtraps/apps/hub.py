@@ -27,8 +27,9 @@ from urbanrivers_camtraps.apps.hub_repo import (
     REPOS, Published, PublishError, Repo, binary_attributes, check_name, find_token, fresh_folder, list_files,
     send_folder)
 from .space_script import space_script
+from ..dataset.licences import need_licence
 from ..foundations import core
-from ..foundations.core import NOT_ANIMALS, notice
+from ..foundations.core import NOT_ANIMALS
 from ..foundations.outputs import markdown_text
 from ..inference.bundle import Bundle, read_bundle
 from ..training.bundle_format import BUNDLE_FILES
@@ -50,14 +51,14 @@ def publish(
 ) -> Published: # what was written and sent
     """Write a model repo, a Gradio Space or a static one (`web`), compare, and send what differs as one commit.
 
-    Raise `PublishError` if the name or the bundle cannot be published, no licence was chosen, the Hub refuses it, or
-    if the bundle was trained on drawings and `drawn` is not set, and `SettingError` if there is no token. A dry run
-    needs neither licence nor token."""
+    Raise `PublishError` if the name or the bundle cannot be published, the Hub refuses it, or the bundle was trained
+    on drawings and `drawn` is not set, `LicenceError` if no licence was chosen, and `SettingError` if there is no
+    token. A dry run needs neither licence nor token."""
     repo, card = _repo_for(kind, hardware), replace(card, name=name)
     check_name(name)
     if not drawn: _refuse_drawn(bundle_folder)
     token = find_token(token, dry_run)
-    _check_licensed(card, name, dry_run)
+    need_licence(card.licence, name, dry_run)
     folder = _write(kind, bundle_folder, folder or Path('data/publish')/kind, card, page, hardware)
     return send_folder(repo, name, folder, private, dry_run, token, endpoint)
 
@@ -164,14 +165,6 @@ def _repo_for(kind: str, hardware: str | None) -> Repo:
     known = [o.value for o in SpaceHardware]
     if hardware in known: return REPOS[kind]._replace(hardware=hardware)
     raise PublishError('is not hardware of the Hub', hardware, f"Choose one of {', '.join(known)}")
-
-# %% ../../nbs/9_apps/95_hub.ipynb #94ec21c3
-def _check_licensed(card: Card, name: str, dry_run: bool) -> None:
-    "Raise `PublishError` if something would be published without a licence; a dry run only tells it."
-    if card.licence: return
-    todo = 'Only the owner of photographs and model can choose one: add --licence, such as cc-by-4.0 or apache-2.0'
-    if not dry_run: raise PublishError('has no licence, so nobody would know what is allowed', name, todo)
-    notice('has no licence yet, and could not be published so', name, todo)
 
 # %% ../../nbs/9_apps/95_hub.ipynb #070fbf50
 def _refuse_drawn(bundle_folder: str | Path) -> None:

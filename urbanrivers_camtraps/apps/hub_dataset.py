@@ -18,7 +18,8 @@ from huggingface_hub.errors import (
 from .hub_repo import (
     REPOS, Published, PublishError, binary_attributes, check_name, find_token, send_folder)
 from ..dataset.publish import PublishedFolder, write_published
-from ..dataset.published_card import About, check_licence
+from ..dataset.licences import need_licence
+from ..dataset.published_card import About
 from ..dataset.published_rows import PLACE_DIGITS
 from ..foundations.core import near_setting, notice
 from ..foundations.provenance import provenance
@@ -43,7 +44,7 @@ def publish_dataset(
     """Write a data set for others and send what differs as one commit.
 
     Raise `PublishError` if the name cannot be used, the Hub refuses it, or photographs are drawn and `drawn` is not
-    set, `DatasetError` if there is no licence, and `SettingError` if there is no token; a dry run can do without
+    set, `LicenceError` if there is no licence, and `SettingError` if there is no token; a dry run can do without
     both."""
     check_name(name)
     origin = provenance(photographs)
@@ -51,11 +52,8 @@ def publish_dataset(
         raise PublishError(f'holds {origin.drawn:,} drawings of the practice server', 'data set',
                            'Publish photographs of real cameras; or, to show how it works, add --drawn, and the card '
                            'says in the first line that no animal is real')
-    if not dry_run: check_licence(licence)
+    need_licence(licence, name, dry_run)
     token = find_token(token, dry_run)
-    if dry_run and not licence:
-        notice('has no licence yet, and could not be published so', name,
-               'Only the owner of the photographs can choose one: add --licence, such as cc-by-4.0')
     written = write_published(photographs, folder, licence, opinions, digits, title, draft=dry_run, progress=progress)
     (written.folder/'.gitattributes').write_text(binary_attributes('jpg', 'png', 'parquet'))
     _tell_large(written.folder)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from .bursts import DatasetError
-from .published_card import About, check_kaggle, check_licence, write_published_card
+from .licences import need_licence, read_licence
+from .published_card import About, check_kaggle, write_published_card
 from .published_rows import PLACE_DIGITS, PUBLISHED, WITHHELD, published_rows
 from .splits import content_hash
 from ..foundations.core import atomic_folder, in_order, notice
@@ -61,9 +62,10 @@ def write_published(
 ) -> PublishedFolder:
     """Write a data set for others, whole or not at all.
 
-    Raises `DatasetError` if no licence is named (but in a draft) or no photograph is left, and `OutputError` if the
-    folder holds anything else."""
-    licence = None if draft and not licence and not kaggle else check_licence(licence)
+    Raises `LicenceError` if no licence is named (but in a draft), `DatasetError` if no photograph is left, and
+    `OutputError` if the folder holds anything else."""
+    if kaggle or not draft: need_licence(licence, 'data set')
+    licence = read_licence(licence, bool(kaggle)) if licence else None
     about = About(licence, title, digits=digits, by=photographs.attrs.get('by', 'burst'), kaggle=kaggle)
     check_kaggle(kaggle, title)
     refuse_foreign_folder(folder, _OURS, is_ours=_is_ours)

@@ -57,8 +57,8 @@ Private = Annotated[bool, typer.Option('--private', help='Make a new repository 
 Drawn = Annotated[bool, typer.Option(
     '--drawn', help='Publish it even if it was trained on drawings of the practice server. Its page says so first.')]
 Licence = Annotated[str, typer.Option(
-    '--licence', '--license', help='Under which licence others may use it, such as cc-by-4.0 or apache-2.0. Only the '
-                                   'owner can choose it, so there is no default; only a dry run does without.')]
+    '--licence', '--license', help='Under which licence others may use it, such as cc-by-4.0. Only the owner can '
+                                   'choose it, so there is no default.')]
 ModelName = Annotated[str, typer.Option('--model', metavar='OWNER/NAME', help='The model on the Hub, to link to.')]
 DatasetName = Annotated[str, typer.Option(
     '--dataset', metavar='OWNER/NAME', help='The data set on the Hub that the model learned from, to link to.')]
@@ -75,9 +75,9 @@ def publish_web(name: HubName, bundle: BundleFolder = None, out: PublishedFolder
                 private: Private = False, drawn: Drawn = False) -> None:
     "Publish the page that answers in the browser, as a static Space: free for everyone."
     bundle = _whole_frame_bundle(bundle)
+    card = hub_cards.Card(licence=licence, model=model, dataset=dataset)  # before the work
     with tempfile.TemporaryDirectory() as folder:
         page = web_page.write_web_page(bundle, Path(folder)/'page')
-        card = hub_cards.Card(licence=licence, model=model, dataset=dataset)
         _publish('web', name, bundle, out, card, page=page, dry_run=dry_run, private=private, drawn=drawn)
 
 # %% ../../../nbs/9_apps/97_cli/979_apps.ipynb #28444639

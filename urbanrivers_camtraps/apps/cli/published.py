@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .apps import Drawn, DryRun, HubName, Private, publish_app
+from .apps import Drawn, DryRun, HubName, Licence, Private, publish_app
 from .options import (
     DATASET, DATASET_COLUMNS, Data, LazyModule, app, echo, list_skipped, read_own_table)
 from ...foundations.core import CamtrapsError, notice
@@ -18,17 +18,13 @@ from ...foundations.core import CamtrapsError, notice
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['hub_datasets', 'origins', 'publishing', 'Licence', 'Digits', 'ExactPlaces', 'Title', 'export_dataset',
-           'publish_dataset']
+__all__ = ['hub_datasets', 'origins', 'publishing', 'Digits', 'ExactPlaces', 'Title', 'export_dataset', 'publish_dataset']
 
 # %% ../../../nbs/9_apps/97_cli/9791_published.ipynb #c4a41cb4
 hub_datasets = LazyModule('urbanrivers_camtraps.apps.hub_dataset', extra='app')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 publishing = LazyModule('urbanrivers_camtraps.dataset.publish', extra='app')
 
-Licence = Annotated[str, typer.Option(
-    '--license', help='Licence of photographs and labels, such as cc-by-4.0. Only their owner can choose it, so there '
-                      'is no default.')]
 Digits = Annotated[int, typer.Option(
     help='Digits of the coordinates after the point. By default 2, about a kilometre.', min=0, max=5)]
 ExactPlaces = Annotated[bool, typer.Option('--exact-places', help='Leave the coordinates as they are.')]

@@ -769,7 +769,7 @@ def package(
     organization: Annotated[str, typer.Option(
         help='Organisation that holds the rights. By default none is stated.')] = '',
     licence: Annotated[str, typer.Option(
-        '--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
+        '--licence', '--license', help='Licence of the data, such as CC-BY-4.0. By default none is stated.')] = '',
     model: Annotated[str, typer.Option(
         help='Name and version of the model that made the predictions of a season.')] = '',
     events: Annotated[Path, typer.Option(

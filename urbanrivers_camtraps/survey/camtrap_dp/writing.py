@@ -141,7 +141,7 @@ class About:
     def tell_missing(self, where: object) -> None:
         "Name in a notice what a reader of the package will not find."
         missing = [o for o, stated in (('the holder of the rights (--organization)', self.organization),
-                                       ('the licence (--license, such as CC-BY-4.0)', self.license)) if not stated]
+                                       ('the licence (--licence, such as CC-BY-4.0)', self.license)) if not stated]
         if missing: notice(f"does not state {' and '.join(missing)}", where)
 
     @property
