@@ -1,5 +1,6 @@
 """The order of the chapters: a module imports only what stands before it."""
 import ast
+import json
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -50,6 +51,12 @@ def test_every_module_has_a_notebook_in_its_chapter():
     modules = {'.'.join(o.relative_to(ROOT/PACKAGE).with_suffix('').parts) for o in (ROOT/PACKAGE).rglob('[!_]*.py')}
     assert modules == set(NUMBERS)
     assert len(set(NUMBERS.values())) == len(NUMBERS), 'two notebooks have one number'
+
+
+def test_cells_are_of_the_kinds_that_jupyter_opens():
+    wrong = [o.name for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts
+             for cell in json.loads(o.read_text(encoding='utf-8'))['cells'] if cell['cell_type'] not in ('code', 'markdown', 'raw')]
+    assert wrong == []
 
 
 def test_imports_go_to_lower_numbers():

@@ -5,9 +5,15 @@ import pytest
 
 from urbanrivers_camtraps.foundations.core import BLANK, SettingError, TableError, collect_notices
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
+from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
+from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
 from urbanrivers_camtraps.survey.deployments import make_deployments
+from urbanrivers_camtraps.survey.edited_events import changed_events, read_edited_events, with_edits, write_events
 from urbanrivers_camtraps.survey.events import EVENT_COLUMNS, EventsError, make_events, read_events, skipped_photographs
 
+TIME_ZONE = 'America/Chicago'
+PLACES = pd.DataFrame({'deployment_id': ['a'], 'deployment': 'a', 'location_id': 'l', 'location': 'Weir', 'start': pd.to_datetime(['2025-05-01'], utc=True),
+                       'end': pd.to_datetime(['2025-07-01'], utc=True)})
 SPECIES = np.array(['Anas platyrhynchos', 'Castor canadensis', BLANK, None], object)
 
 
@@ -125,3 +131,56 @@ def test_observations_of_camtrap_dp_count_each_event_once(tmp_path):
     with collect_notices() as notices: events = read_events(tmp_path/'observations.csv', pd.DataFrame(), 'America/Chicago')
     assert events.label.tolist() == ['Procyon lotor', 'human'] and any('2 rows repeat an event' in o for o in notices)
     assert events.start.tolist() == [pd.Timestamp('2025-05-04 04:30Z')]*2
+
+
+def test_an_event_is_reviewed_if_a_person_looked_at_one_of_its_photographs():
+    by_model = SEEN.rename(columns={'label': 'prediction'})
+    assert make_events(SEEN).reviewed.tolist() == [True]*3  # volunteers' labels
+    assert make_events(by_model, label='prediction').reviewed.tolist() == [False]*3
+    looked = by_model.assign(reviewed=(by_model.media_id == make_events(SEEN).media_ids[0][-1]).map({True: True, False: None}))
+    assert make_events(looked, label='prediction').reviewed.tolist() == [True, False, False]
+    assert make_events(looked.rename(columns={'prediction': 'label'})).reviewed.tolist() == [True, False, False]  # the photographs say so themselves
+
+
+def test_a_table_of_events_may_say_who_looked(tmp_path):
+    told = []
+    for words, found in (('TRUE\nfalse\n\n', [True, False, pd.NA]), ('x\nnein\n1\n', [True, False, True])):
+        lines = [f'a,Anas,2025-06-0{day} 12:00,{word}' for day, word in enumerate(words.split('\n')[:3], 1)]
+        (tmp_path/'t.csv').write_text('\n'.join(['deployment_id,label,start,reviewed', *lines]))
+        told.append(read_events(tmp_path/'t.csv', PLACES, TIME_ZONE).reviewed.tolist() == found)
+    assert told == [True, True]
+    (tmp_path/'dp.csv').write_text('deploymentID,scientificName,eventStart,classificationMethod\na,Anas,2025-06-01T12:00:00Z,machine\na,Anas,2025-06-02T12:00:00Z,human\n')
+    assert read_events(tmp_path/'dp.csv', PLACES, TIME_ZONE).reviewed.tolist() == [False, True]
+    (tmp_path/'t.csv').write_text('deployment_id,label,start,reviewed\na,Anas,2025-06-01 12:00,perhaps\n')
+    with pytest.raises(TableError, match='reviewed perhaps is not yes or no'): read_events(tmp_path/'t.csv', PLACES, TIME_ZONE)
+
+
+@pytest.mark.parametrize('name', ['events.csv', 'events.xlsx'])
+def test_who_looked_comes_back_from_a_spreadsheet(tmp_path, name):
+    taken = pd.DataFrame({'media_id': list('abcd'), 'deployment_id': 'a', 'prediction': 'Anas', 'reviewed': [False, False, True, False],
+                          'timestamp': pd.to_datetime([f'2025-06-0{o} 12:00' for o in (1, 2, 3, 4)], utc=True)})
+    events = make_events(taken, label='prediction')
+    back = read_edited_events(write_events(events, tmp_path/name, TIME_ZONE), PLACES, TIME_ZONE)
+    assert back.reviewed.tolist() == [False, False, True, False]
+    edited = back.assign(label=['Anas', 'Anas acuta', 'Anas', 'Anas'], reviewed=[False, False, True, True])  # one corrected, one ticked
+    changes = changed_events(events, edited)
+    assert changes[['event_id', 'change']].values.tolist() == [[events.event_id[1], 'label'], [events.event_id[3], 'reviewed']]
+    marked = with_edits(events, edited, changes)
+    assert marked.reviewed.tolist() == [False, True, True, True] and marked.edited.tolist() == [False, True, False, True]
+    since = make_events(taken.assign(reviewed=[True, False, True, False]), label='prediction')  # reviewed after the table was written
+    assert changed_events(since, back).empty and with_edits(since, back, changed_events(since, back)).reviewed.tolist() == [True, False, True, False]
+    old = back.drop(columns='reviewed')  # as an earlier version wrote it
+    assert with_edits(events, old, changed_events(events, old)).reviewed.tolist() == [False, False, True, False]
+
+
+def test_who_looked_comes_back_from_camtrap_dp(tmp_path):
+    places = PLACES.assign(latitude=41.9, longitude=-87.65)
+    taken = pd.DataFrame({'media_id': list('abc'), 'deployment_id': 'a', 'prediction': 'Anas', 'reviewed': [True, False, False], 'score': .9,
+                          'timestamp': pd.to_datetime(['2025-06-01 12:00', '2025-06-01 12:01', '2025-06-02 12:00'], utc=True)})
+    events = make_events(taken, label='prediction')
+    assert events.reviewed.tolist() == [True, False]
+    package = read_camtrap_dp(write_camtrap_dp(tmp_path/'p', taken, places, events, model='m 1'))
+    assert package.events.reviewed.tolist() == [True, False]
+    assert package.observations[package.observations.level == 'event'].method.tolist() == ['machine', 'machine']  # one of two photographs is not all
+    without = make_events(taken.drop(columns='prediction').assign(label='Anas', reviewed=True))
+    assert read_camtrap_dp(write_camtrap_dp(tmp_path/'q', taken.assign(label='Anas'), places, without)).events.reviewed.tolist() == [True, True]

@@ -13,13 +13,13 @@ from urbanrivers_camtraps.inference.decisions import UNKNOWN_REASON
 from urbanrivers_camtraps.survey import mixed_model
 from urbanrivers_camtraps.survey.before_after import before_after, plot_effect
 from urbanrivers_camtraps.survey.effort import SurveyError, plot_effort
+from urbanrivers_camtraps.survey.events import make_events
 from urbanrivers_camtraps.survey.findings import (
     doubt_warning,
     methods,
     second_opinion,
     what_it_rests_on,
     what_was_found,
-    with_reviewed,
 )
 from urbanrivers_camtraps.survey.rates import interval_words, plot_months
 from urbanrivers_camtraps.survey.report import Survey
@@ -144,20 +144,19 @@ def test_a_month_has_no_line_for_an_interval_that_says_nothing():
 
 def test_what_a_page_rests_on_is_who_looked_at_the_events(tmp_path):
     operation = operation_of(('a', 'l', '2024-05-01', '2024-05-11'), outages=outages_of(('a', '2024-05-08', '2024-05-10')))
-    events = events_of(('a', 'Anas', '2024-05-02'), ('a', 'Anas', '2024-05-03'), ('a', 'Anas', '2024-05-04')).assign(media_ids=[['m1', 'm2'], ['m3'], []])
-    model = pd.DataFrame({'media_id': ['m1', 'm2', 'm3'], 'prediction': 'Anas'})
-    def first(found: pd.DataFrame) -> str: return what_it_rests_on(found, operation)[0]
-    assert first(events) == 'Whether people looked at the events is not known: their table does not say it.'
-    assert first(with_reviewed(events, model)) == "No event was reviewed by a person: all labels are the model's."
-    some = with_reviewed(events, model.assign(reviewed=[False, True, False]))
-    assert some.reviewed.tolist() == [True, False, False]
-    assert first(some) == "1 of 3 events were looked at by people. The labels of the others are the model's."
-    by_hand = with_reviewed(events.assign(edited=[False, False, True]), model.assign(reviewed=[False, True, False]))
-    assert by_hand.reviewed.tolist() == [True, False, True]
-    assert first(with_reviewed(events, model.rename(columns={'prediction': 'label'}))) == 'People looked at all 3 events.'
-    assert what_it_rests_on(events, operation)[1] == 'Cameras did not work in 1 outage: that time does not count as watched.'
-    page = Survey(with_reviewed(events, model), operation.deployments, time_zone=TIME_ZONE).report(tmp_path/'s.html', notes=['As told.']).read_text()
+    model = pd.DataFrame({'media_id': ['m1', 'm2', 'm3', 'm4'], 'prediction': 'Anas', 'deployment_id': 'a',
+                          'timestamp': [local(f'2024-05-0{o}') for o in ('2 12:00', '2 12:01', '3', '4')]})
+    def first(taken: pd.DataFrame, label: str = 'prediction') -> str: return what_it_rests_on(make_events(taken, label=label), operation)[0]
+    assert first(model) == "No event was reviewed by a person: all labels are the model's."
+    assert first(model.assign(reviewed=[False, True, False, False])) == "1 of 3 events were looked at by people. The labels of the others are the model's."
+    assert first(model.rename(columns={'prediction': 'label'}), 'label') == 'People looked at all 3 events.'
+    told = make_events(model, label='prediction').drop(columns='reviewed')  # as others write them
+    assert what_it_rests_on(told, operation) == ['Whether people looked at the events is not known: their table does not say it.',
+                                                 'Cameras did not work in 1 outage: that time does not count as watched.']
+    survey = Survey(make_events(model, label='prediction'), operation.deployments, time_zone=TIME_ZONE)
+    page = survey.report(tmp_path/'s.html', notes=['As told.']).read_text()
     assert 'No event was reviewed by a person' in text_of(page, 'What it rests on') and 'As told.' in page
+    assert 'People have reviewed 0' in repr(survey.rarefaction())  # without a command that adds it
 
 
 @pytest.mark.parametrize('decisions, reviewed, warns', [

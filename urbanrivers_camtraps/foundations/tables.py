@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PHOTOGRAPH_ALIASES', 'EMPTY_CELLS', 'need_columns', 'write_table', 'refuse_foreign_table', 'read_table',
            'read_any_table', 'write_sheet', 'write_sheets', 'refuse_foreign_sheet', 'without_empty', 'read_numbers',
-           'shown_cell', 'read_settings', 'plain_name']
+           'read_flags', 'shown_cell', 'read_settings', 'plain_name']
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #99061851
 import csv, gzip, io, json, re, unicodedata, zlib
@@ -175,6 +175,26 @@ def read_numbers(
     wrong = values.notna() & ~np.isfinite(numbers)
     if wrong.any(): raise TableError(f'{values.name} {shown_cell(values[wrong].iloc[0])} is not a number', where, todo)
     return numbers
+
+# %% ../../nbs/0_foundations/01_tables.ipynb #e914f35b
+#: How people and programs write yes and no; Excel does so in the language of its user.
+_FLAGS = {**dict.fromkeys(('true', 'yes', '1', 'x', 'wahr', 'ja', 'vrai', 'oui', 'verdadero', 'sí', 'si'), True),
+          **dict.fromkeys(('false', 'no', '0', 'falsch', 'nein', 'faux', 'non', 'falso'), False)}
+
+
+def read_flags(
+    values: pd.Series, # text, numbers or booleans; its name is that of the column
+    where: object, # table to name in an error
+    words: Mapping[str, bool] | None = None, # other words of this column, such as `human` for yes
+) -> pd.Series: # of `boolean`, missing if the cell is empty
+    "Read yes and no. Raise `TableError` with the first cell that is neither."
+    values, known = without_empty(values), _FLAGS | dict(words or {})
+    flags = values.map(lambda o: known.get(str(o).strip().casefold().removesuffix('.0')), na_action='ignore')
+    wrong = values.notna() & flags.isna()
+    if wrong.any():
+        raise TableError(f'{values.name} {shown_cell(values[wrong].iloc[0])} is not yes or no', where,
+                         'Write true or false')
+    return flags.astype('boolean')
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #6b1f70aa
 def shown_cell(

@@ -9,13 +9,14 @@ __all__ = ['EVENT_GAPS', 'Since', 'event_gaps', 'answers_by_gap', 'event_gap_sec
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from ..foundations.core import read_duration
+from ..foundations.names import tell_animals
 from ..foundations.pages import Section, table_html
 from .before_after import before_after
 from .effort import CameraOperation, SurveyError
-from .events import make_events
+from .events import make_events, read_event_gap, usable_photographs
 from .rates import WILDLIFE, shown_label
 
 # %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #9fa34b96
@@ -30,19 +31,21 @@ def event_gaps(
     gaps: Iterable[str] = EVENT_GAPS, # the longest time within an event
     since: Since = 'last photograph', # what it is measured from
     label: str = 'label', # column of what is seen
+    by: Literal['location', 'deployment'] = 'location', # where events are joined
 ) -> pd.DataFrame: # `label, photographs` and a column for each gap: number of events
     """Return the number of events of each label with each gap, the most frequent label first.
 
     `last photograph` is how events are made here, and `deltaTimeComparedTo = 'lastRecord'` of camtrapR; `first
-    photograph` is its 'lastIndependentRecord'. camtrapR begins an event at exactly the gap, we after more than it."""
+    photograph` is its 'lastIndependentRecord'. camtrapR begins an event at exactly the gap, we after more than it.
+    Raises the errors of `make_events`, and `SurveyError` if `since` is neither of the two."""
     if since not in ('last photograph', 'first photograph'):
         raise SurveyError(f'time cannot be measured since the {since!r}', 'since', 'Choose last or first photograph')
-    single = make_events(photographs, '1us', label)  # every photograph of another moment is one
-    table = single.groupby('label').photographs.sum().rename('photographs').to_frame()
-    for gap in gaps:
-        made = make_events(photographs, gap, label) if since == 'last photograph' else _independent(single, gap)
-        table[gap] = made.label.value_counts()
-    return table.fillna(0).astype(int).sort_values('photographs', ascending=False, kind='stable').reset_index()
+    rows = usable_photographs(photographs, label, by).drop_duplicates(['place', 'label', 'timestamp', 'media_id'])
+    tell_animals(rows.label)
+    begun = _begun if since == 'last photograph' else _begun_after_first
+    counts = {'photographs': np.ones(len(rows), int), **{o: begun(rows, read_event_gap(o)) for o in gaps}}
+    table = pd.DataFrame(counts, index=rows.index).groupby(rows.label.astype(object)).sum().astype(int)
+    return table.sort_values('photographs', ascending=False, kind='stable').reset_index()
 
 # %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #a16154dd
 def answers_by_gap(
@@ -53,11 +56,13 @@ def answers_by_gap(
     what: str = WILDLIFE, # a label, `wildlife` or `people`
     gaps: Iterable[str] = EVENT_GAPS, # the longest time between two photographs of one event
     label: str = 'label', # column of what is seen
+    by: Literal['location', 'deployment'] = 'location', # where events are joined
 ) -> pd.DataFrame: # `event_gap, events, ratio, low, high`
     "Return the before/after answer with each gap."
     rows = []
     for gap in gaps:
-        found = before_after(make_events(photographs, gap, label), operation, arms, changed, what, permutations=99)
+        events = make_events(photographs, gap, label, by)
+        found = before_after(events, operation, arms, changed, what, permutations=99)
         counted = int(found.changes[['events_before', 'events_after']].to_numpy().sum())
         rows.append((gap, counted, found.ratio, found.low, found.high))
     return pd.DataFrame(rows, columns=['event_gap', 'events', 'ratio', 'low', 'high'])
@@ -78,12 +83,18 @@ def event_gap_section(
     return 'If events ended sooner or later', f'{words} {text}', body + table_html(answers, 2)
 
 # %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #71040d34
-def _independent(single: pd.DataFrame, gap: str) -> pd.DataFrame:
-    "Return the records that come more than a gap after the last one that counted."
-    longest, kept = read_duration(gap, 'event_gap'), []
-    place = single.location_id.fillna(single.deployment_id)
-    for _, rows in single.sort_values('start').groupby([place, single.label]):
-        last = None
-        for row in rows.itertuples():
-            if last is None or row.start - last > longest: last, _ = row.start, kept.append(row.Index)
-    return single.loc[kept]
+def _begun(rows: pd.DataFrame, gap: pd.Timedelta) -> np.ndarray: # of bool
+    "Return which photographs begin an event, since they come more than a gap after the one before."
+    visit = rows.groupby(['place', 'label'], sort=False).ngroup()  # rows come in order of time within one
+    return (visit.diff().ne(0) | (rows.timestamp.diff() > gap)).to_numpy()
+
+# %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #d18ca1f7
+def _begun_after_first(rows: pd.DataFrame, gap: pd.Timedelta) -> np.ndarray: # of bool
+    "Return which photographs begin an event, since they come more than a gap after the last that did."
+    begins = np.zeros(len(rows), bool)
+    times = rows.timestamp.dt.tz_localize(None).to_numpy()
+    for places in rows.groupby(['place', 'label'], sort=False).indices.values():
+        following = np.searchsorted(times[places], times[places] + gap.to_timedelta64(), side='right')
+        at = 0
+        while at < len(places): begins[places[at]], at = True, following[at]
+    return begins

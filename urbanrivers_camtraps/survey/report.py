@@ -128,6 +128,17 @@ class Survey:
         "Return the same for every label, wildlife first; see `effects`."
         return effects(self.events, self.operation, arms, changed, **options)
 
+    def event_gaps(self, photographs: pd.DataFrame | None = None, **options) -> pd.DataFrame:
+        "Return how many events other gaps would give, by default of the survey's photographs; see `event_gaps`."
+        rows, made = _countable(self.events, self._photographs if photographs is None else photographs)
+        return event_gaps(rows, **{**made, **options})
+
+    def answers_by_gap(self, arms: pd.DataFrame, changed: str | tuple, photographs: pd.DataFrame | None = None,
+                       **options) -> pd.DataFrame:
+        "Return the change by other gaps, by default of the survey's photographs; see `answers_by_gap`."
+        rows, made = _countable(self.events, self._photographs if photographs is None else photographs)
+        return answers_by_gap(rows, self.operation, arms, changed, **{**made, **options})
+
     @cached_property
     def skipped(self) -> pd.DataFrame: # `id, reason`
         "Return the events without effort; see `skipped_events`."
@@ -408,18 +419,30 @@ def _effort_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | t
     return [plot_section('When the cameras worked', words, figure),
             *([('What is odd about the effort', text, body)] if body else [])]
 
+# %% ../../nbs/8_survey/88_report.ipynb #fd6d3224
+def _countable(events: pd.DataFrame, photographs: pd.DataFrame | None) -> tuple[pd.DataFrame, dict[str, str]]:
+    "Return the photographs of which events can be made again, and how these were made. Raise `SurveyError` if none."
+    if 'edited' in events:
+        raise SurveyError('people have edited the events, and other gaps would lose that', 'events',
+                          'Use the survey as it was before')
+    made = {o: events.attrs[o] for o in ('label', 'by') if o in events.attrs}
+    if photographs is None: photographs = pd.DataFrame()
+    column = made.setdefault('label', 'prediction' if 'prediction' in photographs else 'label')
+    if column not in photographs:
+        raise SurveyError(f'the photographs of the events are not known with their {column}', 'photographs',
+                          'Pass those that the events were made of')
+    is_reviewed = photographs.reviewed.eq(True) if 'reviewed' in photographs else False
+    return photographs[~is_waiting(photographs) | is_reviewed], made
+
 # %% ../../nbs/8_survey/88_report.ipynb #6a18fe69
 def _gap_sections(survey: Survey, labelled: pd.DataFrame | None, arms: pd.DataFrame | None,
                   changed: str | tuple | None, effect: Effect | None) -> list[Section]:
     "Show what other gaps between events would give, if events were made of photographs and not edited since."
     if labelled is None or 'edited' in survey.events: return []
-    column = 'prediction' if 'prediction' in labelled else 'label'
-    counted = ~is_waiting(labelled) | (labelled.reviewed.eq(True) if 'reviewed' in labelled else False)
-    table = event_gaps(labelled[counted], label=column)
+    table = survey.event_gaps(labelled)
     if table.empty: return []
     is_said = effect is not None and not pd.isna(effect.low) and not is_too_wide(effect.low, effect.high)
-    answers = answers_by_gap(labelled[counted], survey.operation, arms, changed, label=column) if is_said else None
-    return [event_gap_section(table, answers)]
+    return [event_gap_section(table, survey.answers_by_gap(arms, changed, labelled) if is_said else None)]
 
 # %% ../../nbs/8_survey/88_report.ipynb #b00a81a9
 #: What a section shows → what the methods say of it.

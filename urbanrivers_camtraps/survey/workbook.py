@@ -22,7 +22,8 @@ from .rates import animals_of, rates, skipped_events
 _SHEETS = {
     'species': 'events per 100 camera-days of each label, with 95 % intervals over locations (low, high)',
     'rates': 'the same by location and month; empty where nobody watched',
-    'events': 'every visit: label, where, when it began and ended, largest number seen at once, photographs',
+    'events': 'every visit: label, where, when it began and ended, largest number seen at once, photographs, and '
+              'whether a person has looked at it (reviewed)',
     'left out': 'events that no effort belongs to, with the reason',
     'stations': 'each location: when its camera was put up and taken away, and when it did not work (Problem1_from, …)',
     'effort': 'camera-days of each location and month',

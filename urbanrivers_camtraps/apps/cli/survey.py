@@ -20,9 +20,9 @@ from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remo
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
-           'deployment_tables', 'event_tables', 'edited_events', 'findings', 'reports', 'effort', 'origins', 'names',
-           'tables', 'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample',
-           'plan', 'plan_survey', 'events', 'export_survey', 'package']
+           'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
+           'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
+           'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -44,7 +44,6 @@ changes = LazyModule('urbanrivers_camtraps.survey.before_after', extra='survey')
 deployment_tables = LazyModule('urbanrivers_camtraps.survey.deployments')
 event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 edited_events = LazyModule('urbanrivers_camtraps.survey.edited_events')
-findings = LazyModule('urbanrivers_camtraps.survey.findings', extra='survey')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
@@ -112,7 +111,7 @@ def survey(
     if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
-    seen, time_zone = _with_reviewed(seen), seen.time_zone
+    time_zone = seen.time_zone
     all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
     health = _health(seen, season, deployments)
@@ -312,12 +311,6 @@ class _Seen(NamedTuple):
     set_aside: pd.DataFrame | None = None # photographs of a season that are in no event: no class that the model knows
 
 
-def _with_reviewed(seen: _Seen) -> _Seen:
-    "Add to the events whether people looked at them."
-    if seen.photographs is None: return seen
-    return seen._replace(events=findings.with_reviewed(seen.events, seen.photographs))
-
-
 def _labelled(seen: _Seen) -> pd.DataFrame | None:
     "Return the photographs of a survey with their labels, those that are set aside too; None if none are known."
     if seen.set_aside is None: return seen.photographs
@@ -458,12 +451,10 @@ _EDITS = ('event_id', 'change')
 def _edited(seen: _Seen, events: Path, dates: str | None) -> _Seen:
     "Take the events that somebody edited in the place of the season's, and name the changes first."
     table = edited_events.read_edited_events(events, seen.deployments, seen.time_zone, dates)
-    table.attrs = seen.events.attrs
     edits = edited_events.changed_events(seen.events, table)
     kinds = ', '.join(f'{count:,} {kind}' for kind, count in edits.change.value_counts().items())
     text = f'{events.name}: {len(edits):,} changes by hand{f" ({kinds})" if kinds else ""} are in these events.'
-    by_hand = edits.event_id[edits.change != 'removed'] if len(edits) else []
-    table['edited'] = table.event_id.isin(by_hand)
+    table = edited_events.with_edits(seen.events, table, edits)
     return seen._replace(events=table, edits=edits, warnings=(text, *seen.warnings))
 
 

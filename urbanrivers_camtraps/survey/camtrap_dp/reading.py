@@ -69,8 +69,8 @@ class CamtrapDP:
         media = [media.get(o, []) for o in zip(rows.event_id, rows.label)]
         number = pd.to_numeric(read_tag(rows.tags, 'photographs')).fillna(pd.Series([len(o) for o in media],
                                                                                     rows.index)).astype(int)
-        table = rows.assign(media_ids=media, photographs=number).sort_values(['start', 'event_id'],
-                                                                             ignore_index=True)[list(EVENT_COLUMNS)]
+        table = rows.assign(media_ids=media, photographs=number, reviewed=_is_reviewed(rows))
+        table = table.sort_values(['start', 'event_id'], ignore_index=True)[list(EVENT_COLUMNS)]
         table.attrs = {'label': 'prediction' if (rows.method == 'machine').any() else 'label'}
         return table
 
@@ -288,8 +288,20 @@ def _events_by_id(parts: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     "Put events together from observations of photographs that share an `event_id` without an observation of its own."
     alone = parts[~parts.event_id.isin(own.event_id)]
     rows = alone.groupby(['event_id', 'label', 'deployment_id'], sort=False).agg(
-        start=('timestamp', 'min'), end=('timestamp', 'max'), count=('count', 'max'), method=('method', 'first'))
+        start=('timestamp', 'min'), end=('timestamp', 'max'), count=('count', 'max'),
+        method=('method', _by_anyone))
     return rows.reset_index().reindex(columns=own.columns).assign(level='event')
+
+# %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #8ca66582
+def _by_anyone(methods: pd.Series) -> str | None:
+    "Return who classified several photographs: people if they did so with one of them."
+    return 'human' if (methods == 'human').any() else methods.iloc[0]
+
+
+def _is_reviewed(events: pd.DataFrame) -> pd.Series: # of `boolean`
+    "Return which events people looked at: as our tag says, or else by who classified them."
+    tagged = read_tag(events.tags, 'reviewed').map({'true': True, 'false': False}).astype('boolean')
+    return tagged.fillna((events.method.fillna('human') == 'human').astype('boolean'))
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/871_reading.ipynb #c1a73e25
 def _labels_by_event(media: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFrame:

@@ -253,11 +253,13 @@ def _is_list(media_ids: object) -> bool:
 
 def _event_rows(events: pd.DataFrame, about: About, human: pd.Series) -> pd.DataFrame:
     "Make observations of events."
+    said = events.reviewed.astype('boolean').map({True: 'true', False: 'false'})
     return events.assign(**_kind(events.label), observation_id=events.event_id, level='event',
                          method=np.where(human, 'human', 'machine'), media_id=None,
                          classified_by=np.where(human, about.volunteers, about.model or None),
                          count=_individuals(events['count']),
-                         tags=[write_tags({'photographs': o}) for o in events.photographs])
+                         tags=[write_tags({'photographs': number, 'reviewed': o})
+                               for number, o in zip(events.photographs, said)])
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #06faadb1
 def _link_events(rows: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
