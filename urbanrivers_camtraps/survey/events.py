@@ -205,7 +205,7 @@ def _each_once(table: pd.DataFrame, where: object) -> pd.DataFrame:
     if not again.any(): return table
     notice(f'{again.sum():,} rows repeat an event (event_id, deployment and label): each counts once', where)
     own = table.groupby(key, dropna=False)
-    whole = {o: own[o].transform('max') for o in ('end', 'count') if o in table}  # of one frame the largest number
+    whole = {o: own[o].transform('max') for o in ('end', 'count', 'reviewed') if o in table}  # the largest number
     return table.assign(**whole)[~again]
 
 # %% ../../nbs/8_survey/81_events.ipynb #c2078639
