@@ -56,8 +56,20 @@ def shorten_paths(
     if changed: notebook.write_text(text, encoding='utf-8')
 
 
+def name_cells(
+    notebook: Path, # changed if it has a cell of a kind that Jupyter does not open
+) -> None:
+    "Call cells of text `markdown`: a script that adds one may call it `md`, and Jupyter then refuses the notebook."
+    content = json.loads(notebook.read_text(encoding='utf-8'))
+    wrong = [cell for cell in content['cells'] if cell['cell_type'] == 'md']
+    for cell in wrong: cell['cell_type'] = 'markdown'
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
+    if wrong: notebook.write_text(text, encoding='utf-8')
+
+
 if __name__ == '__main__':
     for path in sorted(Path('nbs').rglob('*.ipynb')):
+        name_cells(path)
         shrink_pictures(path)
         shorten_paths(path)
     nbdev_clean()
