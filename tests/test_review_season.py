@@ -103,8 +103,41 @@ def test_a_file_of_the_first_version_keeps_all(tmp_path):
     reviews.close()
     assert len(read_reviews(path)) == 0
     with sqlite3.connect(path) as db: assert db.execute('SELECT count(*) FROM reviews').fetchone() == (6,)
-    with sqlite3.connect(path) as db: db.execute('PRAGMA user_version = 3')
+    with sqlite3.connect(path) as db: db.execute('PRAGMA user_version = 4')
     with pytest.raises(CamtrapsError, match='of a later version'): Reviews(path)
+
+
+#: What the second version added to the first.
+SECOND = """DROP VIEW latest; DROP VIEW standing; ALTER TABLE reviews ADD COLUMN act TEXT; ALTER TABLE reviews ADD COLUMN count INTEGER CHECK (count > 0);
+ALTER TABLE reviews ADD COLUMN also TEXT; ALTER TABLE reviews ADD COLUMN scope TEXT CHECK (scope IN ('burst', 'frame'));
+CREATE VIEW standing AS SELECT * FROM reviews WHERE undoes IS NULL AND id NOT IN (SELECT undoes FROM reviews WHERE undoes IS NOT NULL);
+CREATE VIEW latest AS SELECT max(id) AS id, media_id, label, reviewer, reviewed_at, count, also, scope FROM standing
+        GROUP BY media_id, reviewer, scope IS 'frame'; PRAGMA user_version = 2;
+INSERT INTO reviews VALUES (4, 'd', 'm4', 'blank', 'Heron', '2025-05-01T10:00:03.000+00:00', NULL, 'd', 3, NULL, 'burst');"""
+
+
+def test_of_answers_of_earlier_versions_nobody_knows_whether_they_were_drawn(tmp_path):
+    path = tmp_path/'reviews.sqlite'
+    with sqlite3.connect(path) as old: old.executescript(OLD + SECOND)
+    old.close()
+    reviews = Reviews(path)
+    reviews.add_all('d', [Answer('m4', BLANK, 3, scope='burst', by_chance=True)], 'Heron')  # sent again after the update: stored already
+    reviews.add_all('e', [Answer('m5', BLANK, scope='burst', by_chance=True)], 'Heron')
+    with pytest.raises(CamtrapsError): reviews.add_all('f', [Answer('m6', BLANK, by_chance=2)], 'Heron')
+    reviews.close()
+    answers = read_reviews(path).set_index('media_id')
+    assert answers['count'].dropna().to_dict() == {'m4': 3}
+    assert answers.by_chance.isna().to_dict() == {'m1': True, 'm4': True, 'm5': False} and answers.by_chance['m5']
+
+
+@pytest.mark.parametrize('kind, is_drawn', [('sample', True), ('season', False)])
+def test_an_answer_keeps_whether_it_was_drawn_by_chance(few, tmp_path, kind, is_drawn):
+    queue, frames = few
+    with serve_reviews(queue, tmp_path/'reviews.sqlite', CLASSES, frames, kind=kind) as address:
+        for number, media_id in enumerate((queue.media_id[0], 'of another queue')):
+            body = dict(token=f'token-of-answer-{number}', reviewer='Heron', media_id=media_id, label=BLANK)
+            assert post(address, 'answer', **body).ok
+    assert read_reviews(tmp_path/'reviews.sqlite').by_chance.tolist() == [is_drawn, False]
 
 
 def test_a_screen_is_stored_whole_or_not_at_all(tmp_path):

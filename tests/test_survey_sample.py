@@ -127,7 +127,7 @@ def test_a_plan_after_a_pilot_says_how_many(season, simulated):
     assert done.exit_code == 1 and 'only more locations' in done.output
 
 
-def test_a_plan_until_records_are_stable_needs_no_arms(season, simulated):
+def test_a_plan_until_records_are_stable_needs_no_arms(season, simulated, monkeypatch):
     table = read_table(season/'season.parquet')
     told = [*options(season, simulated)[:4], '--time-zone', 'America/Chicago']
     alone = table.path.str.split('/').str[0].isin({'l00-1', 'l00-2', 'l01-1', 'l01-2'})
@@ -147,6 +147,17 @@ def test_a_plan_until_records_are_stable_needs_no_arms(season, simulated):
     assert 'Look at 1 more burst,' in done.output and 'That takes 1.0 hours' in done.output
     name, places, false, missed, needed = done.output.split('bursts\n')[1].split('\n')[0].rsplit(maxsplit=4)
     assert (name.strip(), places, false, missed, needed) == (SPECIES, '7.1', '0.9', '0.0', '1')
+    listed = read_table(season/'season_sample_to_review.parquet')
+    assert listed.because.tolist() == [SPECIES] and listed.path.isin(table.path[first]).all()
+    shown = []
+    monkeypatch.setattr('urbanrivers_camtraps.review.server.run_review_server', lambda queue, *_, **__: shown.append(queue))
+    where = ['--season', season/'season.parquet', '--only', season/'season_sample_to_review.parquet']
+    done = called('review', *where)  # as the plan proposes it: without a table of the cameras
+    assert done.exit_code == 0 and shown[0].path.tolist() == listed.path.tolist(), done.output
+    assert called('review', *where, '--order', 'time').exit_code == called('review', *where[2:]).exit_code == 1
+    (season/'mine.parquet').write_bytes((season/'season.parquet').read_bytes())
+    done = called('plan', season/'season_sample.parquet', *told, '--until-stable', '--out', season/'mine.parquet')
+    assert done.exit_code == 1 and 'something else than a list of bursts' in done.output
     done = called('plan', season/'season_sample.parquet', *told)
     assert done.exit_code == 1 and 'or --until-stable' in done.output
 

@@ -139,6 +139,11 @@ class Bundle:
         return ', '.join(filter(None, [about.backbone, f'{len(self.classes)} classes', about.origin, self.name]))
 
     @property
+    def model(self) -> dict[str, str]:
+        "What predictions keep of the model that made them: `origin`, and `warning` if it was trained on drawings."
+        return {'origin': self.origin, 'warning': self.description.warning}
+
+    @property
     def name(self) -> str | None:
         "The name and the commit of a bundle from the Hub, such as `urban-rivers/who@5f2c…`."
         return bundle_name(self.folder)

@@ -119,4 +119,5 @@ def _put_together(
     if fallback is not None: fallback = fallback.rename(columns={'path': 'media_id'})
     together = frame_predictions(Predictions(table, bundle.classes), frames, boxes, fallback)
     predictions = make_predictions(bundle, zip(together.media_id, together.scores), sorted(skipped.items()))
+    predictions.attrs['model'] = bundle.model
     return predictions.assign(also=together['also'].to_numpy(), crops=together['crops'].to_numpy())

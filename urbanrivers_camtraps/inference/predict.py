@@ -45,7 +45,7 @@ def predict(
     workers: int | None = None, # threads; by default one a core
     progress: bool = True, # show a bar
     cameras: pd.DataFrame | None = None, # `path, camera, seconds` for the motion crop; by default folders and EXIF say
-) -> Predictions: # `path, prediction, score, scores, decision`, in the order of the paths
+) -> Predictions: # `path, prediction, score, scores, decision`, in the order of the paths; `.attrs` names the model
     """Predict photographs; those that cannot be read are in `.skipped`, with `id` (the path) and `reason`.
 
     Raises `PhotographError` if there is no photograph at all, `BundleError` if the bundle does not know the deployment,
@@ -64,6 +64,7 @@ def predict(
         (skipped if isinstance(result, str) else scored).append((printable_path(path), result))
         if not isinstance(result, str): reasons.append(view_reason)
     predictions = make_predictions(bundle, scored, skipped, reasons)
+    predictions.attrs['model'] = bundle.model
     if not bundle.description.motion: return predictions
     notice_single_views(reasons)
     return with_views(predictions, reasons)

@@ -677,8 +677,7 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
     "Write the rows of all files that are kept as one table."
     import pyarrow as pa, pyarrow.parquet as pq
     settings = {'classes': list(bundle.classes), 'common_names': dict(bundle.common_names), 'job': job.fingerprint,
-                'model': {'origin': bundle.origin, 'warning': bundle.description.warning},
-                'motion': bundle.description.motion, **_doubt_settings(bundle.description)}
+                'model': bundle.model, 'motion': bundle.description.motion, **_doubt_settings(bundle.description)}
     schema, start = _schema().with_metadata({b'camtraps': json.dumps(settings, sort_keys=True).encode()}), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for rows in _batches(files):

@@ -27,7 +27,7 @@ def write_megadetector(
     predictions: Predictions, # from `predict`
     path: str | Path, # file to write
     detections: pd.DataFrame | None = None, # boxes of the same photographs, by the same paths
-    model_version: str = 'urbanrivers_camtraps', # name of the model
+    model_version: str | None = None, # name of the model; None: as the predictions name it
     relative_to: str | Path | None = None, # folder of relative paths, for Timelapse; None: as they are
 ) -> Path:
     """Write predictions in MegaDetector's format, which Timelapse and others read, whole or not at all.
@@ -35,7 +35,7 @@ def write_megadetector(
     Raises `DetectorJsonError` if a box belongs to no predicted photograph, a photograph is not in the folder, or
     a class cannot be written as a label."""
     predictions, detections = _with_written_paths(predictions, detections, relative_to)
-    boxes = _boxes(predictions, detections)
+    boxes, model_version = _boxes(predictions, detections), model_version or _model_of(predictions)
     head = _megadetector_head(predictions, model_version, WHOLE_IMAGE if detections is None else 'unknown')
     return _write_records(path, head, 'images', _megadetector_records(predictions, boxes))
 
@@ -49,7 +49,7 @@ def write_speciesnet(
     path: str | Path, # file to write
     detections: pd.DataFrame | None = None, # boxes of the same photographs, by the same paths
     schema: Literal['5.0.6', '5.0.5'] = '5.0.6', # version of SpeciesNet to write as
-    model_version: str = 'urbanrivers_camtraps', # name of the model
+    model_version: str | None = None, # name of the model; None: as the predictions name it
     relative_to: str | Path | None = None, # folder to which paths are relative; None: as they are
 ) -> Path:
     """Write predictions as SpeciesNet would, whole or not at all.
@@ -59,9 +59,15 @@ def write_speciesnet(
     predictions, detections = _with_written_paths(predictions, detections, relative_to)
     if schema not in ('5.0.6', '5.0.5'):
         raise DetectorJsonError('is not a schema', repr(schema), "Choose '5.0.6' or '5.0.5'")
-    records = _speciesnet_records(predictions, _boxes(predictions, detections), schema, model_version)
+    version, boxes = model_version or _model_of(predictions), _boxes(predictions, detections)
+    records = _speciesnet_records(predictions, boxes, schema, version)
     head = {'info': {'format_version': _SPECIESNET_FORMAT}} if schema == '5.0.6' else {}
     return _write_records(path, head, 'predictions', records)
+
+# %% ../../nbs/6_inference/64_write_detector_json.ipynb #9b588cf3
+def _model_of(predictions: Predictions) -> str:
+    "Return which model made predictions; the name of this package if they do not say."
+    return predictions.attrs.get('model', {}).get('origin') or 'urbanrivers_camtraps'
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #1ab42858
 def _speciesnet_label(name: str) -> str:

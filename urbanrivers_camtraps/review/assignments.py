@@ -49,7 +49,7 @@ class StandingReviews:
         "Read what was added to the file."
         with self._lock:
             touched = set()
-            for number, undoes, media_id, label, reviewer, _, count, _, scope in self.reviews.since(self._last):
+            for number, undoes, media_id, label, reviewer, _, count, _, scope, _ in self.reviews.since(self._last):
                 self._last = number
                 touched.add(self._take_back(undoes) if undoes else
                             self._add(number, media_id, _Said(reviewer, label, count, scope == 'frame', media_id)))

@@ -21,7 +21,7 @@ from .label_errors import ReviewError
 
 # %% ../../nbs/7_review/72_reviews.ipynb #cd9983c4
 #: What is known of a review.
-REVIEW_COLUMNS = ('media_id', 'label', 'reviewer', 'reviewed_at', 'count', 'also', 'scope')
+REVIEW_COLUMNS = ('media_id', 'label', 'reviewer', 'reviewed_at', 'count', 'also', 'scope', 'by_chance')
 #: A review that is not a vote: the photograph does not come again, and its votes stay as they are.
 CANNOT_TELL = 'cannot tell'
 
@@ -37,6 +37,7 @@ class Answer(NamedTuple):
     count: int | None = None # the largest number of them in one frame; None: not counted
     also: tuple[tuple[str, int | None], ...] = () # other species that are seen as well, and how many
     scope: str | None = None # `burst`: all frames; `frame`: this one alone; None: a photograph of a data set
+    by_chance: bool | None = None # whether it was shown because a sample drew it; None: not known
 
 # %% ../../nbs/7_review/72_reviews.ipynb #c1dc7516
 class Reviews:
@@ -140,7 +141,8 @@ def read_reviews(
     try: table = pd.DataFrame(reviews.latest(), columns=list(REVIEW_COLUMNS), dtype=object)
     finally: reviews.close()
     return table.assign(reviewed_at=pd.to_datetime(table.reviewed_at, utc=True, format='ISO8601'),
-                        count=table['count'].astype('Int64'), also=table.also.map(_read_also))
+                        count=table['count'].astype('Int64'), also=table.also.map(_read_also),
+                        by_chance=table.by_chance.astype('boolean'))
 
 # %% ../../nbs/7_review/72_reviews.ipynb #730f8dd3
 #: Volunteers' votes that a review is worth.
@@ -166,8 +168,11 @@ def add_reviews(
     return reviewed, _appended(votes[~votes.media_id.isin(settled.media_id)], _review_votes(settled, weight))
 
 # %% ../../nbs/7_review/72_reviews.ipynb #3c216923
-#: What the second version of the file added: one token for several answers, and more in an answer.
-_ADDED = ('act TEXT', 'count INTEGER CHECK (count > 0)', 'also TEXT', "scope TEXT CHECK (scope IN ('burst', 'frame'))")
+#: Version of the file → the columns that it added: one token for several answers and more in an answer; then chance.
+_ADDED = {2: ('act TEXT', 'count INTEGER CHECK (count > 0)', 'also TEXT',
+              "scope TEXT CHECK (scope IN ('burst', 'frame'))"),
+          3: ('by_chance INTEGER CHECK (by_chance IN (0, 1))',)}
+_VERSION = max(_ADDED)
 _VIEWS = (
     """CREATE VIEW standing AS SELECT * FROM reviews
         WHERE undoes IS NULL AND id NOT IN (SELECT undoes FROM reviews WHERE undoes IS NOT NULL)""",
@@ -177,17 +182,23 @@ _SCHEMA = (
     f"""CREATE TABLE reviews (
         id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL UNIQUE, media_id TEXT NOT NULL, label TEXT,
         reviewer TEXT NOT NULL, reviewed_at TEXT NOT NULL, undoes INTEGER UNIQUE REFERENCES reviews(id),
-        {', '.join(_ADDED)},
+        {', '.join(o for added in _ADDED.values() for o in added)},
         CHECK ((label IS NULL) = (undoes IS NOT NULL)))""",
     *(f"CREATE TRIGGER no_{change} BEFORE {change} ON reviews "
       "BEGIN SELECT RAISE(ABORT, 'reviews are never changed'); END"
       for change in ('UPDATE', 'DELETE')),
     *_VIEWS,
     'CREATE TABLE address (secret TEXT NOT NULL)',
-    'PRAGMA user_version = 2')
-#: What makes a file of the first version one of the second; its rows stay as they are.
-_MIGRATION = ('DROP VIEW latest', 'DROP VIEW standing', *(f'ALTER TABLE reviews ADD COLUMN {o}' for o in _ADDED),
-              *_VIEWS, 'PRAGMA user_version = 2')
+    f'PRAGMA user_version = {_VERSION}')
+
+
+def _migration(
+    version: int, # of the file
+) -> tuple[str, ...]: # SQL
+    "Return what brings a file of an earlier version up to date; its rows stay as they are."
+    columns = [o for number, added in _ADDED.items() if number > version for o in added]
+    return ('DROP VIEW latest', 'DROP VIEW standing', *(f'ALTER TABLE reviews ADD COLUMN {o}' for o in columns),
+            *_VIEWS, f'PRAGMA user_version = {_VERSION}')
 
 # %% ../../nbs/7_review/72_reviews.ipynb #79ea467c
 def _configure(db: sqlite3.Connection, tries: int = 200) -> None:
@@ -201,14 +212,19 @@ def _configure(db: sqlite3.Connection, tries: int = 200) -> None:
 
 # %% ../../nbs/7_review/72_reviews.ipynb #1e88f534
 def _create(db: sqlite3.Connection) -> None:
-    "Create tables in an empty file, or bring those of the first version up to date; two programs may try at once."
+    "Create tables in an empty file, or bring those of an earlier version up to date; two programs may try at once."
     db.execute('BEGIN IMMEDIATE')
     if db.execute('SELECT count(*) FROM sqlite_master').fetchone() == (0,):
         for statement in _SCHEMA: db.execute(statement)
         db.execute('INSERT INTO address VALUES (?)', [secrets.token_urlsafe(16)])
-    elif _is_reviews(db) and db.execute('PRAGMA user_version').fetchone() == (1,):
-        for statement in _MIGRATION: db.execute(statement)
+    elif _is_reviews(db) and 0 < _version(db) < _VERSION:
+        for statement in _migration(_version(db)): db.execute(statement)
     db.execute('COMMIT')
+
+
+def _version(db: sqlite3.Connection) -> int:
+    "Return the version of a file; 0 if it is not one of ours."
+    return db.execute('PRAGMA user_version').fetchone()[0]
 
 
 def _is_reviews(db: sqlite3.Connection) -> bool:
@@ -224,7 +240,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         _configure(db)
         _create(db)
-        if not _is_reviews(db) or db.execute('PRAGMA user_version').fetchone() != (2,):
+        if not _is_reviews(db) or _version(db) != _VERSION:
             raise ReviewError('holds something else than reviews, or those of a later version', path,
                               'Name another file')
     except (sqlite3.Error, ReviewError):
@@ -234,12 +250,13 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 # %% ../../nbs/7_review/72_reviews.ipynb #ba18178a
 def _insert(db: sqlite3.Connection, token: str, number: int, answer: Answer, reviewer: str) -> None:
-    "Write one of the answers of a token; the same token with the same answer writes nothing."
+    "Write one of the answers of a token; the same token with the same answer writes nothing, from whatever page."
     row = (answer.media_id, answer.label, reviewer, answer.count, _written_also(answer.also), answer.scope)
     columns = 'media_id, label, reviewer, count, also, scope'
     own = f'{token} {number}' if number else token  # each row has one
-    db.execute(f'INSERT INTO reviews (token, act, reviewed_at, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) '
-               'ON CONFLICT (token) DO NOTHING', [own, token, _now(), *row])
+    db.execute(f'INSERT INTO reviews (token, act, reviewed_at, by_chance, {columns}) '
+               'VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (token) DO NOTHING',
+               [own, token, _now(), answer.by_chance, *row])
     stored = db.execute(f'SELECT {columns} FROM reviews WHERE token = ?', [own]).fetchone()
     if stored != row: raise ReviewError('was made for another review', f'token {token}')
 

@@ -372,7 +372,8 @@ class _Endpoints:
         if also and {label, *(o for o, _ in also)} & {BLANK, CANNOT_TELL}:
             raise ReviewError('cannot be there with others', label, 'Take one or the other')
         scope = None if self.kind == 'photographs' else seen.scope or 'burst'
-        return Answer(seen.media_id, label, seen.count, also, scope)
+        by_chance = self.kind == 'sample' and seen.media_id in self.paths  # an open page may be of another queue
+        return Answer(seen.media_id, label, seen.count, also, scope, by_chance)
 
     def read(self, request: Request) -> Response:
         "Read what somebody types, as `clean` reads volunteers' names."

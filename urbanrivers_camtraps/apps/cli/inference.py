@@ -77,6 +77,7 @@ def predict_photographs(
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
     _refuse_max_side(max_side)
+    if boxes: _check_boxed(out)
     season = out
     if out and season_folders.is_season_folder(out): out = season_folders.begin_season(out).predictions
     if out: _refuse_foreign(out)  # before the work
@@ -109,6 +110,13 @@ def _refuse_max_side(max_side: int | None) -> None:
     if max_side is None: return
     todo = 'Leave it out: each photograph is decoded as small as the network allows, which is faster and more exact'
     raise CamtrapsError('is not an option of predict any more', '--max-side', todo)
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #582b040f
+def _check_boxed(out: Path | None) -> None:
+    "Raise `CamtrapsError` before the work if predictions by boxes were to become a season."
+    if out is None or out.suffix.lower() in ('.csv', '.xlsx', '.json'): return
+    raise CamtrapsError('cannot become a season yet: predictions by boxes are a list only', out,
+                        'Name a file that ends in .csv, .xlsx or .json')
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #beb94d22
 def _refuse_foreign(out: Path) -> None:

@@ -81,7 +81,7 @@ class _InUsualOrder(TyperGroup):
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #ca4c01af
 #: Commands that write no file that could be in the way.
-_WRITES_NOTHING = ('sandbox', 'compare', 'gain', 'plan', 'plan_survey', 'serve_app')
+_WRITES_NOTHING = ('sandbox', 'compare', 'gain', 'plan_survey', 'serve_app')
 _Overwrite = Annotated[bool, typer.Option('--overwrite', help='Also replace files and folders that were not written by '
                                                               'camtraps.')]
 

@@ -58,6 +58,9 @@ def review(
     season: Annotated[Path, typer.Option(
         help='Season that `camtraps predict --out season/` wrote: its bursts are reviewed, one key each, with what '
              'the model says.')] = None,
+    only: Annotated[Path, typer.Option(
+        help='List of bursts of --season, such as `camtraps plan --until-stable` writes: only these are shown, in its '
+             'order.')] = None,
     deployments: Annotated[Path, typer.Option(
         help='Table of the cameras, as for `camtraps survey`. By default the one in the folder of --season; '
              'without any, each folder of photographs is a camera.')] = None,
@@ -71,11 +74,14 @@ def review(
 
     Writes reviews.sqlite and review.html; with --season or --sample the answers go into a file of the season."""
     _check_order(order, season, sample)
+    _check_only(only, season, order)
     if sample: return _review_sample(sample, reviewers, port)
     if season:
         table = deployments or season_folders.own_table(season, 'deployments')
         places = table and deployment_tables.read_deployments(table, time_zone, dates and dates.value)
-        return _review_season(season, places, order.value if order else 'doubtful', event_gap, limit, reviewers, port)
+        listed = tables.read_table(only, ('path',)) if only else None
+        return _review_season(season, places, order.value if order else 'doubtful', event_gap, limit, reviewers, port,
+                              listed)
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     open_ones = photographs[photographs.split != 'test']
     judged = read_own_table(data/'out_of_fold.parquet')
@@ -104,10 +110,17 @@ def _check_order(order: ReviewOrder | None, season: Path | None, sample: Path | 
     if season and not of_season:
         raise CamtrapsError('is an order of labels', f'--order {order.value}', 'Choose doubtful or time')
 
+# %% ../../../nbs/9_apps/97_cli/977_review.ipynb #8a7b9308
+def _check_only(only: Path | None, season: Path | None, order: ReviewOrder | None) -> None:
+    "Raise `CamtrapsError` if a list of bursts is given without its season, or with another order."
+    if only is None: return
+    if not season: raise CamtrapsError('lists bursts of a season', '--only', 'Add --season')
+    if order: raise CamtrapsError('has an order of its own', '--only', 'Leave --order out')
+
 # %% ../../../nbs/9_apps/97_cli/977_review.ipynb #f60d7fcf
 def _review_season(season: Path, places: pd.DataFrame | None, order: str, event_gap: str, limit: int | None,
-                   reviewers: int, port: int) -> None:
-    "Show the bursts of a season, with what the model says."
+                   reviewers: int, port: int, listed: pd.DataFrame | None = None) -> None:
+    "Show the bursts of a season, or those of a list, with what the model says."
     placed = season_queues.folder_cameras(season) if places is None else deployment_tables.season_photographs(season,
                                                                                                               places)
     if len(placed.skipped): echo(f'{len(placed.skipped):,} photographs cannot be placed and are not shown', err=True)
@@ -120,6 +133,7 @@ def _review_season(season: Path, places: pd.DataFrame | None, order: str, event_
         echo(f'review page: {address} (stop with Ctrl-C; the answers are in {answers})')
         next_step(f'survey --season {season}', 'count what people saw')
 
+    if listed is not None: queue = season_queues.only_listed(queue, listed)
     queue = queue.head(len(queue) if limit is None else limit)
     alike = look_alikes.look_alikes(season_folders.season_files(season).features, frames, queue)
     review_server.run_review_server(queue, answers, placed.classes, frames, reviewers, port, ready, kind='season',

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -496,7 +496,7 @@ def sample(
     units = units.assign(p=samples.animal_scores(seen.bursts, named), called=_called_as(units, named))
     drawn = samples.draw_sample(units, n, seed=seed).drop(columns=['scores', 'score'], errors='ignore')
     out = out or season_folders.season_files(season[0]).sample
-    _refuse_other_table(out)
+    _refuse_other_table(out, ('stratum', 'odds'), 'a sample')
     tables.write_table(pd.DataFrame(drawn), out, classes=list(seen.bursts.classes), species=named or '', n=n, seed=seed,
                        season=_relative(season[0], out.parent))
     counts = drawn[drawn.drawn].groupby('group').size()
@@ -534,10 +534,10 @@ def _relative(season: Path, folder: Path) -> str:
     except ValueError: return str(season.resolve())
 
 
-def _refuse_other_table(path: Path) -> None:
-    "Raise `CamtrapsError` if there is a file that is no sample."
-    if path.is_file() and not {'stratum', 'odds'} <= set(tables.read_table(path).columns):
-        raise CamtrapsError('holds something else than a sample', path, 'Name another file with --out')
+def _refuse_other_table(path: Path, mark: Iterable[str], what: str) -> None:
+    "Raise `CamtrapsError` if there is a file without the columns by which an earlier one of ours is known."
+    if path.is_file() and not set(mark) <= set(tables.read_table(path).columns):
+        raise CamtrapsError(f'holds something else than {what}', path, 'Name another file with --out')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #847e6264
 #: Columns by which the corrected answers are known.
@@ -623,6 +623,8 @@ def plan(
                                'Needs no --arms.')] = False,
     time_zone: TimeZone = None,
     dates: Dates = None,
+    out: Annotated[Path, typer.Option(help='With --until-stable: file of the bursts to look at. By default beside the '
+                                           'sample, such as sample_to_review.parquet.')] = None,
     data: Data = Path('data'),
 ) -> None:
     "Compute how many bursts people have to look at, and name what only more locations can change."
@@ -630,9 +632,12 @@ def plan(
     if sample is None: raise CamtrapsError('needs a sample with answers', 'plan', 'Draw one: `camtraps sample`')
     if not until_stable and (arms is None or not changed):
         raise CamtrapsError('needs a change to plan for', 'plan', 'Add --arms and --changed, or --until-stable')
+    if out and not until_stable: raise CamtrapsError('is of use with --until-stable only', '--out', 'Leave it out')
+    out = out or sample.with_name(f'{sample.stem}_to_review.parquet')
+    if until_stable: _refuse_other_table(out, ('path', 'because'), 'a list of bursts')  # before the work
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
     drawn, places = _answered(sample, seen), _read_arms(arms)
-    if until_stable: return _plan_records(drawn, seen, seconds)
+    if until_stable: return _plan_records(drawn, seen, seconds, out, sample.parent/drawn.attrs['season'])
     operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
     label = drawn.attrs.get('species') or changes.WILDLIFE
     _check_groups(drawn, seen, operation, places, _changed(changed))
@@ -649,17 +654,21 @@ def plan(
     else: next_step(f'sample --n {needed.bursts:.0f} …', 'draw the others; the answers so far stay')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #6eabf92d
-def _plan_records(drawn: pd.DataFrame, seen: _Seen, seconds: float) -> None:
-    "Print which records of species at locations are expected to be wrong, and how many bursts settle them."
+def _plan_records(drawn: pd.DataFrame, seen: _Seen, seconds: float, out: Path, season: Path) -> None:
+    "Print which records of species at locations are expected to be wrong, and list the bursts that settle them."
     known, keys = drawn.set_index(drawn.burst_id.astype(str)), seen.bursts.burst_id.astype(str)
     bursts = seen.bursts.assign(answer=keys.map(known.answer), drawn=keys.map(known.drawn))
     table, chosen = location_records.record_plan(bursts), location_records.bursts_to_review(bursts)
     shown = table[(table.locations >= .5) | (table.bursts > 0)]
     echo(shown.round(1).to_string(index=False))
     for text in location_records.record_words(table, len(chosen)): echo(text)
+    kept = [o for o in ('path', 'media_id', 'burst_id', 'location', 'deployment', 'timestamp') if o in chosen]
+    tables.write_table(pd.DataFrame(chosen)[[*kept, 'because']], out)
     if chosen.empty: return
     echo(f'That takes {len(chosen)*seconds/3600:.1f} hours at {seconds:g} s a burst. Most of them are at '
          f"{', '.join(f'{o} ({n:,})' for o, n in chosen.location.value_counts().head(5).items())}.")
+    echo(f'bursts to look at: {out}')
+    next_step(f'review --season {season} --only {out}', 'look at them')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #74b790c3
 @app.command('plan-survey', rich_help_panel=SURVEY)
