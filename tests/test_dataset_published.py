@@ -1,7 +1,10 @@
 """A published data set: what must not leave, what the Hub, Kaggle and `datasets` document, and the way back."""
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,6 @@ from hub_stand_in import Hub
 from urbanrivers_camtraps.apps.hub_dataset import fetch_dataset, publish_dataset
 from urbanrivers_camtraps.apps.hub_repo import PublishError
 from urbanrivers_camtraps.apps.main import run
-from urbanrivers_camtraps.dataset import publish
 from urbanrivers_camtraps.dataset.bursts import DatasetError
 from urbanrivers_camtraps.dataset.licences import LICENCES, LicenceError, kaggle_licence, read_licence
 from urbanrivers_camtraps.dataset.publish import write_published
@@ -220,16 +222,29 @@ def test_a_licence_that_is_nearly_one_is_refused(typed):
 
 # --- whole or absent
 
-def test_a_copy_that_fails_leaves_the_earlier_folder(folder, photographs, tmp_path, monkeypatch):
-    out = tmp_path/'out'
-    write_published(photographs, out, 'cc0-1.0', progress=False)
-    before = {o: o.read_bytes() for o in out.rglob('*') if o.is_file()}
+def pages(folder: Path) -> int:
+    "Return how many kilobytes the files of a folder take on a disk, in pages of four."
+    return sum(4*(-o.stat().st_size//-4096) if o.is_file() else 4 for o in folder.rglob('*'))
 
-    def full(*_): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(publish, 'plain_copy', full)
-    with pytest.raises(OSError, match='No space left'): write_published(photographs, out, 'cc0-1.0', progress=False)
-    assert {o: o.read_bytes() for o in out.rglob('*') if o.is_file()} == before
-    assert [o.name for o in tmp_path.iterdir()] == ['out']
+
+def test_a_full_disk_leaves_the_earlier_folder(folder, photographs, tmp_path):
+    "A real disk, in a mount namespace of its own, with room for a small data set and half of the whole one."
+    small = photographs.groupby(['split', 'label']).head(1).reset_index(drop=True)
+    for name, rows in (('small', small), ('whole', photographs)): write_table(rows, tmp_path/name/'dataset.parquet', **photographs.attrs)
+    write_published(small, tmp_path/'written', 'cc0-1.0', progress=False)
+    room = pages(tmp_path/'written') + pages(folder)//2
+    export = f'{sys.executable} -m urbanrivers_camtraps.apps.main export-dataset disk/out --licence cc0-1.0 --data'
+    inside = (f'mount -t tmpfs -o size={room}k none disk && {export} small && cp -r disk before && '
+              f'{{ {export} whole; echo $? > status; cp -r disk after; }}')
+    (tmp_path/'disk').mkdir()
+    unshare = ['unshare', '-m'] if os.geteuid() == 0 else ['unshare', '-Urm']
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run([*unshare, 'sh', '-c', inside], cwd=tmp_path, env=os.environ | {'PYTHONPATH': path}, capture_output=True, text=True, timeout=300)
+    if any(o in done.stderr for o in ('unshare:', 'mount:')): pytest.skip(f'no disk can be made: {done.stderr}')
+    assert (tmp_path/'status').read_text() == '1\n' and 'the disk is full' in done.stderr and 'Traceback' not in done.stderr, done.stderr
+    before, after = ({o.relative_to(tmp_path/name): o.read_bytes() for o in (tmp_path/name).rglob('*') if o.is_file()} for name in ('before', 'after'))
+    assert before == after and len(before) > 10
+    assert [o.name for o in (tmp_path/'after').iterdir()] == ['out']
 
 
 def test_a_folder_of_somebody_else_stays(photographs, tmp_path):

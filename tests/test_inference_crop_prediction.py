@@ -1,11 +1,13 @@
 """A card whose photographs are predicted by a detector's boxes: in order, with what was skipped, and with a model for frames without a box."""
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.images.crops import CropError
 from urbanrivers_camtraps.images.photograph import open_photograph
@@ -13,6 +15,7 @@ from urbanrivers_camtraps.inference.bundle import Bundle, read_bundle
 from urbanrivers_camtraps.inference.crop_prediction import predict_crops
 from urbanrivers_camtraps.inference.detector_json import read_detector_json
 from urbanrivers_camtraps.inference.predict import predict, score_photograph
+from urbanrivers_camtraps.inference.write_detector_json import write_megadetector, write_speciesnet
 
 
 def scene(path: Path, box: tuple, size: tuple = (400, 300), banner: int = 0) -> None:
@@ -48,13 +51,31 @@ def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
     evidence = np.where(np.arange(len(expected)) == blank, expected, .9*expected)
     assert predictions.scores[0] == pytest.approx(evidence/evidence.sum(), abs=1e-5)
     assert predictions.prediction[1] == 'blank' and predictions.score[1] == pytest.approx(.9) and predictions.crops.tolist() == [1, 0]
-    assert predictions.attrs == predict(bundle, card, progress=False).attrs
+    assert predictions.attrs == predict(bundle, card, progress=False).attrs and predictions.attrs['model']['origin'] == bundle.origin
     bare = predict_crops(bundle, card, results.detections, trim=(0, .1), progress=False)
     assert [Path(o).name for o in bare.path] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG'] and bare.prediction[2] == 'blank'
     assert bare.skipped.reason.str.contains('damaged|no photograph').all() and len(bare.skipped) == 1
     for workers in (1, 3):
         again = predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False)
         assert np.array_equal(np.stack(again.scores), np.stack(predictions.scores))
+
+
+def test_predictions_by_boxes_name_the_bundle_and_its_commit(tmp_path, bundle_folder):
+    commit = '5f'*20
+    bundle = replace(read_bundle(bundle_folder), folder=Path(f'models--urban-rivers--who/snapshots/{commit}'))  # as if it were fetched
+    predictions = predict_crops(bundle, on_a_card(tmp_path), read_detector_json(tmp_path/'boxes.json'), progress=False)
+    written = json.loads(write_megadetector(predictions, tmp_path/'written.json').read_text())
+    assert f'urban-rivers/who@{commit}' in written['info']['classifier']
+    records = json.loads(write_speciesnet(predictions, tmp_path/'speciesnet.json').read_text())['predictions']
+    assert {o['model_version'] for o in records} == {written['info']['classifier']} and len(records) == 4
+    assert json.loads(write_megadetector(predictions, tmp_path/'mine.json', model_version='mine').read_text())['info']['classifier'] == 'mine'
+
+
+@pytest.mark.parametrize('out', ['season', 'season.parquet'])
+def test_boxes_make_no_season_and_it_is_said_before_the_work(tmp_path, bundle_folder, capsys, out):
+    card = on_a_card(tmp_path)
+    assert run(['predict', str(card), '--bundle', str(bundle_folder), '--boxes', str(tmp_path/'boxes.json'), '--out', str(tmp_path/out)]) == 1
+    assert 'cannot become a season yet' in capsys.readouterr().err and not (tmp_path/out).exists()
 
 
 def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
