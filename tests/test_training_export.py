@@ -167,3 +167,12 @@ def test_smaller_models_have_the_activation_too(tmp_path, precision, apart):
     scores, activation = read_bundle(folder, precision=precision).locate(golden_photographs()['portrait'])
     means = np.exp(activation.mean((1, 2)))
     assert np.abs(means/means.sum() - scores).max() < apart
+
+
+def test_eight_bits_do_not_overflow_without_vnni(tmp_path):
+    "Processors without it add two products of a uint8 and an int8 in 16 bits: 2 × 255 × 64 fits, 2 × 255 × 127 does not."
+    quantise, onnx = pytest.importorskip('urbanrivers_camtraps.training.quantise'), pytest.importorskip('onnx')
+    folder = write_bundle(pooled_learner(32, both), tmp_path/'bundle')
+    graph = onnx.load_from_string(quantise.to_int8(folder, sorted((folder/'golden').iterdir()))).graph
+    weights = [onnx.numpy_helper.to_array(o) for o in graph.initializer if o.data_type == onnx.TensorProto.INT8 and len(o.dims) > 1]
+    assert weights and 2*255*max(np.abs(o.astype(int)).max() for o in weights) < 2**15

@@ -78,7 +78,7 @@ def only_listed(
     place = order[~order.index.duplicated()]
     own = queue.paths.explode().astype(str).map(place).groupby(level=0).min()
     found = order.index.isin(queue.paths.explode().astype(str))
-    if not found.any(): raise ReviewError('names no burst of this season', 'list', 'Name the season that it was made of')
+    if not found.any(): raise ReviewError('names no burst of this season', 'list', 'Name the season it was made of')
     if not found.all(): notice(f'{(~found).sum():,} of {len(listed):,} listed bursts are not in this season', 'list')
     return queue.loc[own.dropna().sort_values(kind='stable').index].reset_index(drop=True)
 
