@@ -389,7 +389,7 @@ def predict_season(
         for file in (*parts.glob('*.parquet'), parts/_JOB): file.unlink()
     (parts/'.lock').unlink(missing_ok=True)
     parts.rmdir()
-    _tell_clocks(path, times_from)
+    _tell_clocks(path)
     _tell_offsets(path, sources)
     _tell_twice(path, sources)
     if bundle.description.motion: _tell_views(path)
@@ -742,7 +742,7 @@ def _clocks(rows: pd.DataFrame, times_from: str) -> pd.DataFrame:
     return rows.assign(clock=clock, clock_from=clock_from)
 
 
-def _tell_clocks(path: Path, times_from: str) -> None:
+def _tell_clocks(path: Path) -> None:
     "Notice how many photographs have no time, or that of their file."
     table = pd.read_parquet(path, columns=['clock', 'clock_from', 'reason'])
     without, by_file = int((table.clock.isna() & table.reason.isna()).sum()), int((table.clock_from == 'file').sum())

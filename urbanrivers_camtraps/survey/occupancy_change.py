@@ -85,7 +85,7 @@ def occupancy_change(
     middle = theta[3]/data.sizes[3]
     odds = tuple(math.exp(o) if o < 50 else math.inf for o in (middle, low/data.sizes[3], high/data.sizes[3]))
     cells = _cells(data, theta, stacked)
-    doubts = _doubts_of(cells, stacked, skipped)
+    doubts = _doubts_of(cells, skipped)
     found = OccupancyChange(label, days, odds, cells, histories, skipped, doubts)
     for doubt in doubts[1:]: notice(doubt.rstrip('.'), shown_label(label))
     return found
@@ -185,7 +185,7 @@ def _factor(value: float) -> str:
     return f'{value:.0f}' if value >= 10 else f'{value:.2g}'
 
 
-def _doubts_of(cells: pd.DataFrame, stacked: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
+def _doubts_of(cells: pd.DataFrame, skipped: pd.DataFrame) -> tuple[str, ...]:
     "Return what the comparison rests on, and why it may say little."
     found = ['Each location counts as two, one a period.']
     few = cells[cells.seen_at < 3]

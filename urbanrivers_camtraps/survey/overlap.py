@@ -145,7 +145,7 @@ def _drawn_pairs(a: np.ndarray, b: np.ndarray, joint: bool, over: Over, draws: i
     return both[:, :a.shape[1]], both[:, a.shape[1]:]
 
 # %% ../../nbs/8_survey/84_density/842_overlap.ipynb #b10f6429
-def _interval(estimate: float, pair: tuple[np.ndarray, np.ndarray], joint: bool, drawn: np.ndarray,
+def _interval(estimate: float, pair: tuple[np.ndarray, np.ndarray], drawn: np.ndarray,
               over: Over) -> tuple[float, float]:
     "Return the ends of the 95 % interval; missing if the locations are too few."
     drawn = drawn[np.isfinite(drawn)]
@@ -185,7 +185,7 @@ def _compared(names: tuple[str, str], hours: tuple[pd.DataFrame, pd.DataFrame], 
     estimator = _estimator(*sums)
     estimate = float(_estimates(*sums, estimator))
     drawn = _estimates(*_drawn_pairs(a, b, joint, over, draws, generator), estimator)
-    ends = _interval(estimate, (a, b), joint, drawn, over)
+    ends = _interval(estimate, (a, b), drawn, over)
     same = _expected_if_same(*sums, estimator, generator)
     return Overlap(names, hours, estimate, *ends, same, estimator, clock, over)
 

@@ -92,10 +92,10 @@ def _chain(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple 
                 best[this], before[this] = best[earlier] + weight[this], earlier
     chosen, at = np.zeros(len(runs), bool), int(best.argmax())
     while at >= 0 and weight[at]: chosen[at], at = True, before[at]
-    return chosen & ~(_is_out_of_season(camera, runs, now, others) & ~np.full(len(runs), is_dated))
+    return chosen & ~(_is_out_of_season(runs, now, others) & ~np.full(len(runs), is_dated))
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #04c14c95
-def _is_out_of_season(camera: Camera, runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray:
+def _is_out_of_season(runs: pd.DataFrame, now: pd.Timestamp, others: tuple | None) -> np.ndarray:
     "Return which runs of a camera without dates lie before 2005, in the future, or years away from the other cameras."
     far = pd.Timedelta(days=2*365)
     low, high = others or (pd.NaT, pd.NaT)
