@@ -338,7 +338,7 @@ def test_what_is_cut_depends_on_the_place(reporting_page, photograph):
 def test_bad_photograph_in_chromium(page, tmp_path):
     (tmp_path/'page.jpg').write_text('<html>Please log in</html>')
     page.set_input_files('input[type=file]', tmp_path/'page.jpg')
-    page.get_by_text('This file is no photograph').first.wait_for()
+    page.get_by_text('This file is not a photograph').first.wait_for()
 
 
 @pytest.fixture(scope='module')

@@ -68,3 +68,42 @@ def test_version_and_unknown_commands(tmp_path):
     shown = run('--version', cwd=tmp_path)
     assert (shown.returncode, shown.stdout.split()[0]) == (0, 'camtraps')
     assert run('fetsch', cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (('check', 'notes.txt'), 'notes.txt: cannot be read: is not a photograph'),
+    (('check', 'notes.txt', 'bad.jpg'), 'neither can any other of 2'),
+    (('card',), 'Run `camtraps dataset` first'),
+    (('fetch', '--server', 'server.org'), 'Write it with https://'),
+    (('fetch', '--server', 'http://127.0.0.1:9', '--since', 'last'), 'without --since first'),
+    (('plan-survey', '--rate', '5', '--power', '2'), 'power: 2 is not possible. Write a share between 0 and 1'),
+    (('plan-survey', '--rate', '0'), 'rate: 0 is not possible'),
+    (('predict', 'bad.jpg', '--bundle', 'notes.txt'), 'is a file; a bundle is a folder'),
+    (('preview', '--season', 'notes.txt'), 'is not a readable Parquet file. Run'),
+    (('sandbox', '--faults', 'cut'), "needs a share behind 'cut'"),
+    (('clean', '--data', 'notes.txt'), 'is a file'),
+    (('demo', '--out', 'notes.txt'), 'is a file'),
+    (('sandbox', '--port', '99999'), '65535'),
+], ids=lambda o: ' '.join(o) if isinstance(o, tuple) else '')
+def test_what_was_typed_wrong_is_named(arguments, words, tmp_path, monkeypatch, capsys):
+    "Neither a traceback nor a status of 0: what happened, where, and what to do."
+    monkeypatch.chdir(tmp_path)
+    for name in ('notes.txt', 'bad.jpg'): Path(name).write_text('not a photograph')
+    assert main.run(list(arguments)) in (1, 2)
+    told = ' '.join(capsys.readouterr().err.split())
+    assert words in told and 'Errno' not in told and 'unexpected' not in told
+
+
+def test_the_help_shows_names_in_brackets(capsys):
+    "Rich takes `[mcp]` for a style and leaves it out, unless it is escaped."
+    assert main.run(['app', '--help']) == 0
+    assert 'urbanrivers_camtraps[mcp]' in ''.join(capsys.readouterr().out.replace('│', '').split())
+
+
+def test_photographs_beside_the_shell_have_a_camera(tmp_path, monkeypatch, capsys):
+    "`cd card` and `camtraps check a.jpg`: the camera is called as the folder."
+    (tmp_path/'weir').mkdir()
+    monkeypatch.chdir(tmp_path/'weir')
+    Path('a.jpg').write_text('x')
+    main.run(['check', 'a.jpg', '--no-pixels'])
+    assert '\nweir: no time' in capsys.readouterr().out

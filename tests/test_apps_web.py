@@ -591,7 +591,7 @@ def test_by_the_space(browser, with_space, app, card, photograph, bundle_folder)
     rows = table(page)
     assert rows[photograph.name]['prediction'] == bundle.classes[scores.argmax()]
     assert abs(float(rows[photograph.name]['score']) - scores.max()) < 1e-5
-    assert rows['login.png']['error'].startswith('is no photograph')
+    assert rows['login.png']['error'].startswith('is not a photograph')
     page.get_by_role('heading', name=bundle.common_names[bundle.classes[scores.argmax()]], exact=True).wait_for()
     assert not [o for o in page.requested if not o.startswith((with_space, app, 'blob:'))]
     page.context.close()

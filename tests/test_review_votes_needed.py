@@ -125,7 +125,7 @@ def test_list_is_sorted_and_the_same_every_time():
 
 @pytest.mark.parametrize('threshold', [0, 1, 1.5])
 def test_impossible_thresholds(threshold):
-    with pytest.raises(VotesError, match='is no threshold'): votes_needed(cast(a=[GOOSE]), TWO, threshold=threshold)
+    with pytest.raises(VotesError, match='is not a threshold'): votes_needed(cast(a=[GOOSE]), TWO, threshold=threshold)
 
 
 def test_no_votes_at_all():

@@ -66,7 +66,7 @@ def test_zeros_that_excel_drops_are_told(tmp_path):
     deployments = read_deployments(tmp_path/'deployments.csv', CHICAGO)
     events = workbook(tmp_path/'events.xlsx', ['deployment_id', 'label', 'start'], [7, 'Procyon lotor', dt.datetime(2025, 5, 3, 23, 15)])
     with collect_notices() as told: read_events(events, deployments, CHICAGO)
-    assert any('7 is no deployment, but 007 is' in str(o) for o in told)
+    assert any('7 is not a deployment, but 007 is' in str(o) for o in told)
     outages = workbook(tmp_path/'outages.xlsx', ['deployment_id', 'start', 'end'], [7, dt.datetime(2025, 5, 3), dt.datetime(2025, 5, 4)])
     with collect_notices() as told, pytest.raises(TableError, match='no deployment has'): read_outages(outages, deployments, CHICAGO)
     assert any('007' in str(o) for o in told)

@@ -87,7 +87,7 @@ def test_a_burst_that_waits_for_a_person_is_not_called():
 
 
 def test_an_unknown_species_is_refused():
-    with pytest.raises(CamtrapsError, match='is no class of the model'):
+    with pytest.raises(CamtrapsError, match='is not a class of the model'):
         record_curve(bursts(('W1', BEAVER, .7, 0, None)), 'Lontra canadensis')
 
 

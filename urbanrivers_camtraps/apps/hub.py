@@ -125,7 +125,7 @@ def write_static_space(
     Raise `PublishError` if the folder holds anything else, if `page` is not a page of this bundle, or if a file must
     not be public."""
     bundle, folder, page = read_bundle(bundle_folder), Path(folder), Path(page)
-    if not (page/'site.json').is_file(): raise PublishError('is no web page', page, 'Write one: `camtraps web`')
+    if not (page/'site.json').is_file(): raise PublishError('is not a web page', page, 'Write one: `camtraps web`')
     if (page/'bundle.json').read_bytes() != (bundle.folder/'bundle.json').read_bytes():
         raise PublishError('is the page of another bundle', page, 'Write it anew: `camtraps web`')
     warning = f'**{bundle.description.warning}**\n\n' if bundle.description.warning else ''

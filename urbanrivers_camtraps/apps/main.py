@@ -20,7 +20,7 @@ from .cli.gain import gain
 from .cli.images import images
 from .cli.importing import import_results
 from .cli.inference import predict_photographs, speciesnet_app
-from .cli.options import DEMO, ApiVersion, LazyModule, Size, app, echo, read_own_table
+from .cli.options import DEMO, PORTS, ApiVersion, LazyModule, Size, app, echo, read_own_table
 from .cli.published import export_dataset, publish_dataset
 from .cli.review import review
 from .cli.survey import package, survey
@@ -51,7 +51,7 @@ def sandbox(
                                             'had. year-2025: a year with seasons.')] = Size.small,
     images: Images = None,
     manifest: Manifest = None,
-    port: Annotated[int, typer.Option(help='Port of the server; 0 for any free one.')] = 8765,
+    port: Annotated[int, typer.Option(help='Port of the server; 0 for any free one.', **PORTS)] = 8765,
     seed: Annotated[int, typer.Option(help='Seed of the photographs and votes.')] = 42,
     faults: Annotated[str, typer.Option(
         help='What goes wrong and how often, such as error_500=0.1,cut=0.05; also slow, too_many, html, truncated, '
@@ -61,13 +61,21 @@ def sandbox(
     )] = ApiVersion.v2025_06,
 ) -> None:
     "Serve a practice server on this machine: the server's API with drawn photographs and made-up volunteers."
-    shares = (o.partition('=') for o in faults.split(',') if o.strip())
-    try: wrong = practice.Faults(**{name.strip(): float(share) for name, _, share in shares})
-    except (TypeError, ValueError) as error:
-        raise CamtrapsError(f'cannot be read ({error})', '--faults', 'Write name=share, separated by commas') from error
+    wrong = _read_faults(faults)
     ready = lambda address: echo(f'CAMTRAPS_SITE={address}')
     practice.run_sandbox(_make_sandbox(size, images, manifest, seed).in_version(api.value), wrong, port=port,
                          ready=ready)
+
+# %% ../../nbs/9_apps/98_main.ipynb #8ee03ed2
+def _read_faults(text: str) -> Any: # `Faults`
+    "Read what shall go wrong, and how often; raise `CamtrapsError` if it cannot be read."
+    todo = 'Write for example error_500=0.1,cut=0.05; `camtraps sandbox --help` lists the others'
+    shares = {}
+    for name, _, share in (o.partition('=') for o in text.split(',') if o.strip()):
+        try: shares[name.strip()] = float(share)
+        except ValueError: raise CamtrapsError(f'needs a share behind {name.strip()!r}', '--faults', todo) from None
+    try: return practice.Faults(**shares)
+    except TypeError: raise CamtrapsError(f"is given a fault that is not known: {', '.join(shares)}", '--faults', todo) from None
 
 # %% ../../nbs/9_apps/98_main.ipynb #98785e59
 def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> Any:
@@ -81,7 +89,7 @@ def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: 
 def demo(
     images: Images = None,
     manifest: Manifest = None,
-    out: Annotated[Path, typer.Option(help='Folder for everything that is made.')] = Path('demo'),
+    out: Annotated[Path, typer.Option(file_okay=False, help='Folder for everything that is made.')] = Path('demo'),
     seed: Annotated[int, typer.Option(help='Seed of the practice server, the split and the training.')] = 42,
 ) -> None:
     """Run the whole path on a practice server: votes, photographs, training, report, bundle.
@@ -138,6 +146,10 @@ _SYSTEM = {
     errno.EROFS: ('cannot be written: the disk is read-only', 'Name a folder on another disk (--out, --data)'),
     errno.EACCES: ('may not be read or written by you', 'Ask for the right to, or name another folder (--out, --data)'),
     errno.EPERM: ('may not be changed by you', 'Ask for the right to, or name another folder (--out, --data)'),
+    errno.ENOENT: ('is not there, and cannot be made there', 'Check how its name is written'),
+    errno.ENOTDIR: ('cannot be used: a part of this path is a file, not a folder', 'Name another folder'),
+    errno.EISDIR: ('is a folder, and a file is needed', 'Name a file'),
+    errno.ENAMETOOLONG: ('has a name that is too long for this disk', 'Name a shorter one'),
     errno.EIO: ('the disk cannot be read or written', 'Check that it is connected, and run the same command again')}
 
 

@@ -107,7 +107,7 @@ def _name_fault(name: str) -> str | None:
         return 'has a name that leads out of its ZIP'
     suffix = Path(name).suffix.lower()
     if suffix == '.zip': return 'is a ZIP within a ZIP. Unpack it first'
-    return None if suffix in SUFFIXES else f"is no photograph ({', '.join(SUFFIXES)})"
+    return None if suffix in SUFFIXES else f"is not a photograph ({', '.join(SUFFIXES)})"
 
 # %% ../../nbs/9_apps/90_uploads.ipynb #efba91fc
 def _fault(

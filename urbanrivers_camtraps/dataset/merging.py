@@ -40,7 +40,7 @@ def read_merge(
     parts = list(dict.fromkeys(_class_of(o, classes, merge) for o in listed.split(',') if o.strip()))
     if len(parts) < 2: raise DatasetError('names one class', f'--merge {merge}', 'Name two or more: human,vehicle')
     if 'blank' in parts:
-        raise DatasetError('blank cannot be merged', f'--merge {merge}', 'Nothing is no kind of animal: leave it out')
+        raise DatasetError('blank cannot be merged', f'--merge {merge}', 'Leave it out: it shows no animal')
     people = any(label_meaning(o) == HUMAN for o in parts)
     if people and name.strip() and label_meaning(name) != HUMAN:
         raise DatasetError('hides people behind another name', f'--merge {merge}', f"Write {','.join(parts)}")

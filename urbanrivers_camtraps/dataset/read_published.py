@@ -49,7 +49,7 @@ def read_published(
     A notice tells if it is not complete. Raises `DatasetError` if the folder holds no such data set, and `TableError`
     if a table cannot be read."""
     folder = Path(folder)
-    if not folder.is_dir(): raise DatasetError('is no folder', folder, 'Name the folder that `write_published` wrote')
+    if not folder.is_dir(): raise DatasetError('is not a folder', folder, 'Name what `write_published` wrote')
     tables = sorted(o for name in _METADATA for o in folder.rglob(name))
     ours = [o for o in tables if o.suffix == '.parquet' and PUBLISHED in read_settings(o)]
     if not ours: return _read_others(folder, tables, progress)

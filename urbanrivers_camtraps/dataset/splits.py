@@ -212,7 +212,7 @@ def class_level(
     folders = list(folders)
     first = int(bool(folders) and all(o and o[0].lower() in _SPLIT_FOLDERS for o in folders))
     names = ', '.join(sorted({o[0] for o in folders if o}))
-    if first: notice(f'the folders {names} are no classes, and not used as a split')
+    if first: notice(f'the folders {names} are not classes, and not used as a split')
     depth = max(map(len, folders), default=0)
     shares = [_share_of_names({o[level] for o in folders if len(o) > level}) for level in range(first, depth)]
     level = first + max(range(len(shares)), key=shares.__getitem__, default=0)

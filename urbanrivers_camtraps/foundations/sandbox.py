@@ -987,7 +987,7 @@ def _instead(fault: str | None, faults: Faults) -> Response | None:
     if fault == 'too_many':
         return JSONResponse({'message': 'Too many requests'}, 429, {'Retry-After': str(faults.retry_after)})
     if fault == 'html': return HTMLResponse(_PAGE_INSTEAD)
-    return Response(b'This is no photograph.', media_type='image/jpeg') if fault == 'not_jpeg' else None
+    return Response(b'Not a photograph.', media_type='image/jpeg') if fault == 'not_jpeg' else None
 
 # %% ../../nbs/0_foundations/09_sandbox.ipynb #2904acec
 async def _halved(app: Callable, scope: dict, receive: Callable, send: Callable, cut: bool) -> None:

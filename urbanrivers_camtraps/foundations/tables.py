@@ -59,6 +59,9 @@ def refuse_foreign_table(
     refuse_foreign_file(path, _has_settings)
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #cc0e95ee
+_WRITE_AGAIN = 'Run the command that wrote it again, or name another table'
+
+
 def read_table(
     path: str | Path, # a `.parquet` file
     columns: Iterable[str] = (), # columns that the caller needs
@@ -69,7 +72,7 @@ def read_table(
     import pyarrow as pa, pyarrow.parquet as pq
     try: arrow = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f'is not a readable Parquet file ({error})', path) from error
+        raise TableError('is not a readable Parquet file', path, _WRITE_AGAIN) from error
     table = arrow.to_pandas()
     table.attrs = json.loads((arrow.schema.metadata or {}).get(b'camtraps', b'{}'))
     return need_columns(table, columns, path)
@@ -88,7 +91,8 @@ def read_any_table(
     names = _names_of_columns(columns, aliases)
     table = read_table(path) if path.suffix.lower() == '.parquet' else _read_text(path, names, columns)
     if table.empty:
-        raise TableError('has no rows below its first line', path, 'Leave it out if there is nothing to list')
+        todo = 'Name a table with rows, or leave it out if there is nothing to list'
+        raise TableError('has no rows below its first line', path, todo)
     if names: table = _renamed(table, names, path)
     if aliases is not None: _name_unused(table, aliases, path)
     return _need(table, columns, path)
@@ -239,7 +243,7 @@ def read_settings(
     import pyarrow as pa, pyarrow.parquet as pq
     try: return json.loads((pq.read_schema(path).metadata or {}).get(b'camtraps', b'{}'))
     except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f'is not a readable Parquet file ({error})', path) from error
+        raise TableError('is not a readable Parquet file', path, _WRITE_AGAIN) from error
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #dcb503d8
 def plain_name(

@@ -135,7 +135,7 @@ class _Found:
         except OSError as error:
             self.skipped[path] = f'cannot be read ({error.strerror})'
             return
-        if not stat.S_ISREG(about.st_mode): return self.leave_out(path, 'is no file')
+        if not stat.S_ISREG(about.st_mode): return self.leave_out(path, 'is not a file')
         self.met += 1
         if real not in self.seen: self.files[path] = about
         self.seen.add(real)
@@ -226,7 +226,7 @@ _SKIPPED = {'video': 'is a video ({}), which is not read. Save frames of it as J
             'raw': 'is a raw file ({}), which is not read. Save it as JPEG',
             'unread': 'is {}, which is not read{}'}
 _LEFT_OUT = {'thumbnail': 'is a small copy', 'archive': 'is an archive. Unpack it to have its photographs read',
-             'system': _SYSTEM, 'other': 'is no photograph'}
+             'system': _SYSTEM, 'other': 'is not a photograph'}
 
 
 def skip_reason(

@@ -79,7 +79,7 @@ def photograph_path(
     label: str, # class name
     media_id: str, # the server's id
 ) -> Path: # `folder/<Species_name>/<media_id>.jpg`
-    "Return where the stored copy of a photograph belongs. Raise `PhotographError` if id or label is no file name."
+    "Return where the stored copy of a photograph belongs. Raise `PhotographError` if id or label is not a file name."
     if not re.fullmatch(r'[\w-][\w.-]{,199}', media_id):
         raise PhotographError('is not an id that can name a file', repr(media_id))
     if not re.fullmatch(r'[\w-][\w. -]*', label):

@@ -174,7 +174,7 @@ def _what_it_is(data: bytes) -> str:
     "Return what a file is that Pillow does not know, by its first bytes."
     if data[4:12] == b'ftypcrx ': return 'is a raw file (CR3), which is not read'
     if data[4:8] in (b'ftyp', b'moov', b'mdat', b'wide'): return 'is a video (MP4 or MOV), not a photograph'
-    return _STARTS.get(data[:4], 'is no photograph (JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC)')
+    return _STARTS.get(data[:4], 'is not a photograph (JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC)')
 
 # %% ../../nbs/2_images/20_photograph.ipynb #663aae36
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -287,7 +287,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def describe_photograph(
     path: str | Path, # a stored photograph
 ) -> dict: # `path, width, height, sha256, drawn`
-    "Return the size in pixels, upright, and the SHA-256 of a file. Raise `PhotographError` if it is no photograph."
+    "Return the size in pixels, upright, and the SHA-256 of a file. Raise `PhotographError` if it is not a photograph."
     data = photograph_bytes(path, path)
     width, height = _upright_size(data, path)
     return {'path': str(path), 'width': width, 'height': height, 'sha256': hashlib.sha256(data).hexdigest(),
@@ -302,7 +302,7 @@ def _upright_size(data: bytes, where: object) -> tuple[int, int]:
             turn = _turn(image)
             is_turned = turn is not None and turn not in (_TURNS[2], _TURNS[3], _TURNS[4])
             return image.size[::-1] if is_turned else image.size
-    raise PhotographError('is no photograph', where)
+    raise PhotographError('is not a photograph', where)
 
 
 # %% ../../nbs/2_images/20_photograph.ipynb #d1f7e315

@@ -29,7 +29,7 @@ def plain_copy(
     source: str | Path | bytes, # a photograph, or its bytes
     where: object = None, # how to call it in an error; by default the file's path
 ) -> PlainCopy:
-    "Return a photograph without notes, with the same pixels. Raises `PhotographError` if it is no photograph."
+    "Return a photograph without notes, with the same pixels. Raises `PhotographError` if it is not a photograph."
     data = photograph_bytes(source, where)
     kind = next((o for mark, o in _PLAIN.items() if data.startswith(mark)), None)
     if kind:

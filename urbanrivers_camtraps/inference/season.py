@@ -670,7 +670,7 @@ def _settings_of(path: Path) -> dict:
     import pyarrow as pa, pyarrow.parquet as pq
     try: return json.loads((pq.read_schema(path).metadata or {}).get(b'camtraps', b'{}'))
     except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f'is not a readable Parquet file ({error})', path) from error
+        raise TableError('is not a readable Parquet file', path, 'Name what `camtraps predict` wrote') from error
 
 # %% ../../nbs/6_inference/65_season.ipynb #0de5b996
 def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, job: Job, times_from: str) -> None:

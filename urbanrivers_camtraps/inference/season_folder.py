@@ -18,7 +18,7 @@ from ..foundations.tables import need_columns, write_table
 
 # %% ../../nbs/6_inference/60_folder/603_season_folder.ipynb #36745a46
 class SeasonFolderError(CamtrapsError):
-    "A folder is no season."
+    "A folder is not a season."
 
 
 class SeasonFiles(NamedTuple):

@@ -46,7 +46,8 @@ def animal_scores(
     "Return how sure the model is of an animal. Raise `ReviewError` if it does not know the species."
     scores, classes = score_matrix(units)
     wanted = [o for o, name in enumerate(classes) if (name == species if species else not label_meaning(name))]
-    if not wanted: raise ReviewError(f'is no class of the model: it knows {", ".join(classes)}', species or 'animals')
+    if not wanted:
+        raise ReviewError(f'is not a class of the model: it knows {", ".join(classes)}', species or 'animals')
     return scores[:, wanted].sum(1).clip(0, 1)
 
 # %% ../../nbs/7_review/76_sample.ipynb #c31ef099

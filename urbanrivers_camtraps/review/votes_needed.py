@@ -70,7 +70,7 @@ def votes_needed(
     seed: int = 42, # of the draws
 ) -> pd.DataFrame: # `media_id, label, posterior, votes, advice, more_votes` (expected; missing if an expert is asked)
     "List what to do with each photograph: those that need one more vote first, then those for an expert."
-    if not 0 < threshold < 1: raise VotesError(f'{threshold:g} is no threshold', todo='Choose one between 0 and 1')
+    if not 0 < threshold < 1: raise VotesError(f'{threshold:g} is not a threshold', todo='Choose one between 0 and 1')
     shares = vote_posteriors(votes, crowd, priors)
     cast = votes.media_id.value_counts().reindex(shares.index, fill_value=0).to_numpy()
     best = shares.to_numpy().max(1, initial=0)

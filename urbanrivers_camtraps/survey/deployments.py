@@ -93,7 +93,7 @@ def tell_lost_zeros(
     lost = sorted(set(ids.dropna().astype(str)) & set(shortened) - known)
     meant = ', '.join(shortened[o] for o in lost[:5])
     if lost:
-        notice(f'{", ".join(lost[:5])} is no deployment, but {meant} is: Excel drops zeros in front', where,
+        notice(f'{", ".join(lost[:5])} is not a deployment, but {meant} is: Excel drops zeros in front', where,
                'Format the column as text, and write the zeros')
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #2afc4816

@@ -30,7 +30,7 @@ def write_events(
     path, table = Path(path), _local(need_columns(events, EVENT_COLUMNS, 'events'), time_zone)
     if path.suffix.lower() == '.csv': return write_csv(table, path, _MARK)
     if path.suffix.lower() != '.xlsx':
-        raise EventsError('is no kind of table that people edit', path, 'Call it .xlsx or .csv')
+        raise EventsError('is not a table that people can edit', path, 'Call it .xlsx or .csv')
     return write_sheet(table, path, _MARK, 'events')
 
 # %% ../../nbs/8_survey/81_edited/813_edited_events.ipynb #fceeb339

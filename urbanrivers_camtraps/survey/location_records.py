@@ -122,7 +122,7 @@ def _chance(bursts: Predictions, species: str) -> pd.Series:
     "Return each burst's chance to show a species: the score, corrected by the answers on bursts drawn by chance."
     scores, classes = score_matrix(bursts)
     if species not in classes:
-        raise SurveyError(f'is no class of the model: {species}', 'species', f"It knows {', '.join(classes)}")
+        raise SurveyError(f'is not a class of the model: {species}', 'species', f"It knows {', '.join(classes)}")
     score, called = pd.Series(scores[:, classes.index(species)], bursts.index), bursts.predicted == species
     asked = bursts.answer.notna() & (bursts.drawn.eq(True) if 'drawn' in bursts else True)
     ratio = called.map({o: _ratio(score[asked & (called == o)], bursts.answer[asked & (called == o)] == species)

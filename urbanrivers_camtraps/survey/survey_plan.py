@@ -108,9 +108,8 @@ def plan_survey(
     missing with fewer than five events a location and period, where the formula does not hold. Raises `SurveyError` if
     a number cannot be."""
     known = basis if isinstance(basis, Pilot) else Pilot(WILDLIFE, float(basis), clumping, spread, 0, True)
-    if known.rate <= 0 or change <= 0 or change == 1 or not 0 < working <= 1 or min(locations) < 2:
-        fault = 'needs a rate above 0, a change other than 1, 2 locations or more and working up to 1'
-        raise SurveyError(fault, 'plan')
+    locations, weeks = list(locations), list(weeks)
+    _check_plan(known.rate, change, locations, weeks, power, working)
     rows = [(n, w, 4*n*w*7*working, known.rate*w*7*working/100) for n in locations for w in weeks]
     table = pd.DataFrame(rows, columns=['locations', 'weeks', 'camera_days', 'events'])
     chances = [_power(row.locations, row.events, change, known) for row in table.itertuples()]
@@ -177,6 +176,19 @@ def _power(locations: int, events: float, change: float, known: Pilot) -> float:
     degrees = (impact + control)**2/((impact**2 + control**2)/(locations - 1))
     limit, shift = stats.t.ppf(.975, degrees), abs(math.log(change))/math.sqrt(impact + control)
     return float(np.nan_to_num(stats.nct.sf(limit, degrees, shift), nan=1.) + stats.nct.cdf(-limit, degrees, shift))
+
+# %% ../../nbs/8_survey/86_plan/869_survey_plan.ipynb #74b99a34
+def _check_plan(rate: float, change: float, locations: list[int], weeks: list[int], power: float,
+                working: float) -> None:
+    "Raise `SurveyError` if a number of a plan cannot be, naming it."
+    faults = (('rate', rate, rate > 0, 'a number of events above 0'),
+              ('change', change, change > 0 and change != 1, 'a factor above 0 that is not 1, such as 1.5 or 0.5'),
+              ('locations', min(locations, default=0), min(locations, default=0) >= 2, '2 locations or more'),
+              ('weeks', min(weeks, default=0), min(weeks, default=0) > 0, '1 week or more'),
+              ('power', power, 0 < power < 1, 'a share between 0 and 1, such as 0.8'),
+              ('working', working, 0 < working <= 1, 'a share above 0, and 1 at most'))
+    for name, value, fits, wanted in faults:
+        if not fits: raise SurveyError(f'{value:g} is not possible', name, f'Write {wanted}')
 
 # %% ../../nbs/8_survey/86_plan/869_survey_plan.ipynb #348ae83a
 def _advice(plan: SurveyPlan) -> str:

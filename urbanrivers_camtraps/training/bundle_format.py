@@ -366,6 +366,7 @@ def read_description(
 ) -> Description:
     "Read and check `bundle.json`; raise `BundleError` if it is missing or is not valid."
     path, make = folder/'bundle.json', 'Make a bundle with `camtraps export`, or one to try with `camtraps demo`'
+    if folder.is_file(): raise BundleError('is a file; a bundle is a folder', folder, 'Name the folder that holds it')
     if not folder.is_dir(): raise BundleError('there is no such bundle', folder, make)
     if not path.is_file(): raise BundleError('is not a bundle: it has no bundle.json', folder, make)
     try: return _parse_description(path)

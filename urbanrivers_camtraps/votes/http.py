@@ -60,6 +60,9 @@ def read_body(
             if _was_cut(error) and attempt + 1 < tries:
                 wait(attempt)
                 continue
+            if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):  # of the address
+                todo = 'Write it with https:// or http://'
+                raise ServerError('is not the address of a server', where, todo) from None
             if isinstance(error, requests.ReadTimeout) or _is_caused_by(error, ReadTimeoutError):
                 raise ServerTimeout(f'was silent for {timeout:g} s', where, 'Try again later') from None
             raise ServerError(f'did not answer ({type(error).__name__})', where,

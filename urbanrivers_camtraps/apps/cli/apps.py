@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .inference import name_bundle
-from .options import APPS, BundleFolder, LazyModule, app, command_group, echo
+from .options import APPS, PORTS, BundleFolder, LazyModule, app, command_group, echo
 
 # %% auto #0
 __all__ = ['bundles', 'gradio_app', 'hub', 'hub_cards', 'named', 'predicting', 'web_page', 'publish_app', 'HubName',
@@ -32,9 +32,10 @@ web_page = LazyModule('urbanrivers_camtraps.apps.web')
 @app.command('app', rich_help_panel=APPS)
 def serve_app(
     bundle: BundleFolder = None,
-    port: Annotated[int, typer.Option(help='Port of the page. By default the first free one from 7860.')] = None,
+    port: Annotated[int, typer.Option(
+        help='Port of the page. By default the first free one from 7860.', **PORTS)] = None,
     mcp: Annotated[bool, typer.Option('--mcp', help='Also offer it as a tool to assistants (Model Context Protocol). '
-                                                    "Needs `pip install 'urbanrivers_camtraps[mcp]'`.")] = False,
+                                                    r"Needs `pip install 'urbanrivers_camtraps\[mcp]'`.")] = False,
 ) -> None:
     "Serve the page on which anyone can try the classifier."
     gradio_app.launch(_whole_frame_bundle(bundle), port=port, mcp=mcp)

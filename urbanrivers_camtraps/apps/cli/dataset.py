@@ -304,5 +304,6 @@ def card(
     data: Data = Path('data'),
 ) -> None:
     "Show what is in the data set on one page, data.html."
+    read_own_table(data/'dataset.parquet')  # or else the command that makes it is named
     echo(f'data card: {data_card.write_card(data, out)}')
     next_step('train', 'train a classifier')

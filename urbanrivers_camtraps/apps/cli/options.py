@@ -21,8 +21,8 @@ from ...foundations.outputs import overwriting, remove_own_csv, write_csv
 # %% auto #0
 __all__ = ['SOME_SKIPPED', 'IN_DOUBT', 'DEMO', 'VOTES', 'IMAGES', 'DATASET', 'TRAINING', 'EVALUATION', 'INFERENCE', 'REVIEW',
            'SURVEY', 'APPS', 'app', 'ApiVersion', 'By', 'Size', 'Consensus', 'Precision', 'Fit', 'ReviewOrder',
-           'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'BundleFolder', 'SpeciesNetFile', 'Boxes',
-           'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
+           'Format', 'Engine', 'TimesFrom', 'People', 'DateFormat', 'Data', 'PORTS', 'BundleFolder', 'SpeciesNetFile',
+           'Boxes', 'PlaceZone', 'tables', 'scores', 'DATASET_COLUMNS', 'pd', 'detector_json', 'times', 'LazyModule',
            'command_group', 'echo', 'read_own_table', 'is_own_metrics', 'list_skipped', 'next_step', 'results_for',
            'boxes_with_empty', 'place_zone']
 
@@ -174,7 +174,10 @@ People = _choices('People', 'absent', 'events', 'withheld')
 DateFormat = _choices('DateFormat', 'day-first', 'month-first')
 
 # %% ../../../nbs/9_apps/97_cli/970_options.ipynb #12d3d1a0
-Data = Annotated[Path, typer.Option(help='Folder of the tables that one command writes and the next one reads.')]
+Data = Annotated[Path, typer.Option(
+    file_okay=False, help='Folder of the tables that one command writes and the next one reads.')]
+#: Beside the option: which ports there are.
+PORTS = {'min': 0, 'max': 65_535}
 BundleFolder = Annotated[Path, typer.Option(
     help='Folder of the bundle, or its name on the Hub: OWNER/NAME or OWNER/NAME@REVISION. By default the setting '
          'CAMTRAPS_BUNDLE, then data/bundle, bundle or demo/bundle.')]

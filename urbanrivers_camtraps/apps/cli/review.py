@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import (
-    DATASET_COLUMNS, REVIEW, Boxes, Data, DateFormat, LazyModule, ReviewOrder, SpeciesNetFile, app, boxes_with_empty,
-    echo, next_step, read_own_table, results_for)
+    DATASET_COLUMNS, PORTS, REVIEW, Boxes, Data, DateFormat, LazyModule, ReviewOrder, SpeciesNetFile, app,
+    boxes_with_empty, echo, next_step, read_own_table, results_for)
 from ...foundations.core import CamtrapsError, notice
 from ...foundations.outputs import refuse_foreign_csv, write_csv
 
@@ -67,7 +67,7 @@ def review(
     event_gap: Annotated[str, typer.Option(help='Time without a photograph that ends an event of --season.')] = '30min',
     time_zone: Annotated[str, typer.Option(help='Time zone of --deployments, if the table does not say.')] = None,
     dates: Annotated[DateFormat, typer.Option(help='How --deployments writes dates such as 07/05/2025.')] = None,
-    port: Annotated[int, typer.Option(help='Port of the page; 0 for any free one.')] = 8766,
+    port: Annotated[int, typer.Option(help='Port of the page; 0 for any free one.', **PORTS)] = 8766,
     data: Data = Path('data'),
 ) -> None:
     """Review doubtful photographs by keyboard, on a page that only this machine can open.

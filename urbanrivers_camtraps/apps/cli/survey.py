@@ -21,8 +21,8 @@ from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remo
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
            'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
-           'Season', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey', 'sample', 'plan',
-           'plan_survey', 'events', 'export_survey', 'package']
+           'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey',
+           'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -51,9 +51,9 @@ names = LazyModule('urbanrivers_camtraps.foundations.names')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
-Season = Annotated[list[Path], typer.Option(
-    help="Season that `camtraps predict --out season/` wrote: a folder, or a file. Repeat the option for several. By "
-         "default the volunteers' labels are used.")]
+_SEASON = 'Season that `camtraps predict --out season/` wrote: a folder, or a file. Repeat the option for several.'
+Season = Annotated[list[Path], typer.Option(help=f"{_SEASON} By default the volunteers' labels are used.")]
+NeededSeason = Annotated[list[Path], typer.Option('--season', help=f'{_SEASON} It has to be named.')]
 Deployments = Annotated[Path, typer.Option(
     help='Table (.csv, .xlsx, .parquet) with deployment_id, location, latitude, longitude, start, end. With --season '
          'also folder, time_zone and clock_ahead (by how much the clock is fast). By default deployments.csv (or '
@@ -471,7 +471,7 @@ def _list_skipped_photographs(seen: _Seen, path: Path) -> int | None:
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8f7bac36
 @app.command(rich_help_panel=SURVEY)
 def sample(
-    season: Season = None,
+    season: NeededSeason = None,
     deployments: Deployments = None,
     arms: Arms = None,
     changed: Changed = None,
@@ -479,14 +479,14 @@ def sample(
                                               'animal.')] = None,
     n: Annotated[int, typer.Option('--n', min=16, help='Bursts to look at. With the same seed a larger sample holds '
                                                        'the smaller one.')] = 400,
-    seed: Annotated[int, typer.Option(help='Another seed draws another sample.')] = 42,
+    seed: Annotated[int, typer.Option(help='Seed of the draw: another one draws other bursts.')] = 42,
     time_zone: TimeZone = None,
     dates: Dates = None,
     out: Annotated[Path, typer.Option(help='File of the sample. By default sample.parquet in the folder of the '
                                            'season, or season_sample.parquet beside its file.')] = None,
     data: Data = Path('data'),
 ) -> None:
-    "Draw bursts of a season by chance, so that people's answers tell how wrong the model is."
+    "Draw bursts of a season by chance, so that people's answers show how often the model is wrong."
     if not season: raise CamtrapsError('needs a season', '--season', 'Write --season season/')
     arms = _own(arms, season, 'arms')
     seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
@@ -513,7 +513,7 @@ def _species_of(typed: str | None, classes: tuple[str, ...]) -> str | None:
     if typed is None: return None
     found = next((o for o in (typed, names.normalise_name(typed)) if o in classes), None)
     if found: return found
-    raise CamtrapsError(f'is no class of the model: {typed}', '--species', f"It knows {', '.join(classes)}")
+    raise CamtrapsError(f'is not a class of the model: {typed}', '--species', f"It knows {', '.join(classes)}")
 
 
 def _cameras(drawn: pd.DataFrame) -> str:
@@ -679,7 +679,8 @@ def plan_survey(
         help='Events per 100 camera-days at a location. By default those of a pilot: the season, or the labels in '
              'the folder of the data.')] = None,
     species: Annotated[str, typer.Option(help='Label that is counted in the pilot. By default all wildlife.')] = None,
-    power: Annotated[float, typer.Option(help='Share of surveys that shall find the change.')] = .8,
+    power: Annotated[float, typer.Option(
+        help='Share of surveys that shall find the change, between 0 and 1.')] = .8,
     season: Season = None,
     deployments: Deployments = None,
     time_zone: TimeZone = None,

@@ -78,6 +78,8 @@ def _fetched(server: str | None, names: list[str] | None, since: str | None, vol
     if not since:
         key = setting('CAMTRAPS_VOLUNTEER_KEY') if volunteers else None
         return api.fetch_observations(server, names, reviewed=not names, folder=data/'.fetch', key=key, flagged=flagged)
+    if not (data/'media.parquet').is_file():
+        raise CamtrapsError('holds no fetch to go on from', data, 'Run `camtraps fetch` without --since first')
     before = api.read_fetched(data)
     if names or volunteers or flagged:
         raise CamtrapsError('asks for the same photographs as the last fetch', '--since',

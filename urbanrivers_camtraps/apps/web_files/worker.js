@@ -140,7 +140,7 @@ async function decode(file) {
   let data
   try { data = await file.arrayBuffer() } catch { refuse('cannot be read', 'Choose it again') }
   const head = headOf(data)
-  if (!head.type) refuse('is no photograph (JPEG, PNG, WebP or BMP)')
+  if (!head.type) refuse('is not a photograph (JPEG, PNG, WebP or BMP)')
   checkSize(head)
   checkScans(data, head)
   if (!isWhole(data, head)) refuse('is damaged (it ends too early)', again)

@@ -31,7 +31,7 @@ def check_card(
     progress: bool = True, # show a bar
     now: pd.Timestamp | None = None, # no photograph is later; by default the present
 ) -> CameraHealth:
-    "Check the cameras of a card. Raise `PhotographError` if there is no photograph."
+    "Check the cameras of a card. Raise `PhotographError` if there is no photograph, `HealthError` if none can be read."
     found = find_photographs(sources)
     paths = found.photographs.path
     table = pd.DataFrame({'path': paths, 'clock': pd.Series([read_clock(o) for o in paths], dtype='datetime64[us]'),
@@ -39,6 +39,7 @@ def check_card(
     if not pixels: return _health_of(table, deployments, now, found.notes)
     table = add_light(table, progress)
     whole = table[table.unreadable.isna()].reset_index(drop=True)
+    if whole.empty: raise _nothing_readable(table)
     return _health_of(whole, deployments, now, [*found.notes, *_broken(table[table.unreadable.notna()])])
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #25227107
@@ -47,7 +48,7 @@ def check_season(
     deployments: pd.DataFrame, # from `read_deployments`
     now: pd.Timestamp | None = None, # no photograph is later; by default the present
 ) -> CameraHealth:
-    "Check the cameras of a season. Raise `TableError` if a file is no season."
+    "Check the cameras of a season. Raise `TableError` if a file is not a season."
     paths = [predictions_path(o) for o in ([season] if isinstance(season, str | Path) else season)]
     table = pd.concat([pd.DataFrame(read_table(o, ('path', 'clock'))) for o in paths], ignore_index=True)
     columns = ['path', 'clock', *(o for o in LIGHT_COLUMNS if o in table)]
@@ -112,7 +113,7 @@ def _deployments_of_folders(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
     "Take each card's folder for a camera whose dates are not known."
     folders = table.path.map(card_folder)
     top = os.path.commonpath(folders.unique()) if folders.nunique() > 1 else None
-    names = folders.map(lambda o: Path(o).relative_to(top).as_posix() if top else Path(o).name)
+    names = folders.map(lambda o: Path(o).relative_to(top).as_posix() if top else Path(o).resolve().name or o)
     ids = names.drop_duplicates().sort_values()
     return pd.DataFrame({'deployment_id': ids, 'start': pd.NaT, 'end': pd.NaT}), table.assign(deployment_id=names)
 
@@ -125,6 +126,14 @@ def _placed(table: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
     placed = alone.reindex(table.index)
     if len(shared): placed = placed.fillna(_nearest_in_time(table, shared, deployments))
     return placed
+
+# %% ../../../nbs/8_survey/82_health/827_card.ipynb #98c7b303
+def _nothing_readable(table: pd.DataFrame) -> HealthError: # of `add_light`
+    "Return the error for a card of which no photograph can be read."
+    first = table.iloc[0]
+    return HealthError(f'cannot be read, and neither can any other of {len(table):,}: {first.unreadable}'
+                       if len(table) > 1 else f'cannot be read: {first.unreadable}', first.path,
+                       'Check the card in another reader, or name other photographs')
 
 # %% ../../../nbs/8_survey/82_health/827_card.ipynb #30fe7736
 def _nearest_in_time(table: pd.DataFrame, candidates: pd.DataFrame, deployments: pd.DataFrame) -> pd.Series:
