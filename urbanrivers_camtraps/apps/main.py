@@ -75,7 +75,7 @@ def _read_faults(text: str) -> Any: # `Faults`
         try: shares[name.strip()] = float(share)
         except ValueError: raise CamtrapsError(f'needs a share behind {name.strip()!r}', '--faults', todo) from None
     try: return practice.Faults(**shares)
-    except TypeError: raise CamtrapsError(f"is given a fault that is not known: {', '.join(shares)}", '--faults', todo) from None
+    except TypeError: raise CamtrapsError(f"does not know all of {', '.join(shares)}", '--faults', todo) from None
 
 # %% ../../nbs/9_apps/98_main.ipynb #98785e59
 def _make_sandbox(size: Size, images: Path | None, manifest: Path | None, seed: int) -> Any:
