@@ -71,7 +71,7 @@ def test_no_burst_stands_on_two_sides(demo, practice):
 def test_the_volunteers_labels_become_a_survey_and_a_package(demo, tmp_path):
     shutil.copytree(demo[0], tmp_path/'data', ignore=shutil.ignore_patterns('images', 'features', 'model', 'bundle', 'space'))
     done = camtraps('survey', folder=tmp_path)
-    assert done.returncode == 0 and 'In plain words' in (tmp_path/'data'/'survey.html').read_text(encoding='utf-8'), done.stderr
+    assert done.returncode == 0 and 'In numbers' in (tmp_path/'data'/'survey.html').read_text(encoding='utf-8'), done.stderr
     rates = pd.read_csv(tmp_path/'data'/'rates.csv').groupby('label').events.sum()
     assert rates.wildlife + rates.people == int(re.search(r'(\d+) events', done.stdout)[1]) > 100
     done = camtraps('package', 'package', folder=tmp_path)

@@ -60,7 +60,7 @@ def test_a_card_becomes_a_survey(survey, tmp_path, capsys):
     said, page = capsys.readouterr(), (tmp_path/'survey.html').read_text(encoding='utf-8')
     assert '3 events: ' in said.out and 'would ask a volunteer about 5 of them' in said.err
     assert 'would ask a volunteer about 5 of them' in page and '2 photographs are left out: 1 was taken before its deployment, 1 is damaged' in page
-    assert 'wolf-06 (no photograph)' in said.err and 'no photograph' in page.split('In plain words')[0]
+    assert 'wolf-06 (no photograph)' in said.err and 'no photograph' in page.split('In numbers')[0]
 
 
 def test_cameras_with_banners_of_their_own_have_a_table_each(survey, bundle_folder, tmp_path, capsys):

@@ -177,7 +177,7 @@ def test_a_survey_names_cameras_in_doubt_and_takes_their_outages_out_only_if_tol
     (tmp_path/'d.csv').write_text(HEAD + 'cam1,Weir,41.9,-87.65,2025-05-01 12:00,2025-06-30 12:00\n')
     words = ['survey', '--season', str(tmp_path/'s.parquet'), '--deployments', str(tmp_path/'d.csv')]
     assert run([*words, '--out', str(tmp_path/'all.html')]) == 0
-    assert '1 of 1 cameras is in doubt: cam1 (stopped after 2025-05-19)' in capsys.readouterr().err
+    assert 'The only camera is in doubt: cam1 (stopped after 2025-05-19)' in capsys.readouterr().err
     assert run([*words, '--out', str(tmp_path/'less.html'), '--without-suspected-outages']) == 0
     assert '1 suspected outages, 41.7 camera-days, are taken out of effort' in capsys.readouterr().err
     days = [pd.read_csv(tmp_path/f'{o}_rates.csv').query("label == 'wildlife'").camera_days.sum() for o in ('all', 'less')]

@@ -91,8 +91,8 @@ def test_a_sample_corrects_the_answer_from_the_shell(season, simulated):
     page = (season/'s.html').read_text()
     factors = re.findall(r'changed by a factor of ([0-9.]+) at', page)  # nowhere the model's, as if nobody had looked
     assert factors and set(factors) == {f"{factor.loc['corrected', 'value']:.2f}"}, factors
-    assert page.count('Not corrected by the sample') >= 2
-    assert page.index('Wildlife, corrected by people') < page.index('In plain words')
+    assert page.count('not corrected by the sample') >= 2
+    assert page.index('Wildlife, corrected by people') < page.index('In numbers')
     assert f'People looked at {drawn.drawn.sum():,} of {len(drawn):,} bursts' in page and 'nobody has reviewed them' not in page
 
 

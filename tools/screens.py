@@ -94,12 +94,12 @@ def served_folder(
 def write_survey(
     folder: Path, # for the page
 ) -> Path:
-    "Write the page of a simulated survey."
+    "Write the page of the survey in the tutorial *Before and after*."
     from urbanrivers_camtraps.survey.report import Survey
     from urbanrivers_camtraps.survey.simulation import simulate_survey
-    river = simulate_survey(3, arms=10)
+    river = simulate_survey(4, arms=10, change=1.5, missed={'impact': (.1, .3), 'control': (.1, .1)})
     survey = Survey(river.events, river.deployments, river.outages, 'America/Chicago')
-    return survey.report(folder/'survey.html', arms=river.arms, changed=river.changed)
+    return survey.report(folder/'survey.html', arms=river.arms, changed=river.changed, missed=river.missed)
 
 
 @contextmanager

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAGE_MARK', 'OutputError', 'write_page', 'write_csv', 'remove_own_csv', 'safe_cell', 'plain_cell', 'overwriting',
            'may_overwrite', 'refuse_foreign_file', 'refuse_foreign_page', 'refuse_foreign_csv', 'refuse_foreign_folder',
-           'markdown_text', 'long_date', 'per_cent', 'csv_columns']
+           'markdown_text', 'long_date', 'per_cent', 'duration_words', 'csv_columns']
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #ee9fa200
 import csv, re
@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .core import CamtrapsError, atomic_path
+from .core import CamtrapsError, atomic_path, read_duration
 
 if TYPE_CHECKING: import pandas as pd  # at run time it comes with the table
 
@@ -166,6 +166,16 @@ def per_cent(
     "Return a share in per cent, and a dash if it is missing."
     return '–' if share != share else f'{100*share:.{digits}f} %'
 
+
+# %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #d7fb48ad
+def duration_words(
+    duration: 'str | pd.Timedelta', # see `read_duration`
+) -> str: # such as `30 minutes`
+    "Return a length of time as it stands in a sentence, in the largest unit that divides it."
+    seconds = read_duration(duration).total_seconds()
+    sizes = {'day': 86400, 'hour': 3600, 'minute': 60, 'second': 1}
+    unit, size = next(o for o in sizes.items() if seconds >= o[1] and seconds % o[1] == 0 or o[1] == 1)
+    return f'{seconds/size:,g} {unit}{"" if seconds == size else "s"}'
 
 # %% ../../nbs/0_foundations/00_writing/001_outputs.ipynb #570ae33a
 def csv_columns(

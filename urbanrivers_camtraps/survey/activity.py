@@ -106,4 +106,4 @@ def _light_legend(figure: plt.Figure, light: Iterable[str]) -> None:
     "Write above a figure which colour is day and which is night."
     names = [o for o in _LIGHT_COLORS if o in set(light)]
     patches = [plt.Rectangle((0, 0), 1, 1, color=_LIGHT_COLORS[o]) for o in names]
-    if names: figure.legend(patches, names, loc='outside upper right', ncols=3, fontsize=9)
+    if names: figure.legend(patches, names, loc='outside upper left', ncols=3, fontsize=9)

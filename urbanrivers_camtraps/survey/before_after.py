@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNCOMMON', 'before_after', 'plot_effect', 'location_changes', 'compare_arms', 'effects', 'effects_table',
-           'FalseNegativeAudit', 'minimum_detectable_change', 't_and_bootstrap', 'Effect', 'count_of', 'count_arms']
+           'FalseNegativeAudit', 'minimum_detectable_change', 't_and_bootstrap', 'Effect', 'count_arms']
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #396b86c2
 import math
@@ -21,9 +21,10 @@ from scipy.optimize import brentq
 
 from ..foundations.core import BLANK, NOT_ANIMALS
 from ..foundations.names import standard_labels
+from ..foundations.outputs import per_cent
 from ..foundations.plotting import COLORS, plot_style
 from urbanrivers_camtraps.survey.effort import (
-    ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, change_days,
+    ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_key, arm_legend, calendar_edges, change_days, count_of,
     counted_periods, days_between)
 from .deployments import plain_places
 from .rates import (
@@ -198,8 +199,8 @@ class Effect:
         "Return what the data show, and what they cannot show, as sentences."
         found = [_verdict(self), _weight_words(self), _audit_words(self), _limits(self)]
         if self.seasons > .25:
-            found.append(f'The arms were not watched in the same months ({self.seasons:.0%} of the effort differs), '
-                         'so a season may look like an effect.')
+            found.append(f'The arms were not watched in the same months ({per_cent(self.seasons)} of the effort '
+                         'differs), so a season may look like an effect.')
         reasons = ', '.join(f'{count} {reason}' for reason, count in self.skipped.reason.value_counts().items())
         if reasons: found.append(f'Left out: {count_of(len(self.skipped), "location")} ({reasons}).')
         return [o for o in found if o]
@@ -207,14 +208,6 @@ class Effect:
     def __repr__(self) -> str:
         "Return `words` as one text."
         return ' '.join(self.words())
-
-# %% ../../nbs/8_survey/86_before_after.ipynb #1be20142
-def count_of(
-    number: int, # of things
-    thing: str, # in the singular
-) -> str:
-    "Return a number of things in words, such as `2 locations`."
-    return f'{number} {thing}{"" if number == 1 else "s"}'
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #0e376878
 def count_arms(
@@ -260,13 +253,14 @@ def _audit_words(effect: Effect) -> str:
     "Return whether and how what the blank filter missed is corrected."
     if np.isnan(effect.low): return ''
     seen = math.exp(compare_arms(effect.changes)[0])
-    return {'no': 'Not corrected for animals that a blank filter missed: if it missed more in one period at one arm, '
-                  'that looks like an effect.',
+    return {'no': 'If a blank filter was used, this is not corrected for the animals that it missed: if it missed more '
+                  'in one period at one arm, that looks like an effect.',
             'together': 'One audit of the blank filter is used for both arms, so it cancels from the effect.',
-            'by arm': 'Corrected for what the blank filter missed at each arm, with the uncertainty of the audit; '
-                      f'without that the factor would be {_factor(seen)}.',
-            'by sample': 'Corrected by what people saw on bursts that were drawn by chance, with the uncertainty of '
-                         f'the sample; as the model has it, the factor would be {_factor(seen)}.'}[effect.audited]
+            'by arm': 'This is corrected for what the blank filter missed at each arm, and the interval holds the '
+                      f'uncertainty of that audit; without that the factor would be {_factor(seen)}.',
+            'by sample': 'This is corrected by what people saw on bursts that were drawn by chance, and the interval '
+                         "holds the uncertainty of that sample; by the model's labels alone, the factor would be "
+                         f'{_factor(seen)}.'}[effect.audited]
 
 # %% ../../nbs/8_survey/86_before_after.ipynb #0339eedb
 def _limits(effect: Effect) -> str:
@@ -274,12 +268,12 @@ def _limits(effect: Effect) -> str:
     impact, control = count_arms(effect)
     if np.isnan(effect.low): return ''
     up = minimum_detectable_change(effect, [(impact, control)]).increase[0]
-    found = (f'Only a rise by a factor of {_factor(up)} or more, or a fall to {_factor(1/up)} or less, '
-             'is found four times in five.')
+    found = (f'A survey like this finds, four times in five, a rise by a factor of {_factor(up)} or more, or a fall to '
+             f'{_factor(1/up)} or less; smaller changes it misses more often.')
     if min(impact, control) >= 10: return found
     ten = minimum_detectable_change(effect, [10]).increase[0]
-    found += (' Ten locations per arm, if they vary like these, would be enough to find '
-              f'{_factor(ten)} or {_factor(1/ten)}.')
+    found += (f' Ten locations per arm that vary like these would find a rise by {_factor(ten)}, or a fall to '
+              f'{_factor(1/ten)}, as often.')
     least = 2/math.comb(impact + control, impact)
     return found + (f' With {impact} and {control}, permutation cannot give a p below {least:.2g}.' if least > .05
                     else '')

@@ -52,8 +52,9 @@ class ActivityCurve:
         places, by = self.hours.place.nunique(), {'local': 'local time', 'sun': 'sun time (6 is sunrise, 18 sunset)'}
         band = '' if self.curve.low.notna().any() else '; no band, because it needs three locations'
         where = f'{places:,} location{"" if places == 1 else "s"}'
+        quarter = round(4*self.peak) % 96  # the curve does not know it any better
         return (f'{shown_label(self.label)}: {len(self.hours):,} events at {where}, most active about '
-                f'{int(self.peak) % 24}:{round(self.peak % 1*60):02d} {by[self.clock]}{band}.')
+                f'{quarter//4}:{15*(quarter % 4):02d} {by[self.clock]}{band}.')
 
 # %% ../../nbs/8_survey/84_density/841_density.ipynb #3bb99493
 #: Events of a label below which no curve is drawn.
@@ -102,7 +103,7 @@ def plot_activity(
                     alpha=.4, transform=ax.get_xaxis_transform(), clip_on=False)
         ax.axhline(100/24, color=COLORS[6], linewidth=.8, linestyle=':')
         clock_axis(ax, curves[0].clock, len(curves))
-        figure.legend(loc='outside upper right', ncols=2, fontsize=9)
+        figure.legend(loc='outside upper left', ncols=2, fontsize=9)
     return figure
 
 # %% ../../nbs/8_survey/84_density/841_density.ipynb #8ddf7c7f

@@ -4,20 +4,23 @@
 
 # %% auto #0
 __all__ = ['Overlaps', 'DAY', 'OUTAGE_ALIASES', 'ARM_COLORS', 'SurveyError', 'CameraOperation', 'camera_operation',
-           'read_outages', 'camera_days', 'effort_problems', 'suspected_outages', 'plot_effort', 'union_of_periods',
-           'counted_periods', 'check_by', 'calendar_edges', 'days_between', 'add_arms', 'arm_key', 'change_days',
-           'mark_change', 'arm_legend']
+           'read_outages', 'camera_days', 'effort_problems', 'suspected_outages', 'plot_effort', 'count_of',
+           'union_of_periods', 'counted_periods', 'check_by', 'calendar_edges', 'days_between', 'add_arms', 'arm_key',
+           'change_days', 'mark_change', 'arm_legend', 'date_axis']
 
 # %% ../../nbs/8_survey/82_effort.ipynb #6cfecb8c
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter
 
 from ..foundations.core import CamtrapsError, TableError, notice
 from ..foundations.plotting import COLORS, plot_style
@@ -50,8 +53,9 @@ class CameraOperation:
     def __repr__(self) -> str:
         "Return the number of deployments, locations and camera-days."
         days = (counted_periods(self).end - counted_periods(self).start).sum()/DAY
-        return (f'{len(self.deployments):,} deployments at {self.periods.place.nunique():,} locations, '
-                f'{days:,.0f} camera-days, time zone {self.time_zone}')
+        return (f'{count_of(len(self.deployments), "deployment")} at '
+                f'{count_of(self.periods.place.nunique(), "location")}, {days:,.0f} camera-days, '
+                f'time zone {self.time_zone}')
 
 # %% ../../nbs/8_survey/82_effort.ipynb #f2f18454
 def camera_operation(
@@ -176,9 +180,18 @@ def plot_effort(
         ax.set_yticks(range(len(names)), names.name, fontsize=8)
         ax.set_ylim(len(names) - .4, -.6)
         ax.grid(axis='y', visible=False)
+        date_axis(ax)
         mark_change(ax, changed, operation.time_zone)
         arm_legend(figure, names.arm)
     return figure
+
+# %% ../../nbs/8_survey/82_effort.ipynb #70a03f7f
+def count_of(
+    number: int, # of things
+    thing: str, # in the singular
+) -> str:
+    "Return a number of things in words, such as `2 locations`."
+    return f'{number:,} {thing}{"" if number == 1 else "s"}'
 
 # %% ../../nbs/8_survey/82_effort.ipynb #fa898f80
 def _read_deployments(deployments: pd.DataFrame, time_zone: str) -> pd.DataFrame:
@@ -410,7 +423,23 @@ def arm_legend(
     "Write above a figure which colour is which arm."
     names = [o for o in ARM_COLORS if o in set(arms)]
     patches = [plt.Rectangle((0, 0), 1, 1, color=ARM_COLORS[o]) for o in names]
-    if names: figure.legend(patches, names, loc='outside upper right', ncols=2, fontsize=9)
+    if names: figure.legend(patches, names, loc='outside upper left', ncols=2, fontsize=9)
+
+# %% ../../nbs/8_survey/82_effort.ipynb #739274c4
+def date_axis(
+    ax: plt.Axes, # of a plot over time
+) -> None:
+    "Write whole dates below a plot, so that none needs its neighbour to be read: days, or months from 200 days on."
+    first, last = ax.get_xlim()
+    is_long = last - first > 200
+    ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=6))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_date(mdates.num2date(value), is_long)))
+    ax.tick_params(axis='x', labelsize=8)
+
+
+def _short_date(moment: datetime, is_long: bool) -> str:
+    "Write a day, or its month alone."
+    return f'{moment:%b %Y}' if is_long else f'{moment.day} {moment:%b %Y}'
 
 # %% ../../nbs/8_survey/82_effort.ipynb #986806c0
 #: Ticks that lie beside each other over a whole survey.

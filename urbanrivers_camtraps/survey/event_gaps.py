@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ..foundations.names import tell_animals
+from ..foundations.outputs import duration_words
 from ..foundations.pages import Section, table_html
 from .before_after import before_after
 from .effort import CameraOperation, SurveyError
 from .events import make_events, read_event_gap, usable_photographs
-from .rates import WILDLIFE, shown_label
+from .rates import WILDLIFE, interval_words, is_too_wide, shown_label
 
 # %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #9fa34b96
 #: The gaps that are compared.
@@ -73,14 +74,31 @@ def event_gap_section(
     answers: pd.DataFrame | None = None, # from `answers_by_gap`
 ) -> Section:
     "Return a section of a report: events by gap, and if there are arms the answer by gap."
-    shown = table.assign(label=table.label.map(shown_label))
-    text, body = 'An event ends if nothing of it is seen for this long. Number of events:', table_html(shown)
-    if answers is None: return 'If events ended sooner or later', text, body
+    gaps = [o for o in table if o not in ('label', 'photographs')]
+    shown = table.assign(label=table.label.map(shown_label)).rename(columns={o: duration_words(o) for o in gaps})
+    heading = 'If events ended sooner or later'
+    *first, last = (duration_words(o) for o in gaps)
+    named = f'{", ".join(first)} or {last}' if first else last
+    text = f'Number of events, if an event ends when nothing of it is seen for {named}.'
+    if answers is None: return heading, text, table_html(shown)
+    body = f'{table_html(shown)}<p>The before/after answer with each:</p>{table_html(_shown_answers(answers), 2)}'
+    return heading, f'{_whether_it_holds(answers)} {text}', body
+
+
+def _whether_it_holds(answers: pd.DataFrame) -> str:
+    "Return whether each factor lies in the interval of every other."
     width = answers.dropna(subset=['ratio', 'low', 'high'])
     holds = len(width) > 0 and width.ratio.min() >= width.low.max() and width.ratio.max() <= width.high.min()
-    words = 'The before/after answer hangs on it, or cannot be said with some of them: see the second table.'
-    if holds: words = 'The before/after answer does not hang on it: each factor lies in the interval of every other.'
-    return 'If events ended sooner or later', f'{words} {text}', body + table_html(answers, 2)
+    if holds: return 'The before/after answer does not depend on it: each factor lies in the interval of every other.'
+    return 'The before/after answer depends on it, or cannot be said for some of them: see the second table.'
+
+
+def _shown_answers(answers: pd.DataFrame) -> pd.DataFrame:
+    "Return answers as a reader sees them, with the interval in one column."
+    words = [interval_words(o.low, o.high, 0) for o in answers.itertuples()]
+    said = ['too wide' if is_too_wide(o.low, o.high) else word for o, word in zip(answers.itertuples(), words)]
+    return pd.DataFrame({'ends after': answers.event_gap.map(duration_words), 'events': answers.events,
+                         'factor': answers.ratio, '95 % interval': said})
 
 # %% ../../nbs/8_survey/86_gaps/868_event_gaps.ipynb #71040d34
 def _begun(rows: pd.DataFrame, gap: pd.Timedelta) -> np.ndarray: # of bool

@@ -11,30 +11,31 @@ import pandas as pd
 
 from ..foundations.core import CamtrapsError
 from ..foundations.names import label_meaning
-from ..foundations.outputs import per_cent
+from ..foundations.outputs import long_date, per_cent
 from ..foundations.tables import need_columns
-from .before_after import Effect, count_arms, count_of
-from .effort import DAY, CameraOperation
+from .before_after import Effect, compare_arms, count_arms, count_of
+from .effort import DAY, CameraOperation, change_days
 from .mixed_model import mixed_effect
 from .rates import (
-    ALL_PEOPLE, WIDEST, WILDLIFE, cannot_be_said, events_with_effort, interval_words, is_of, is_too_wide, shown_label)
+    ALL_PEOPLE, WIDEST, cannot_be_said, events_with_effort, interval_words, is_of, is_too_wide, label_in_sentence)
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #498d94b5
 def what_was_found(
     events: pd.DataFrame, # `deployment_id, label, start`
     operation: CameraOperation, # from `camera_operation`
     effect: Effect | None = None, # from `before_after`, if a change was asked about
+    changed: str | tuple | None = None, # its day, see `before_after`
 ) -> str:
     "Return in one to three sentences what the cameras saw, and whether a change is shown."
     found = events_with_effort(events, operation)
     is_person = is_of(found.label, ALL_PEOPLE)
     seen, people = found.label[~is_person], int(is_person.sum())
-    where = f'In {count_of(_days_watched(operation), "day")} {_at_the_locations(operation)}'
-    text = f'{where} saw {_visits_of(len(seen), "wildlife")}'
-    if len(seen): text += f', of at least {_kinds_of(seen)}'
-    text += f', and {people:,} of people and their boats.' if people and len(seen) else '.'
-    if people and seen.empty: text += f' People and their boats came {count_of(people, "time")}.'
-    return text if effect is None else f'{text} {_change_sentence(effect)}'
+    where = f'In {count_of(_days_watched(operation), "day")}, {_at_the_locations(operation)}'
+    text = f'{where} saw {_visits_by(len(seen), "wildlife")}'
+    if len(seen) > 1: text += f' of at least {_kinds_of(seen)}'
+    text += f', and {people:,} by people and their boats.' if people and len(seen) else '.'
+    if people and seen.empty: text += f' People and their boats came {_times(people)}.'
+    return text if effect is None else f'{text} {_change_sentence(effect, _change_of(changed, operation.time_zone))}'
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #62223028
 def what_it_rests_on(
@@ -46,11 +47,12 @@ def what_it_rests_on(
     total, lost = f'{len(found):,}', len(operation.outages)
     looked = None if 'reviewed' not in found or found.reviewed.isna().all() else int(found.reviewed.eq(True).sum())
     if found.empty: who = 'No event was seen.'
-    elif looked is None: who = 'Whether people looked at the events is not known: their table does not say it.'
+    elif looked is None: who = 'Whether people looked at the events is not known: the table of events does not say so.'
     elif looked == 0: who = "No event was reviewed by a person: all labels are the model's."
     elif looked == len(found): who = f'People looked at {"the only event" if looked == 1 else f"all {total} events"}.'
-    else: who = f"{looked:,} of {total} events were looked at by people. The labels of the others are the model's."
-    outages = f'Cameras did not work in {count_of(lost, "outage")}: that time does not count as watched.'
+    else: who = f"People looked at {looked:,} of {total} events. The labels of the others are the model's."
+    outages = (f'Cameras did not work in {count_of(lost, "outage")}, {_days_lost(operation):,.0f} camera-days in all. '
+               'This time does not count as watched.')
     return [who, outages] if lost else [who]
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #3c455416
@@ -79,16 +81,18 @@ def second_opinion(
     except CamtrapsError as error:
         return f'Not checked with a second method: {_reason(error)}.'
     interval = interval_words(mixed.low, mixed.high, mixed.locations)
-    first = 'Checked with a second method, a negative binomial mixed model of the same counts'
-    if is_too_wide(mixed.low, mixed.high): return f'{first}: by it, the change {interval}.'
-    audit = '' if effect.audited == 'no' else ' It knows nothing of the audit.'
-    return f'{first}: it finds a factor of {mixed.ratio:.2f} (95 % interval {interval}).{audit}'
+    how = 'a second method (a negative binomial mixed model of the same counts)'
+    if is_too_wide(mixed.low, mixed.high): return f'By {how}, the change {interval}.'
+    audit = ''
+    if effect.audited == 'by arm':
+        audit = (' It leaves out the audit of the blank filter, without which our own factor would be '
+                 f'{np.exp(compare_arms(effect.changes)[0]):.2f}.')
+    return f'As a check, {how} finds a factor of {mixed.ratio:.2f} (95 % interval {interval}).{audit}'
 
 
 def _reason(error: CamtrapsError) -> str:
     "Return what went wrong, without the place and what to do."
-    if 'installed' in str(error):
-        return 'a mixed model needs GPBoost, which is not installed (`pip install "urbanrivers_camtraps[mixed]"`)'
+    if 'installed' in str(error): return 'a mixed model needs GPBoost, which is not installed'
     return str(error).split('. ')[0].split(': ', 1)[-1]
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #de14d601
@@ -112,15 +116,21 @@ def _days_watched(operation: CameraOperation) -> int:
     return round((last - first)/DAY) + 1
 
 
+def _days_lost(operation: CameraOperation) -> float:
+    "Return the camera-days in which a camera hung and did not work; the time of two cameras counts twice."
+    return ((operation.deployments.end - operation.deployments.start).clip(lower=DAY*0).sum()
+            - (operation.periods.end - operation.periods.start).sum())/DAY
+
+
 def _at_the_locations(operation: CameraOperation) -> str:
     "Return how many locations had a camera, as what begins a sentence."
     number = operation.periods.place.nunique()
     return 'the camera at one location' if number == 1 else f'the cameras at {number:,} locations'
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #0698d3bc
-def _visits_of(number: int, thing: str) -> str:
+def _visits_by(number: int, thing: str) -> str:
     "Return a number of visits in words."
-    return f'no visit of {thing}' if number == 0 else f'{number:,} visit{"" if number == 1 else "s"} of {thing}'
+    return f'no visit by {thing}' if number == 0 else f'{count_of(number, "visit")} by {thing}'
 
 
 def _kinds_of(labels: pd.Series) -> str:
@@ -128,7 +138,7 @@ def _kinds_of(labels: pd.Series) -> str:
     kinds = {o for o in labels.unique() if label_meaning(o) is None}
     species, others = {' '.join(o.split()[:2]) for o in kinds if ' ' in o}, sum(' ' not in o for o in kinds)
     if not species: return 'one kind'
-    above = f' (and {_number(others)} label{"" if others == 1 else "s"} above a species)' if others else ''
+    above = f' (and {_number(others)} kind{"" if others == 1 else "s"} not named to the species)' if others else ''
     return f'{_number(len(species))} species{above}'
 
 
@@ -136,37 +146,57 @@ def _number(number: int) -> str:
     "Return a number as it is read in a sentence."
     return 'one' if number == 1 else f'{number:,}'
 
+
+def _times(number: int) -> str:
+    "Return how often something came."
+    return 'once' if number == 1 else f'{number:,} times'
+
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #5950d4ba
-def _change_sentence(effect: Effect) -> str:
+def _change_of(changed: str | tuple | None, time_zone: str) -> str:
+    "Return what to call a change, with its day if that is known."
+    if changed is None: return 'the change'
+    first, last = (long_date(o.tz_convert(time_zone)) for o in change_days(changed, time_zone))
+    return f'the change of {first}' if first == last else f'the change between {first} and {last}'
+
+
+def _change_sentence(effect: Effect, change: str) -> str:
     "Return in one sentence whether a change is shown."
     impact, control = count_arms(effect)
-    name = 'wildlife' if effect.label == WILDLIFE else shown_label(effect.label)
-    if np.isnan(effect.low):
-        why = f'that needs two impact and two control locations, and {impact} and {control} can be compared'
-        if min(impact, control) > 1: why = 'all locations changed by the same factor'
-        return f'Whether visits of {name} changed compared with the control locations cannot be said: {why}.'
-    before = f'Compared with the control locations, visits of {name} at the impact locations'
+    name, more = label_in_sentence(effect.label), 'more' if effect.low > 1 else 'less'
+    open_question = f'Whether {name} came more or less often to the changed locations after {change}'
+    if np.isnan(effect.low): return f'{open_question} cannot be said: {_no_answer(impact, control)}.'
     includes_1 = effect.low <= 1 <= effect.high
     if is_too_wide(effect.low, effect.high):
         words = cannot_be_said(impact + control)
-        if includes_1: return f'Whether visits of {name} changed compared with the control locations {words}.'
-        return f'{before} {"rose" if effect.low > 1 else "fell"}; by how much {words}.'
-    between = f'between {effect.low:.2f} and {effect.high:.2f}'
+        if includes_1: return f'{open_question} {words}.'
+        return (f'After {change}, {name} came to the changed locations {more} often than the unchanged ones lead one '
+                f'to expect; how much {more} {words}.')
     if includes_1:
-        return (f'Compared with the control locations, no change of visits of {name} at the impact locations is shown: '
-                f'they may have become anything {between} times as many.')
-    if effect.low > 1: return f'{before} rose by a factor of {effect.ratio:.2f} ({between}).'
-    return f'{before} fell to {effect.ratio:.2f} of what the controls lead one to expect ({between}).'
+        return (f'{open_question} is not shown: anything from {effect.low:.2f} to {effect.high:.2f} times as often as '
+                'the unchanged ones lead one to expect is possible (95 % interval).')
+    return (f'After {change}, {name} came to the changed locations {more} often: {effect.ratio:.2f} times as often as '
+            f'the unchanged ones lead one to expect (95 % interval {effect.low:.2f} to {effect.high:.2f}'
+            f'{_by(effect)}).')
+
+
+def _no_answer(impact: int, control: int) -> str:
+    "Return why two arms cannot be compared."
+    if min(impact, control) > 1: return 'all locations changed by the same factor'
+    return f'that takes two changed and two unchanged locations, and only {impact} and {control} can be compared'
+
+
+def _by(effect: Effect) -> str:
+    "Return whether people corrected an answer."
+    return ', corrected by what people saw' if effect.audited == 'by sample' else ''
 
 # %% ../../nbs/8_survey/87_page/877_findings.ipynb #1871d935
 #: How numbers are made: what they are shown in → a sentence.
 _METHODS = {
-    'always': 'An event, or visit, is one kind of animal at one location until it stays away for longer than the gap '
-              'named under “What it rests on”. One animal may come many times: events are visits, not animals.',
-    'rates': 'Rates are events per 100 camera-days, and a camera-day is 24 hours in which one camera worked. A 95 % '
-             'interval over locations says where the rate of many more such locations would lie, and needs three '
-             'locations (Cochran 1977, Sampling Techniques, section 6.3). One whose ends differ by more than a factor '
-             f'of {WIDEST:g} says nothing and is not shown.',
+    'always': 'An event, or visit, is one kind of animal at one location until it stays away for longer than the '
+              'event gap, usually half an hour. One animal may come many times: events are visits, not animals.',
+    'rates': 'A 95 % interval over locations says where the rate of many more such locations would lie, and needs '
+             'three locations (Cochran 1977, Sampling Techniques, section 6.3). An interval whose ends differ by more '
+             f'than a factor of {WIDEST:g} says nothing and is not shown.',
     'change': 'Before and after: at each location the rate after is divided by the rate before, and the impact '
               'locations, at which something was changed, are compared with the control locations, at which nothing '
               'was. So a good year or a new camera at all of them is not taken for an effect (Stewart-Oaten, '

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from ..foundations.core import CamtrapsError
-from .before_after import Effect, count_arms, count_of
-from .effort import SurveyError
+from .before_after import Effect, count_arms
+from .effort import SurveyError, count_of
 from .rates import shown_label
 
 # %% ../../nbs/8_survey/86_mixed/866_mixed_model.ipynb #fb480743

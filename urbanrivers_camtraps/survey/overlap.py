@@ -202,5 +202,5 @@ def _plot_overlap(found: Overlap) -> plt.Figure:
             ax.plot(rows.hour, np.full(len(rows), -.025 - .035*row), '|', color=color, markersize=5, alpha=.4,
                     transform=ax.get_xaxis_transform(), clip_on=False)
         clock_axis(ax, found.clock, 2)
-        figure.legend(loc='outside upper right', ncols=3, fontsize=9)
+        figure.legend(loc='outside upper left', ncols=3, fontsize=9)
     return figure

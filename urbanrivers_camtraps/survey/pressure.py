@@ -16,7 +16,8 @@ from scipy import stats
 from ..foundations.core import HUMAN, VEHICLE
 from ..foundations.plotting import COLORS, plot_style
 from .effort import CameraOperation
-from .rates import ALL_PEOPLE, WILDLIFE, rates, shown_label
+from .rates import (
+    ALL_PEOPLE, WILDLIFE, cannot_be_said, label_in_sentence, rates, shown_label)
 
 # %% ../../nbs/8_survey/84_density/843_pressure.ipynb #9806e1cd
 @dataclass(frozen=True, repr=False)
@@ -39,15 +40,16 @@ class Pressure:
 
     def __repr__(self) -> str:
         "Return in words how the label goes with people, or that it cannot be said."
-        name, number = shown_label(self.label), len(self.table)
+        name, number = label_in_sentence(self.label), len(self.table)
         if np.isnan(self.correlation):
-            return (f'Whether people keep {name} away cannot be said from {number} locations: it needs '
-                    f'{FEWEST_LOCATIONS}, and rates that differ.')
-        said = f'rank correlation {self.correlation:.2f}, 95 % interval {self.low:.2f} to {self.high:.2f}'
-        if self.low > 0: return f'Over {number} locations, there is more {name} where more people pass: {said}.'
-        if self.high < 0: return f'Over {number} locations, there is less {name} where more people pass: {said}.'
-        return (f'Over {number} locations, no relation of {name} with people is shown: {said}. '
-                'It may be there all the same.')
+            return (f'Whether people keep {name} away {cannot_be_said(number)}: that takes {FEWEST_LOCATIONS}, and '
+                    'rates that differ.')
+        found, low, high = (f'{o:.2f}'.replace('-', '−') for o in (self.correlation, self.low, self.high))
+        said = f'rank correlation {found}, 95 % interval {low} to {high}'
+        if self.low > 0: return f'At the {number} locations, {name} comes more often where more people pass ({said}).'
+        if self.high < 0: return f'At the {number} locations, {name} comes less often where more people pass ({said}).'
+        return (f'From {number} locations it cannot be told whether {name} comes more or less often where more people '
+                f'pass ({said}).')
 
 # %% ../../nbs/8_survey/84_density/843_pressure.ipynb #eb6503fa
 #: Locations below which no correlation is given.

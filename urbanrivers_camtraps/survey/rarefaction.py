@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from scipy.special import gammaln
 
+from ..foundations.outputs import per_cent
 from ..foundations.plotting import COLORS, plot_style
 from .effort import CameraOperation, SurveyError
 from .rates import WIDEST, shown_label
-from .richness import location_days, species_days
+from .richness import location_days, species_days, species_met
 
 # %% ../../nbs/8_survey/85_rarefaction/857_rarefaction.ipynb #f3accdad
 @dataclass(frozen=True, repr=False)
@@ -43,8 +45,10 @@ class Rarefaction:
         factor, low = last.location_days/self.days, max(last.low, len(self.species))  # none can be lost again
         is_known = last.high <= WIDEST*low  # false if there is no interval
         interval = f' (95 % interval {low:.1f} to {last.high:.1f})' if is_known else ', without an interval'
-        return (f'{len(self.species)} species (or higher ranks) on {self.days:,} location-days. With {factor:.2g} '
-                f'times the effort, {last.species:.1f} are expected{interval}. {_reviewed_words(self.species)}')
+        expected = f'{last.species:.1f} would be expected{interval}'
+        if last.species < len(self.species) + .05: expected = 'no others would be expected'
+        return (f'{species_met(len(self.species))} met on {self.days:,} location-days, each a day at one location. '
+                f'With {_as_much(factor)} the effort, {expected}. {_reviewed_words(self.species)}')
 
 # %% ../../nbs/8_survey/85_rarefaction/857_rarefaction.ipynb #ead7bb16
 def rarefaction(
@@ -84,7 +88,10 @@ def plot_rarefaction(
                     label=f'{name} predicted'.strip())
             ax.plot(*less[less.how == 'observed'][['camera_days', 'species']].T.to_numpy(), 'o', color=color)
         ax.set(xlabel='camera-days', ylabel='species', ylim=(0, None), xlim=(0, None))
-        if found: figure.legend(loc='outside upper right', ncols=4, fontsize=9)
+        ax.xaxis.set_major_locator(MaxNLocator(6))
+        ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if found: figure.legend(loc='outside upper left', ncols=4, fontsize=9)
     return figure
 
 # %% ../../nbs/8_survey/85_rarefaction/857_rarefaction.ipynb #1f968443
@@ -170,8 +177,14 @@ def _coverage(days: np.ndarray, total: int) -> float:
 def _reviewed_words(species: pd.DataFrame) -> str:
     "Return how many events people reviewed, and which species rest on a model alone."
     if species.reviewed.isna().all(): return 'It is not known which of the events a person has reviewed.'
+    if species.reviewed.sum() == 0: return 'No person has reviewed any of these events.'
     share, alone = species.reviewed.sum()/species.events.sum(), species.label[species.reviewed == 0]
-    words = f'People have reviewed {share:.0%} of the events'.replace('%', ' %')
+    words = f'People have reviewed {per_cent(share)} of the events'
     if alone.empty: return f'{words}, and at least one of each species.'
     named = ', '.join(shown_label(o) for o in alone[:5]) + (' …' if len(alone) > 5 else '')
     return f'{words}. Without any reviewed event: {named}.'
+
+
+def _as_much(factor: float) -> str:
+    "Return a multiple as it stands in a sentence."
+    return 'twice' if round(factor, 1) == 2 else f'{factor:.2g} times'

@@ -12,18 +12,21 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from ..foundations.names import label_meaning
 from ..foundations.outputs import long_date, write_page
 from ..foundations.pages import Section, html_page, plot_section, table_html
 from .activity import activity, plot_hours
 from .before_after import (
-    Effect, FalseNegativeAudit, before_after, count_of, effects, effects_table, minimum_detectable_change, plot_effect)
+    Effect, FalseNegativeAudit, before_after, effects, effects_table, minimum_detectable_change, plot_effect)
 from .camtrapr import write_camtrapr
 from .density import FEWEST_EVENTS, ActivityCurve, activity_curve, plot_activity
 from .detection_history import DetectionHistory, detection_history
-from .effort import (
-    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, effort_problems, plot_effort)
+from urbanrivers_camtraps.survey.effort import (
+    CameraOperation, Overlaps, SurveyError, add_arms, camera_days, camera_operation, count_of, effort_problems,
+    plot_effort)
 from .event_gaps import answers_by_gap, event_gap_section, event_gaps
 from .findings import (
     doubt_warning, methods, second_opinion, what_it_rests_on, what_was_found)
@@ -33,9 +36,9 @@ from .occupancy import Occupancy, occupancy
 from .occupancy_change import OccupancyChange, occupancy_change
 from .overlap import Overlap, activity_overlap, overlap_before_after
 from .pressure import FEWEST_LOCATIONS, Pressure, pressure
-from urbanrivers_camtraps.survey.rates import (
-    ALL_PEOPLE, WIDEST, WILDLIFE, interval_words, is_too_wide, plot_map, plot_months, rates, shown_label,
-    skipped_events)
+from .rates import (
+    ALL_PEOPLE, WIDEST, WILDLIFE, cannot_be_said, interval_words, is_too_wide, label_in_sentence, plot_map, plot_months,
+    rates, shown_label, skipped_events)
 from .rarefaction import Rarefaction, rarefaction
 from .richness import Accumulation, accumulation
 from .waiting import is_waiting
@@ -158,7 +161,7 @@ class Survey:
 
     def __repr__(self) -> str:
         "Return the number of events and what is known of the effort."
-        return f'{len(self.events):,} events, {self.operation!r}'
+        return f'{count_of(len(self.events), "event")}, {self.operation!r}'
 
     def _repr_html_(self) -> str:
         "Return the most frequent labels as a table, with the same words above."
@@ -187,16 +190,17 @@ def write_survey(
         raise SurveyError('a change needs arms', 'changed', 'Pass arms: which locations are impact, which control')
     found = [] if changed is None else survey.effects(arms, changed, missed=missed)
     effect = corrected or next(iter(found), None)
-    body = [*sections, _health_section(survey.health), _rests_section(survey, notes), _plain_words(survey, effect),
+    body = [*sections, _health_section(survey.health), _rests_section(survey, notes),
+            _numbers_section(survey, effect, corrected is not None),
             *_rate_sections(survey, arms, changed), *_where_sections(survey, arms, digits),
-            *(_change_sections(found, corrected is not None) if found else []), *_hour_sections(survey),
-            _species_section(survey), *_group_sections(survey), *_pressure_sections(survey),
+            *(_change_sections(found, corrected) if found else []), *_hour_sections(survey),
+            *_species_sections(survey), *_group_sections(survey), *_pressure_sections(survey),
             *_effort_sections(survey, arms, changed), *_gap_sections(survey, labelled, arms, changed, effect)]
     first = '' if labelled is None else doubt_warning(labelled)
     page = html_page('What did the cameras see?', [*body, _methods_section(body)],
                      _when(survey.operation, effect is not None), _numbers(survey), [first, *warnings],
                      folded=_FOLDED, about={'made from': repr(survey)},
-                     verdict=what_was_found(survey.events, survey.operation, effect))
+                     verdict=what_was_found(survey.events, survey.operation, effect, changed))
     return write_page(page, path)
 
 # %% ../../nbs/8_survey/88_report.ipynb #632a32e4
@@ -207,11 +211,19 @@ def corrected_sections(
     label: str = WILDLIFE, # what the sample was drawn for
 ) -> list[Section]:
     "Return the section that stands first: the answer corrected by people, then people's alone, then the model's."
-    words = ' '.join(filter(None, [text, str(found.get('corrected', ''))]))
+    words = ' '.join(filter(None, [text, str(found.get('corrected', '')), _BURST]))
     digits = [2 if o == 'factor' else 0 for o in table.what]
-    shown = table.assign(**{o: _written(table[o], digits) for o in ('value', 'low', 'high')})
-    shown.loc[(table.what == 'factor') & (table.high > WIDEST*table.low), ['value', 'low', 'high']] = '–'
+    value, low, high = (_written(table[o], digits) for o in ('value', 'low', 'high'))
+    intervals = ['–' if o == '–' else f'{o} to {p}' for o, p in zip(low, high)]
+    shown = pd.DataFrame({'of what': table.what.replace('factor', 'change, as a factor'), 'by': table.who,
+                          'answer': value, '95 % interval': intervals})
+    unsaid = (table.what == 'factor') & (table.high > WIDEST*table.low)
+    shown.loc[unsaid, ['answer', '95 % interval']] = '–', 'too wide'
     return [(f'{shown_label(label)}, corrected by people', words, table_html(shown))]
+
+
+#: What the counts of a corrected answer are.
+_BURST = 'A burst is all photographs of one trigger; the table counts the bursts that show an animal.'
 
 # %% ../../nbs/8_survey/88_report.ipynb #8e06a32e
 def _written(numbers: pd.Series, digits: list[int]) -> list[str]:
@@ -226,24 +238,25 @@ _FOLDED = ('Camera health', 'What is odd about the effort', 'If events ended soo
 def _numbers(survey: Survey) -> dict[str, str]:
     "Return the numbers that stand large on the page."
     events = survey.rates(by=()).events.iloc[:2].sum()
+    places = survey.operation.periods.place.nunique()
     numbers = {'camera-days': f'{survey.effort(by=()).camera_days[0]:,.0f}',
-               'locations': f'{survey.operation.periods.place.nunique():,}', 'events': f'{events:,}',
-               'species': f'{survey.richness().species:,}'}
+               'location' if places == 1 else 'locations': f'{places:,}',
+               'event' if events == 1 else 'events': f'{events:,}', 'species': f'{survey.richness().species:,}'}
     return {**numbers, **_in_doubt(survey.health)}
 
 # %% ../../nbs/8_survey/88_report.ipynb #6e2b17a9
 #: What the words of a comparison mean.
-_ARMS = (' Impact locations, at which something was changed, are compared with control locations, at which nothing '
-         'was: these are the two arms.')
+_ARMS = (' At the changed locations, also called impact locations, something was changed; at the unchanged ones, the '
+         'control locations, nothing was. These are the two arms.')
 
 
 def _when(operation: CameraOperation, compares: bool = False) -> str:
     "Return the first and last day of the survey, and what its rates are."
     first, last = operation.periods.start.min(), operation.periods.end.max() - pd.Timedelta('1ms')
     first, last = (o.tz_convert(operation.time_zone) for o in (first, last))
-    return (f'{long_date(first)} to {long_date(last)}. An event is one visit; rates are events per 100 camera-days, '
-            'and a camera-day is 24 hours in which one camera worked.'
-            f'{_ARMS if compares else ""}')
+    days = f'From {long_date(first)} to {long_date(last)}' if first.date() != last.date() else f'On {long_date(first)}'
+    return (f'{days}. An event is one visit. Rates are events per 100 camera-days; a camera-day is 24 hours in which '
+            f'one camera worked.{_ARMS if compares else ""}')
 
 # %% ../../nbs/8_survey/88_report.ipynb #38081723
 def _rests_section(survey: Survey, notes: Iterable[str]) -> Section:
@@ -251,12 +264,18 @@ def _rests_section(survey: Survey, notes: Iterable[str]) -> Section:
     return 'What it rests on', '', _list_html([*what_it_rests_on(survey.events, survey.operation), *notes])
 
 
-def _plain_words(survey: Survey, effect: Effect | None) -> Section:
-    "Return what was found, with intervals and with what could have been found."
+def _numbers_section(survey: Survey, effect: Effect | None, stands_above: bool) -> Section:
+    "Return what was found, with intervals and with what could have been found, unless a section above says it."
     row = survey.rates(by=()).set_index('label')
     lines = [*(_rate_in_words(o, row.loc[o]) for o in (WILDLIFE, ALL_PEOPLE)), str(survey.richness())]
-    lines += effect.words() if effect else ['Before and after are not compared: no arms and day were given.']
-    return 'In plain words', '', _list_html(lines)
+    if effect and not stands_above: lines += effect.words()
+    if effect is None: lines.append(_NO_CHANGE)
+    return 'In numbers', '', _list_html(lines)
+
+
+#: Why a page compares nothing.
+_NO_CHANGE = ('Before and after are not compared: that takes the day of a change, and a table that says which '
+              'locations were changed (impact) and which were not (control).')
 
 
 def _list_html(lines: Iterable[str]) -> str:
@@ -266,16 +285,24 @@ def _list_html(lines: Iterable[str]) -> str:
 # %% ../../nbs/8_survey/88_report.ipynb #e92c6e2b
 def _rate_in_words(label: str, row: pd.Series) -> str:
     "Return a rate with its interval as a sentence."
-    interval = '' if pd.isna(row.low) else f' (95 % interval over locations {row.low:.3g} to {row.high:.3g})'
+    name = shown_label(label)
+    if row.events == 0: return f'No visit by {label_in_sentence(label)} was seen.'
+    said = f'{name} came {_three_digits(row.rate)} times per 100 camera-days'
+    if pd.isna(row.low): return f'{said}.'
     if is_too_wide(row.low, row.high):
-        interval = f'; what it is at other locations {interval_words(row.low, row.high, row.locations)}'
-    return f'{shown_label(label)}: {row.rate:.3g} events per 100 camera-days{interval}.'
+        return f'{said} here; how often at other locations {cannot_be_said(row.locations)}.'
+    return f'{said} (95 % interval over locations {_three_digits(row.low)} to {_three_digits(row.high)}).'
+
+
+def _three_digits(number: float) -> str:
+    "Write a rate with three digits."
+    return f'{number:,.0f}' if number >= 100 else f'{number:#.3g}'
 
 # %% ../../nbs/8_survey/88_report.ipynb #875469ab
 def _health_section(health: CameraHealth | None) -> Section:
     "Show which cameras are in doubt, and why."
     if health is not None: return health.section()
-    return 'Camera health', 'The cameras were not checked, because no photographs are known.', ''
+    return 'Camera health', 'The cameras were not checked: that takes the times of the photographs.', ''
 
 
 def _in_doubt(health: CameraHealth | None) -> dict[str, str]:
@@ -284,47 +311,77 @@ def _in_doubt(health: CameraHealth | None) -> dict[str, str]:
 
 # %% ../../nbs/8_survey/88_report.ipynb #20a98178
 #: Heads what a sample by chance has not corrected.
-_AS_SEEN = 'Not corrected by the sample: as the events have it. '
+_AS_SEEN = 'These are the events as they are, not corrected by the sample. '
 
 
-def _change_sections(found: list[Effect], is_corrected: bool = False) -> list[Section]:
+def _change_sections(found: list[Effect], corrected: Effect | None = None) -> list[Section]:
     "Show before and after."
-    main, table, first = found[0], effects_table(found), _AS_SEEN if is_corrected else ''
-    check = '' if is_corrected else f' {second_opinion(main)}'
-    text = (f'{first}For wildlife. Behind each name: events before → after. Thin lines are the uncertainty of counting '
-            f'alone; diamonds are means over locations, with 95 % intervals.{check}')
-    sections = [plot_section('Before and after, with control locations', text, plot_effect(main))]
-    if not pd.isna(main.low) and not is_too_wide(main.low, main.high):
-        sections.append(('How large a change the survey can show',
-                         'Smallest change in wildlife, as a factor, that a survey with this many locations finds '
-                         'four times in five, if its locations vary like these.',
-                         _labels_html(minimum_detectable_change(main))))
-    tried = table.ratio.notna().sum()
-    text = (f'{first}Factor compared with the controls, with 95 % interval over locations. Of {tried} labels tested, '
-            f'about {tried/20:.1g} would seem to change by chance alone: the first row is the answer, the others are '
-            'hints.')
-    return [*sections, ('Change, label by label', text, _labels_html(_change_table(table)))]
+    main, first = found[0], '' if corrected is None else _AS_SEEN
+    check = f' {second_opinion(main)}' if corrected is None else ''
+    text = (f'{first}A row is a location, with its visits by wildlife before → after. A dot is the factor by which '
+            'the rate changed there, and its thin line the uncertainty of counting alone. A diamond is a mean over '
+            f'locations, as wide as its 95 % interval.{check}')
+    return [plot_section('Before and after, with control locations', text, plot_effect(main)),
+            *_power_sections(corrected or main), _labels_section(found, first)]
+
+
+def _power_sections(effect: Effect) -> list[Section]:
+    "Show which changes other numbers of locations would find, if these say anything about it."
+    if pd.isna(effect.low) or is_too_wide(effect.low, effect.high): return []
+    names = {'impact': 'impact locations', 'control': 'control locations', 'increase': 'rise by', 'decrease': 'fall to'}
+    text = ('The smallest rise or fall of wildlife, as a factor, that surveys with so many locations find four times '
+            'in five, if their locations vary like these.')
+    return [('How large a change a survey can show', text,
+             _labels_html(minimum_detectable_change(effect).rename(columns=names)))]
+
+
+def _labels_section(found: list[Effect], first: str) -> Section:
+    "Show the change of each label that was seen in both arms or in one."
+    table = effects_table(found)
+    table, tried = table[(table.impact + table.control > 0) | (table.index == 0)], table.ratio.notna().sum()
+    text = (f'{first}The factor by which the rate of each label changed at impact locations compared with controls, '
+            'with its 95 % interval over locations; impact and control count locations.')
+    if tried > 1:
+        text += (f' Even if nothing had changed, one label in twenty would seem to: {tried} were tested. So the first '
+                 'row is the answer, and the others are hints.')
+    return 'Change, label by label', text, _labels_html(_change_table(table))
 
 
 def _change_table(table: pd.DataFrame) -> pd.DataFrame: # from `effects_table`
     "Return changes with their interval in one column; without the factor if that cannot be said."
     said = table.high <= WIDEST*table.low
     shown = _with_interval(table.assign(locations=table.impact + table.control))
-    return shown.assign(ratio=table.ratio.where(said), p=table.p.where(said)).drop(columns='locations').rename(
-        columns={'ratio': 'factor'})
+    p = table.p.where(said).map(lambda o: '–' if pd.isna(o) else '< 0.01' if o < .01 else f'{o:.2f}')
+    shown = shown.assign(ratio=table.ratio.where(said), p=p).drop(columns='locations')
+    return shown.rename(columns={'ratio': 'factor'})
 
 # %% ../../nbs/8_survey/88_report.ipynb #7690506f
 def _rate_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | tuple | None) -> list[Section]:
-    "Show rates of all labels, then month by month."
+    "Show rates of all labels, then month by month if anything came."
     table = survey.rates(by=())
+    places, days = int(table.locations[0]), table.camera_days[0]
     table = pd.concat([table.head(2), table.iloc[2:].sort_values('events', ascending=False, kind='stable')])
-    months = plot_months(survey.events, survey.operation, arms, changed)
-    return [('Events per 100 camera-days', 'With 95 % intervals over locations, if three or more were watched.',
-             _labels_html(_rounded_days(_with_interval(table)))),
-            plot_section('Month by month', 'Means over locations with 95 % intervals, if three or more were watched '
-                         'and the interval says anything. Do not judge an effect from this plot.', months)]
+    shown = _with_interval(table).drop(columns=['camera_days', 'locations'])
+    if places < 3: shown = shown.drop(columns='95 % interval')
+    first = f'In {days:,.0f} camera-days at {count_of(places, "location")}.'
+    text = f'{first} {_INTERVALS if places > 2 else _NO_INTERVALS}'
+    found = [('Events per 100 camera-days', text, _labels_html(shown))]
+    came = [o for o in (WILDLIFE, ALL_PEOPLE) if table.events[table.label == o].sum()]
+    if not came: return found
+    text = (f'Events per 100 camera-days in each month. {_LINES if places > 2 else _NO_INTERVALS} Months differ by '
+            'season: do not judge a change from this plot.')
+    return [*found, plot_section('Month by month', text,
+                                 plot_months(survey.events, survey.operation, arms, changed, came))]
 
 
+#: What is said of intervals over locations, if there are some, and if there are none.
+_INTERVALS = 'The 95 % intervals say where the rate of many such locations would lie.'
+_LINES = ('The thin lines are 95 % intervals over locations; one is left out if fewer than three locations were '
+          f'watched, or if its ends differ by more than a factor of {WIDEST:g}. One that reaches the top goes on above '
+          'it.')
+_NO_INTERVALS = 'There are no intervals, because these take three locations.'
+
+# %% ../../nbs/8_survey/88_report.ipynb #9f2bd89e
 def _with_interval(table: pd.DataFrame) -> pd.DataFrame: # with `low, high, locations`
     "Return a table with its intervals in one column, in words."
     words = [interval_words(o.low, o.high, int(o.locations)) for o in table.itertuples()]
@@ -332,27 +389,52 @@ def _with_interval(table: pd.DataFrame) -> pd.DataFrame: # with `low, high, loca
 
 # %% ../../nbs/8_survey/88_report.ipynb #8bb1ff59
 def _where_sections(survey: Survey, arms: pd.DataFrame | None, digits: int) -> list[Section]:
-    "Show locations on a map, if the coordinates of any are known, and in a table."
+    "Show locations on a map, if the coordinates of two are known, and in a table; nothing if there is only one."
     places = survey.operation.periods
-    by_location = 'By location', 'Events per 100 camera-days.', _labels_html(_by_location(survey, arms))
-    if (places.latitude.isna() | places.longitude.isna()).all(): return [by_location]
+    if places.place.nunique() == 1: return []
+    by_location = ('By location', 'Events per 100 camera-days at each location, the most wildlife first.',
+                   _labels_html(_by_location(survey, arms)))
+    if places.place[places.latitude.notna() & places.longitude.notna()].nunique() < 2: return [by_location]
     figure = plot_map(survey.events, survey.operation, arms, digits=digits)
-    text = f'Larger circle: higher rate of wildlife. Coordinates are rounded to {digits} digits. North is up.'
+    text = (f'The larger a circle, the more often wildlife came. Coordinates are rounded to {digits} decimal places, '
+            f'about {_rounded_to(digits)}.')
     return [plot_section('Where', text, figure), by_location]
 
+
+def _rounded_to(digits: int) -> str:
+    "Return how far a rounded degree of latitude reaches."
+    metres = 100_000/10**digits
+    return f'{metres/1000:.0f} km' if metres > 1000 else f'{metres:.0f} m' if metres >= 1 else f'{100*metres:.0f} cm'
+
 # %% ../../nbs/8_survey/88_report.ipynb #ec0c778b
+#: Labels that the plot of hours shows at most.
+_PANELS = 9
+
+
 def _hour_sections(survey: Survey) -> list[Section]:
     "Show at which hours events began, and smooth curves of the labels with the most events."
-    counted = plot_section('At which hours',
-                           'Local time; day and night by the height of the sun if coordinates are known. '
-                           'Grey: how often it was night at that hour.', plot_hours(survey.events, survey.operation))
+    if not survey.rates(by=()).events.sum(): return []
+    counted = plot_section('At which hours', _hours_text(survey), plot_hours(survey.events, survey.operation))
     curves = [_with_said_band(survey.activity_curve(o)) for o in _most_frequent(survey)]
     if not curves: return [counted]
     figure = plot_activity(*curves)
-    figure.axes[0].set_ylim(0, 250*max(o.curve.share.max() for o in curves))  # in per cent
-    text = ('Share of the visits in each hour, with 95 % bands over locations if there are three, where these say '
-            'anything. Dotted: if visits came at all hours alike. A stroke is a visit.')
+    shares = [max(o.curve.share.max(), min(o.curve.high.max(), 2.5*o.curve.share.max())) for o in curves]
+    figure.axes[0].set_ylim(0, 105*np.nanmax(shares))  # in per cent
+    text = ('When the labels with the most events come: the share of their visits in each hour of the local clock. '
+            'The bands are 95 % intervals over locations, left out if there are fewer than three, or at hours at which '
+            f'their ends differ by more than a factor of {WIDEST:g}. The dotted line is where visits at all hours '
+            'alike would lie. Below, each stroke is a visit.')
     return [counted, plot_section('Who comes when', f'{text} {" ".join(map(str, curves))}', figure)]
+
+
+def _hours_text(survey: Survey) -> str:
+    "Return what the plot of hours shows."
+    first = 'Number of events by the hour of the local clock at which they began'
+    if survey.rates(by=()).label.size > 2 + _PANELS: first += f', for the {_PANELS} labels with the most events'
+    if survey.operation.periods[['latitude', 'longitude']].isna().any(axis=1).all():
+        return f'{first}. Day and night cannot be told apart, because no coordinates are known.'
+    return (f'{first}. Colours tell day from night, by the height of the sun; the grey ground shows how often it was '
+            'night at that hour.')
 
 
 def _with_said_band(found: ActivityCurve) -> ActivityCurve:
@@ -367,24 +449,25 @@ def _most_frequent(survey: Survey, count: int = 3) -> list[str]:
     return table.label[table.events >= FEWEST_EVENTS].head(count).tolist()
 
 # %% ../../nbs/8_survey/88_report.ipynb #f4b45ae7
-def _species_section(survey: Survey) -> Section:
-    "Show how many species were met, and how many more effort would meet."
+def _species_sections(survey: Survey) -> list[Section]:
+    "Show how many species were met, and how many more effort would meet; nothing if none was met."
     found = survey.rarefaction()
-    if found.species.empty: return 'How many species', str(found), ''
-    text = f'{found} Dashed: what more effort is expected to find. The band is a 95 % interval.'
-    return plot_section('How many species', text, found.plot())
+    if found.species.empty: return []
+    text = f'{found} The dashed line is what more effort is expected to find, and the band a 95 % interval.'
+    return [plot_section('How many species', text, found.plot())]
 
 
 def _group_sections(survey: Survey) -> list[Section]:
     "Show how many come at once, if somebody counted them."
     table = survey.group_sizes()
-    table = table[(table.counted > 0) & (table.label != ALL_PEOPLE)]
+    table = table[(table.counted > 0) & (table.label != ALL_PEOPLE) & table.label.map(label_meaning).isna()]
+    table = table.sort_values('events', ascending=False, kind='stable')
     if table.empty or table.largest.max() < 2: return []
     shown = _with_interval(table.assign(locations=survey.operation.periods.place.nunique()))
-    names = {'label': 'label', 'events': 'events', 'counted': 'counted', 'mean': 'mean group',
+    names = {'label': 'label', 'events': 'events', 'counted': 'of these counted', 'mean': 'mean group',
              '95 % interval': '95 % interval', 'largest': 'largest group'}
-    return [('How many come at once', 'Animals at one moment of an event, in the events in which people counted them.',
-             _labels_html(shown[list(names)].rename(columns=names)))]
+    text = 'Mean and largest group, in the events in which people counted the animals.'
+    return [('How many come at once', text, _labels_html(shown[list(names)].rename(columns=names)))]
 
 
 def _pressure_sections(survey: Survey) -> list[Section]:
@@ -413,8 +496,9 @@ def _by_location(survey: Survey, arms: pd.DataFrame | None) -> pd.DataFrame:
 def _effort_sections(survey: Survey, arms: pd.DataFrame | None, changed: str | tuple | None) -> list[Section]:
     "Show the effort with each photograph, and what is odd about it."
     figure, taken = plot_effort(survey.operation, arms, changed), survey.operation.photographs
-    words = 'One row per location; white is a time without a working camera.'
-    if taken is not None: words += f' A tick is a photograph, of {len(taken):,} in all; close ones share a tick.'
+    words = 'A row is a location; it is empty where no camera worked.'
+    if taken is not None:
+        words += f' A tick is a photograph, of which there are {len(taken):,}; close ones share a tick.'
     text, body = _oddities(survey)
     return [plot_section('When the cameras worked', words, figure),
             *([('What is odd about the effort', text, body)] if body else [])]
@@ -464,11 +548,13 @@ def _oddities(survey: Survey) -> tuple[str, str]: # text, HTML
         listed = problems.groupby('problem', sort=False).agg(deployments=('deployment_id', 'nunique'),
                                                              days=('days', 'sum'))
         body += _labels_html(listed.reset_index(), 1)
+        text.append('What had to be assumed of deployments, and how many days it concerns.')
     if len(survey.skipped):
         counts = survey.skipped.reason.value_counts().rename_axis('events left out')
         body += _labels_html(counts.reset_index(name='events'))
-        text.append(f'{count_of(len(survey.skipped), "event")} without effort: left out of every number.')
-    return ' '.join(text) or 'What had to be assumed:', body
+        are = 'is' if len(survey.skipped) == 1 else 'are'
+        text.append(f'{count_of(len(survey.skipped), "event")} without effort {are} left out of every number.')
+    return ' '.join(text), body
 
 # %% ../../nbs/8_survey/88_report.ipynb #af96dee9
 def _rounded_days(table: pd.DataFrame) -> pd.DataFrame:
@@ -482,6 +568,7 @@ def _labels_html(table: pd.DataFrame, digits: int = 2) -> str:
     totals = {o: shown_label(o) for o in (WILDLIFE, ALL_PEOPLE)}
     if 'label' in table: table = table.assign(label=table.label.replace(totals))
     def written(column: pd.Series) -> pd.Series:
+        if pd.api.types.is_integer_dtype(column): return column.map(lambda o: '–' if pd.isna(o) else f'{o:,}')
         if not pd.api.types.is_float_dtype(column): return column.astype(object).fillna('–')
         return column.map(lambda o: '–' if pd.isna(o) else f'{o:,.{digits}f}')
     return table_html(table.apply(written))

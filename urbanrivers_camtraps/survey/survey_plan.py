@@ -17,9 +17,8 @@ from scipy import stats
 
 from ..foundations.outputs import per_cent
 from ..foundations.plotting import COLORS, plot_style
-from .before_after import count_of
 from .effort import (
-    CameraOperation, SurveyError, calendar_edges, days_between, union_of_periods)
+    CameraOperation, SurveyError, calendar_edges, count_of, days_between, union_of_periods)
 from .rates import WILDLIFE, events_with_effort, is_of, shown_label
 
 # %% ../../nbs/8_survey/86_plan/869_survey_plan.ipynb #cd3dc246

@@ -92,9 +92,11 @@ class Metric(_Strict):
 # %% ../../nbs/4_training/47_bundle_format.ipynb #d44b2399
 #: What a model's page says first, by the kind of the photographs it was trained on.
 _WARNINGS = {
-    'drawn': 'For practice only: it was trained on drawings, not on photographs. No figure here is about wildlife.',
-    'partly drawn': 'For practice only: some of what it was trained on are drawings, not photographs.',
-    'not known': 'Whether it was trained on photographs or on drawings is not known: the bundle does not describe it.'}
+    'drawn': 'For practice only: the model was trained on drawings, not on photographs. No figure here is about '
+             'wildlife.',
+    'partly drawn': 'For practice only: some of what the model was trained on are drawings, not photographs.',
+    'not known': 'Whether the model was trained on photographs or on drawings is not known: its bundle does not '
+                 'say so.'}
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #c6171a13
 def _all_differ(classes: tuple[str, ...]) -> tuple[str, ...]:

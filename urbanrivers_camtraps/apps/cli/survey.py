@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,7 +16,8 @@ import typer
 from .options import (
     SURVEY, Data, DateFormat, LazyModule, People, app, echo, list_skipped, next_step, read_own_table)
 from ...foundations.core import CamtrapsError, notice, read_duration
-from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv
+from ...foundations.outputs import (
+    duration_words, refuse_foreign_csv, refuse_foreign_page, remove_own_csv, write_csv)
 
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
@@ -125,7 +127,7 @@ def survey(
     warnings = [*doubts, *_warnings(seen)]
     for warning in warnings: echo(warning, err=True)
     first, effect = ([], None) if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
-    notes = [*seen.notes, *([] if events else [_CONDITIONS.format(event_gap, time_zone)])]
+    notes = [*seen.notes, *([] if events else [_CONDITIONS.format(duration_words(event_gap), time_zone)])]
     whole.report(out, **comparison, sections=first, corrected=effect, warnings=warnings, notes=notes,
                  labelled=_labelled(seen))
     echo(f'{len(seen.events):,} events: {out}')
@@ -152,7 +154,7 @@ def _write_effects(whole: Any, comparison: dict, path: Path, is_shown: bool) -> 
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #c4569422
 #: What events, months and hours of a survey mean.
-_CONDITIONS = 'More than {} without a photograph end an event. Months and hours are those of {}.'
+_CONDITIONS = 'An event ends if nothing of it is seen for more than {}. Months and hours are those of {}.'
 #: Columns by which lists of ours are known.
 _RATES, _EFFECTS, _SKIPPED = ('events', 'camera_days', 'rate'), ('label', 'ratio'), ('id', 'reason')
 
@@ -421,7 +423,16 @@ def _rests_on(skipped: pd.DataFrame) -> tuple[str, ...]:
     "Return the sentences that say what a season's rates leave out."
     if skipped.empty: return ()
     reasons = skipped.reason.str.split(r' \(|: |\. ', regex=True).str[0].value_counts()
-    return (f"{len(skipped):,} photographs are left out: {', '.join(f'{n:,} {o}' for o, n in reasons.items())}.",)
+    are = 'photograph is' if len(skipped) == 1 else 'photographs are'
+    return (f"{len(skipped):,} {are} left out: {', '.join(f'{n:,} {_of_several(o, n)}' for o, n in reasons.items())}.",)
+
+
+def _of_several(reason: str, number: int) -> str:
+    "Return a reason in the plural if it holds for several photographs."
+    verb, _, rest = reason.partition(' ')
+    plural = {'is': 'are', 'was': 'were', 'has': 'have', 'lies': 'lie', 'shows': 'show'}.get(verb, verb)
+    if number == 1: return reason
+    return f"{plural} {re.sub('^no photograph$', 'no photographs', rest)}".strip()
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #02c8481d
 def _model_warnings(season: list[Path], placed: pd.DataFrame) -> tuple[str, ...]:

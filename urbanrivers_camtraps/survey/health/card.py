@@ -152,7 +152,8 @@ def _nearest_in_time(table: pd.DataFrame, candidates: pd.DataFrame, deployments:
 def _broken(photographs: pd.DataFrame) -> list[str]: # of `add_light`
     "Count the photographs that cannot be read, and name the first."
     first = photographs.head(1)[['path', 'unreadable']]
-    return [f'{counted(len(photographs))} cannot be read: {o.path} {o.unreadable}' for o in first.itertuples()]
+    return [f'{counted(len(photographs))} cannot be read, such as {o.path}: it {o.unreadable}'
+            for o in first.itertuples()]
 
 
 def _not_placed(missing: pd.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from ...foundations.pages import Section, html_page, plot_section, table_html
 from ...foundations.plotting import COLORS, plot_style
 from ...images.light import is_black, is_grey
 from ..deployments import coordinate_problems
+from ..effort import date_axis
 from .cameras import Camera, Finding, cameras, counted, findings_table, wall_time
 from .clocks import check_clock
 from .pictures import check_copies, check_neighbours, check_pictures
@@ -58,6 +59,8 @@ class CameraHealth:
 
     def __repr__(self) -> str:
         count, total = len(self.in_doubt), len(self.cameras)
+        if total == 1: return f"The only camera is {'' if count else 'not '}in doubt"
+        if count == 0: return f'None of {total:,} cameras is in doubt'
         return f"{count:,} of {total:,} cameras {'is' if count == 1 else 'are'} in doubt"
 
     def _repr_html_(self) -> str:
@@ -96,7 +99,7 @@ def plot_cameras(
         figure, axes = plt.subplots(rows, 1, figsize=(8.4, 1.45*rows + .5), squeeze=False)
         for ax, camera in zip(axes.flat, shown):
             _draw_camera(ax, camera, health.findings[health.findings.deployment_id == camera.deployment_id])
-        if shown: figure.legend(handles=_legend(), loc='outside upper right', ncols=4, fontsize=8)
+        if shown: figure.legend(handles=_legend(), loc='outside upper left', ncols=4, fontsize=8)
         if not shown: axes[0, 0].text(.5, .5, 'no camera is in doubt', ha='center', transform=axes[0, 0].transAxes)
         figure.supylabel('hour of the day, by the camera', fontsize=9)
     return figure
@@ -195,8 +198,8 @@ def _unchecked(every: Iterable[Camera]) -> list[str]:
     dateless = [o.name for o in full if pd.isna(o.start) or pd.isna(o.end)]
     notes = []
     if dark:
-        notes.append('Pixels were not looked at: clocks were not held against the sun, and nights and views not '
-                     'checked')
+        notes.append('Pixels were not looked at, so clocks were not compared with the sun, and dark nights and moved '
+                     'cameras not looked for')
     elif placeless:
         notes.append(f'Clocks not held against the sun, because coordinates are not known: {_some(placeless)}')
     if dateless:
@@ -228,6 +231,7 @@ def _draw_camera(ax: plt.Axes, camera: Camera, findings: pd.DataFrame) -> None:
     ax.set_title(f'{camera.name}: {words}', fontsize=9, loc='left')
     ax.set(xlim=(low, high), ylim=(0, 24), yticks=(0, 6, 12, 18, 24))
     ax.tick_params(labelsize=8)
+    date_axis(ax)
     ax.grid(False)
 
 # %% ../../../nbs/8_survey/82_health/825_check.ipynb #f180357d
