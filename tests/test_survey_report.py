@@ -95,12 +95,18 @@ def test_the_page_begins_with_sentences_to_read_aloud_and_ends_with_methods(tmp_
     assert 'Stewart-Oaten' in text_of(page, 'Methods and limits') and 'Spearman' not in text_of(page, 'Methods and limits')
 
 
+AFTER = 'to the changed locations after the change of 1 July 2025'
+
+
 @pytest.mark.parametrize('counts, said', [
-    ({'W1': (40, 10), 'W2': (41, 10), 'C1': (20, 20), 'C2': (20, 21)}, 'came to the changed locations less often: 0.25 times as often as the unchanged ones lead one to expect (95 % interval '),
-    ({'W1': (10, 12), 'W2': (10, 10), 'C1': (10, 12), 'C2': (10, 10)}, 'Whether wildlife came more or less often to the changed locations after the change of 1 July 2025 is not shown: anything from '),
-    ({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)}, 'more or less often to the changed locations after the change of 1 July 2025 cannot be said from 4 locations.'),
-    ({'W1': (10, 40), 'C1': (10, 10), 'C2': (10, 40)}, 'cannot be said: that takes two changed and two unchanged locations, and only 1 and 2 can be compared.'),
-    ({'W1': (2, 200), 'W2': (2, 400), 'C1': (10, 10), 'C2': (10, 12)}, 'came to the changed locations more often than the unchanged ones lead one to expect; how much more cannot be said from 4 locations.')])
+    ({'W1': (40, 10), 'W2': (41, 10), 'C1': (20, 20), 'C2': (20, 21)},
+     'came to the changed locations less often: 0.25 times as often as the unchanged ones lead one to expect (95 % interval '),
+    ({'W1': (10, 12), 'W2': (10, 10), 'C1': (10, 12), 'C2': (10, 10)}, f'Whether wildlife came more or less often {AFTER} is not shown: anything from '),
+    ({'W1': (10, 40), 'W2': (10, 10), 'C1': (10, 10), 'C2': (10, 40)}, f'more or less often {AFTER} cannot be said from 4 locations.'),
+    ({'W1': (10, 40), 'C1': (10, 10), 'C2': (10, 40)},
+     'cannot be said: that takes two changed and two unchanged locations, and only 1 and 2 can be compared.'),
+    ({'W1': (2, 200), 'W2': (2, 400), 'C1': (10, 10), 'C2': (10, 12)},
+     'came to the changed locations more often than the unchanged ones lead one to expect; how much more cannot be said from 4 locations.')])
 def test_whether_something_changed_is_said_in_one_sentence(counts, said):
     events, operation, arms = baci_of(counts)
     assert said in what_was_found(events, operation, before_after(events, operation, arms, '2025-07-01', permutations=0), '2025-07-01')
@@ -261,7 +267,8 @@ def test_dates_below_a_plot_are_whole():
 
 
 def test_groups_are_of_animals_that_people_counted(tmp_path):
-    events = events_of(('a', 'Anas', '2024-05-02'), ('a', 'Anas', '2024-05-03'), ('a', 'Anas', '2024-05-04'), ('b', 'human', '2024-05-20')).assign(count=[2, 5, None, 3])
+    seen = ('a', 'Anas', '2024-05-02'), ('a', 'Anas', '2024-05-03'), ('a', 'Anas', '2024-05-04'), ('b', 'human', '2024-05-20')
+    events = events_of(*seen).assign(count=[2, 5, None, 3])
     page = Survey(events, TWO, time_zone=TIME_ZONE).report(tmp_path/'s.html').read_text()
     rows = text_of(page, 'How many come at once').split('largest group')[-1].split()
     # three events, two of them counted: 2 and 5 are 3.5 on average

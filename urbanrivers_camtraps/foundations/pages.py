@@ -133,7 +133,8 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.2r
 .lead { color: var(--soft); margin-top: 0 } a { color: var(--accent) } code { font-size: .9em }
 figure { margin: 1rem 0; padding: .5rem; background: #fff; border: 1px solid var(--line); border-radius: 8px }
 figure img { display: block; max-width: 100%; height: auto; margin: auto }
-.scroll { overflow-x: auto } .scroll + .scroll { margin-top: 1.2rem } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
+.scroll { overflow-x: auto } .scroll + .scroll { margin-top: 1.2rem }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 .metrics { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; padding: 0;

@@ -155,7 +155,9 @@ def _times(number: int) -> str:
 def _change_of(changed: str | tuple | None, time_zone: str) -> str:
     "Return what to call a change, with its day if that is known."
     if changed is None: return 'the change'
-    first, last = (long_date(o.tz_convert(time_zone)) for o in change_days(changed, time_zone))
+    first, end = change_days(changed, time_zone)
+    days = first, max(first, end - pd.Timedelta('1ms'))  # a change of several days ends with its last one
+    first, last = (long_date(o.tz_convert(time_zone)) for o in days)
     return f'the change of {first}' if first == last else f'the change between {first} and {last}'
 
 
