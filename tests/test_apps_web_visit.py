@@ -16,10 +16,11 @@ from axe import DESK, PHONE, overflowing, violations
 from test_apps_app import CHROMIUM, QUIET, needs_browser
 from test_apps_web import eventually, give, opened, scores_in, serve, stop, table, written
 from urbanrivers_camtraps.apps.web_model import SAME_SCORES
+from urbanrivers_camtraps.foundations.core import file_sha256
 from urbanrivers_camtraps.inference.bundle import read_bundle
 from urbanrivers_camtraps.inference.heat_map import heat_map
 from urbanrivers_camtraps.inference.predict import score_photograph
-from urbanrivers_camtraps.training.bundle_format import file_sha256, golden_photographs
+from urbanrivers_camtraps.training.bundle_format import golden_photographs
 from urbanrivers_camtraps.training.export import write_bundle
 
 pytestmark = needs_browser

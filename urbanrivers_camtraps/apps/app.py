@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 
 from .link_card import LinkCard, draw_cover
 from .rate_limit import RateLimit
-from .rendering import CSS, answer_html, contact_sheet, note_html, summary_html, thumbnail
+from .rendering import CSS, PAGE_TITLE, answer_html, contact_sheet, note_html, summary_html, thumbnail
 from .uploads import Limits, UploadError, count_photographs, photographs_in
 from .visitor_reports import (
     LONGEST, SOMETHING_ELSE, ReportError, Reports, find_reports, optional_setting, store_report)
@@ -80,7 +80,7 @@ def make_app(
 ) -> gr.Blocks:
     "Make the page. Raises `BundleError` if there is no bundle."
     bundle, reports = read_bundle(find_bundle(bundle_folder)), find_reports()
-    with _Page(title=_TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+    with _Page(title=PAGE_TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(_introduction(bundle), elem_classes='head')
         with gr.Tabs(overflow_behavior='wrap'):
             with gr.Tab('One photograph'): _one_tab(bundle, reports)
@@ -126,7 +126,7 @@ def _port_error(port: int | None) -> CamtrapsError:
 def _link_card(folder: Path) -> Middleware:
     "Return what gives a link to the page its title, sentence and picture."
     photographs = sorted(o for o in folder.glob('examples/*.jpg') if not names_people(o.stem))
-    return Middleware(LinkCard, title=_TITLE, text=_SENTENCE, cover=draw_cover(_TITLE, photographs))
+    return Middleware(LinkCard, title=PAGE_TITLE, text=_SENTENCE, cover=draw_cover(PAGE_TITLE, photographs))
 
 # %% ../../nbs/9_apps/94_app.ipynb #c9e9c616
 def main(
@@ -141,7 +141,6 @@ def main(
 
 # %% ../../nbs/9_apps/94_app.ipynb #4f17083c
 #: Title of the page, and what a link to it says.
-_TITLE = 'Who is on the river?'
 _SENTENCE = ('Give it a photograph of a camera trap: it names the animal, says how sure it is, and shows where it '
              'looked.')
 
@@ -149,7 +148,7 @@ _SENTENCE = ('Give it a photograph of a camera trap: it names the animal, says h
 def _introduction(bundle: Bundle) -> str:
     "Return the head of the page: a warning if it needs one, and what to do."
     warning = f'> **{bundle.description.warning}**\n\n' if bundle.description.warning else ''
-    return f'# {_TITLE}\n{warning}{_SENTENCE}'
+    return f'# {PAGE_TITLE}\n{warning}{_SENTENCE}'
 
 # %% ../../nbs/9_apps/94_app.ipynb #345b1cae
 #: Largest photograph and largest file, in bytes: a file may be a ZIP.

@@ -15,6 +15,7 @@ from importlib import metadata
 from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
 
 from .hub_repo import check_name
+from .rendering import PAGE_TITLE
 from ..dataset.licences import read_licence
 from ..inference.bundle import Bundle
 
@@ -24,7 +25,7 @@ class Card:
     "What a card says that the bundle does not know."
     name: str | None = None # OWNER/NAME of what is published
     licence: str | None = None # as anybody writes it; None: none was chosen yet
-    title: str = 'Who is on the river?' # of a page
+    title: str = PAGE_TITLE # of a page
     model: str | None = None # OWNER/NAME of the model on the Hub
     dataset: str | None = None # OWNER/NAME of the data set that it learned from
     space: str | None = None # OWNER/NAME of the page on which anybody can try it

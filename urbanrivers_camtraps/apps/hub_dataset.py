@@ -23,6 +23,7 @@ from ..dataset.published_card import About
 from ..dataset.published_rows import PLACE_DIGITS
 from ..foundations.core import near_setting, notice
 from ..foundations.provenance import provenance
+from ..training.named_bundle import is_unreachable, unreached_reason
 
 # %% ../../nbs/9_apps/94_hub/947_hub_dataset.ipynb #abde3d31
 def publish_dataset(
@@ -105,9 +106,8 @@ def _is_reached(api: HfApi, name: str, version: str | None) -> bool:
     "Ask the Hub for a version; return False, with a notice, if it cannot be reached."
     try: return bool(api.dataset_info(name, revision=version, timeout=_PATIENCE))
     except Exception as error:
-        cut = type(error).__module__.startswith('http') or isinstance(error, ConnectionError | TimeoutError)
-        if not cut: raise
-    notice('the Hub cannot be reached, so that the version that was fetched last is used', name)
+        if not is_unreachable(error): raise
+        notice(f'{unreached_reason(error)}, so that the version that was fetched last is used', name)
     return False
 
 # %% ../../nbs/9_apps/94_hub/947_hub_dataset.ipynb #9463a4f6

@@ -25,6 +25,7 @@ from ..foundations import core
 from ..foundations.core import CamtrapsError, SettingError, atomic_folder, setting
 from ..foundations.outputs import may_overwrite, refuse_foreign_folder
 from ..foundations.privacy import names_people
+from ..training.named_bundle import is_unreachable
 
 # %% ../../nbs/9_apps/94_hub/946_hub_repo.ipynb #0b923bc2
 class Repo(NamedTuple):
@@ -242,8 +243,7 @@ def _publish_error(error: Exception, name: str, token: str | None) -> PublishErr
     causes = list(_causes(error))
     answered = next((o for o in causes if isinstance(o, HfHubHTTPError)), None)
     if answered is not None: return _refusal(answered, name, token)
-    cut = next((o for o in causes if type(o).__module__.startswith('http')
-                or isinstance(o, ConnectionError | TimeoutError)), None)
+    cut = next((o for o in causes if is_unreachable(o)), None)
     if cut is not None: return PublishError(f'the connection to the Hub was cut ({type(cut).__name__})', name, _AGAIN)
     if not isinstance(error, RuntimeError | ValueError | OSError): return None
     message = f'{error}'.replace(token, '…') if token else f'{error}'

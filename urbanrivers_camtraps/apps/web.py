@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
-from .rendering import VERDICTS
+from .rendering import PAGE_TITLE, VERDICTS
 from .web_model import SAME_SCORES, PageModel, pack, page_model
 from ..foundations.confidence import CONFIDENCE
 from ..foundations.core import CamtrapsError, atomic_folder
@@ -190,7 +190,6 @@ def _check_folder(out: Path, bundle_folder: Path) -> None:
         raise WebError('holds the bundle', out, 'Name a new folder')
 
 # %% ../../nbs/9_apps/96_web.ipynb #264b88d1
-_TITLE = 'Who is on the river?'
 _ABOUT = 'Names the animals on photographs of camera traps, on your own device: no photograph leaves it.'
 _BLUE = '#0072B2'
 #: The names of the page's files, as a regular expression.
@@ -251,7 +250,7 @@ def _preview() -> bytes:
     picture = Image.new('RGB', (1200, 630), _BLUE)
     picture.paste(_lens(_BLUE, 460), (70, 85))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(76)
-    pen.multiline_text((570, 180), _TITLE.replace(' on ', ' on\n'), 'white', font, spacing=14)
+    pen.multiline_text((570, 180), PAGE_TITLE.replace(' on ', ' on\n'), 'white', font, spacing=14)
     pen.multiline_text((572, 400), 'Names the animals on photographs\nof camera traps, on your own device.', 'white',
                        ImageFont.load_default(34), spacing=12)
     return _png(picture)
@@ -271,7 +270,7 @@ def _page(bundle: Bundle, space: str | None, golden: bool, address: str) -> str:
     examples = [(f'examples/{o.name}', named.get(class_name(o.stem), class_name(o.stem)))
                 for o in bundle.examples]
     return environment.from_string(_source('index.html')).render(
-        title=_TITLE, about=_ABOUT, address=address, policy=_policy(space), space=space, count=len(named),
+        title=PAGE_TITLE, about=_ABOUT, address=address, policy=_policy(space), space=space, count=len(named),
         names=', '.join(named.values()),
         deployments=sorted(bundle.description.transforms.deployment_trims), examples=examples, golden=golden,
         origin=bundle.description.origin, warning=bundle.description.warning, one_frame=bundle.description.one_frame,
@@ -281,7 +280,7 @@ def _page(bundle: Bundle, space: str | None, golden: bool, address: str) -> str:
 def _manifest() -> str:
     "Return the description of the page as an app that can be installed."
     icons = [(f'icon-{o}.png', o, 'any') for o in (192, 512)] + [('icon-maskable.png', 512, 'maskable')]
-    return json.dumps({'name': _TITLE, 'short_name': 'On the river', 'description': _ABOUT, 'id': './',
+    return json.dumps({'name': PAGE_TITLE, 'short_name': 'On the river', 'description': _ABOUT, 'id': './',
                        'start_url': './', 'scope': './', 'display': 'standalone', 'lang': 'en',
                        'categories': ['education', 'photo'], 'background_color': '#15181c', 'theme_color': _BLUE,
                        'icons': [{'src': name, 'sizes': f'{side}x{side}', 'type': 'image/png', 'purpose': purpose}

@@ -9,6 +9,7 @@ __all__ = ['PublishedFolder', 'write_published']
 import hashlib, json, os, re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +26,8 @@ from ..foundations.core import atomic_folder, in_order, notice
 from ..foundations.names import folder_name
 from ..foundations.outputs import refuse_foreign_folder
 from ..foundations.provenance import provenance_settings
-from ..images.photograph import PhotographError
+from ..foundations.tables import TableError, read_settings
+from ..images.photograph import PhotographError, photograph_bytes
 from ..images.plain_copy import plain_copy
 
 # %% ../../nbs/3_dataset/34_share/343_publish.ipynb #c26c2ab0
@@ -103,11 +105,11 @@ def _tell_bare(count: int) -> None:
 def _copied(row: dict, folder: Path) -> tuple[str, str] | PhotographError:
     "Copy one photograph; return its name and hash, or why it cannot be copied."
     try:
-        data = Path(row['path']).read_bytes()
+        if not Path(row['path']).is_file(): return PhotographError('is not there', row['path'], 'Run `camtraps images`')
+        data = photograph_bytes(row['path'])
         if hashlib.sha256(data).hexdigest() != row['sha256']:
             return PhotographError('has changed since the data set was made', row['path'], 'Run `camtraps dataset`')
         copy = plain_copy(data, row['path'])
-    except FileNotFoundError: return PhotographError('is not there', row['path'], 'Run `camtraps images`')
     except PhotographError as error: return error
     name = f"{row['file_name']}{copy.suffix}"
     (folder/name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,10 +119,15 @@ def _copied(row: dict, folder: Path) -> tuple[str, str] | PhotographError:
 # %% ../../nbs/3_dataset/34_share/343_publish.ipynb #4bd4fd35
 def _names(rows: pd.DataFrame) -> pd.Series:
     "Return `split/Class_name/id` for each photograph, without the ending."
-    ids = [o if re.fullmatch(r'[\w-][\w.-]{0,99}', o) else sha[:20] for o, sha in zip(rows.media_id, rows.sha256)]
-    names = rows.split + '/' + rows.label.map(folder_name) + '/' + pd.Series(ids, rows.index)
-    again = names.str.lower().groupby(names.str.lower()).cumcount()
-    return names.where(again == 0, names + '-' + (again + 1).astype(str))
+    ids = [folder_name(o) if re.fullmatch(r'[\w-][\w.-]{0,99}', o) else sha[:20]
+           for o, sha in zip(rows.media_id, rows.sha256)]
+    named = rows.split + '/' + rows.label.map(folder_name) + '/' + pd.Series(ids, rows.index)
+    wanted, taken, names = set(named.str.lower()), set(), []
+    for name in named:
+        numbered = (f'{name}-{o}' for o in count(2) if f'{name}-{o}'.lower() not in wanted | taken)
+        names.append(next(numbered) if name.lower() in taken else name)
+        taken.add(names[-1].lower())
+    return pd.Series(names, rows.index)
 
 # %% ../../nbs/3_dataset/34_share/343_publish.ipynb #e06126c4
 def _write_tables(rows: pd.DataFrame, folder: Path, settings: dict) -> dict[str, str]: # column → type for `datasets`
@@ -150,8 +157,8 @@ _OURS = (r'(README\.md|dataset-metadata\.json|\.gitattributes|card/\w+\.png|\w+/
 def _is_ours(folder: Path) -> bool:
     "Return whether we wrote a folder."
     tables = list(folder.glob('*/metadata.parquet'))
-    return bool(tables) and all(b'"published"' in (pq.read_schema(o).metadata or {}).get(b'camtraps', b'')
-                                for o in tables)
+    try: return bool(tables) and all(PUBLISHED in read_settings(o) for o in tables)
+    except TableError: return False
 
 
 def _refuse_inside(paths: pd.Series, folder: Path) -> None:

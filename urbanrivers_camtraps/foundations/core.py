@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['BLANK', 'HUMAN', 'VEHICLE', 'NOT_ANIMALS', 'CamtrapsError', 'printable', 'SettingError', 'TableError',
            'CamtrapsWarning', 'notice', 'collect_notices', 'setting', 'near_setting', 'read_duration', 'atomic_path',
-           'sync_to_disk', 'atomic_folder', 'path_key', 'plain_path', 'with_slashes', 'is_web_address',
+           'sync_to_disk', 'atomic_folder', 'file_sha256', 'path_key', 'plain_path', 'with_slashes', 'is_web_address',
            'printable_path', 'LockedError', 'lock_folder', 'in_order', 'listen', 'serve_in_background',
            'serve_until_interrupted']
 
 # %% ../../nbs/0_foundations/00_core.ipynb #1f7a28a2
-import errno, os, re, shutil, socket, threading, time, unicodedata, warnings
+import errno, hashlib, os, re, shutil, socket, threading, time, unicodedata, warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +184,13 @@ def atomic_folder(
             raise
         shutil.rmtree(old, ignore_errors=True)
     finally: shutil.rmtree(new, ignore_errors=True)
+
+# %% ../../nbs/0_foundations/00_core.ipynb #735256bc
+def file_sha256(
+    path: str | Path, # of a file
+) -> str: # hexadecimal
+    "Compute the SHA-256 of a file, without holding all of it in memory."
+    with open(path, 'rb') as file: return hashlib.file_digest(file, 'sha256').hexdigest()
 
 # %% ../../nbs/0_foundations/00_core.ipynb #5db496cf
 def path_key(

@@ -29,7 +29,7 @@ from ..foundations.core import (
 from ..foundations.outputs import refuse_foreign_csv
 from ..foundations.predictions import Predictions, read_predictions
 from ..foundations.provenance import is_drawn
-from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table
+from ..foundations.tables import PHOTOGRAPH_ALIASES, read_any_table, read_settings
 from ..images.discover import find_photographs, is_photograph_path, skip_reason
 from ..images.hosts import HostError, Hosts, fetch_photograph
 from ..images.photograph import (
@@ -647,7 +647,7 @@ def _files_of(job: Job, path: Path, parts: Path) -> list[Path]:
         _need_job(json.loads(begun.read_text())['fingerprint'], job, 'was begun', parts, todo)
     if path.exists():
         todo = 'Name another file, or remove this one'
-        _need_job(_settings_of(path).get('job'), job, 'holds predictions', path, todo)
+        _need_job(read_settings(path).get('job'), job, 'holds predictions', path, todo)
     return [*([path] if path.exists() else []), *sorted(parts.glob('*.parquet'))]
 
 
@@ -663,14 +663,6 @@ def _begin(parts: Path, job: Job) -> None:
     "Write down which job the parts are of."
     with atomic_path(parts/_JOB) as path:
         path.write_text(json.dumps({'fingerprint': job.fingerprint, **asdict(job)}, default=str))
-
-# %% ../../nbs/6_inference/65_season.ipynb #99901c04
-def _settings_of(path: Path) -> dict:
-    "Read the settings in a season's table, without its rows."
-    import pyarrow as pa, pyarrow.parquet as pq
-    try: return json.loads((pq.read_schema(path).metadata or {}).get(b'camtraps', b'{}'))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError('is not a readable Parquet file', path, 'Name what `camtraps predict` wrote') from error
 
 # %% ../../nbs/6_inference/65_season.ipynb #0de5b996
 def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, job: Job, times_from: str) -> None:
@@ -689,7 +681,7 @@ def _join(files: list[Path], is_kept: np.ndarray, path: Path, bundle: Bundle, jo
 def _may_keep(path: str | Path | None, job: Job, bundle: Bundle) -> bool:
     "Return whether features are to be kept; tell it if the bundle gives none. Raise `TableError` for another file."
     if path is None: return False
-    if Path(path).exists(): _settings_of(Path(path))
+    if Path(path).exists(): read_settings(Path(path))
     if not bundle.features:
         notice('gives no features, so photographs that look alike cannot be found', job.bundle,
                'Write it again with `camtraps export`')
@@ -704,7 +696,7 @@ def _keep_features(files: list[Path], rows: _Rows, path: Path, features: Path, j
         kept.append(_identities(batch[is_kept]))
         start += len(batch)
     kept, parts = np.concatenate(kept), [o for o in files if o != path and _has_features(o)]
-    is_ours = features.exists() and _settings_of(features).get('job') == job.fingerprint
+    is_ours = features.exists() and read_settings(features).get('job') == job.fingerprint
     parts = [*([features] if is_ours else []), *parts]
     if not parts: return
     found = np.concatenate([_identities(o) for o in _batches(parts, list(FILE_COLUMNS))])

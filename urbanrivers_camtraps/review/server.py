@@ -31,7 +31,7 @@ from ..foundations.tables import need_columns
 from ..images.photograph import PhotographError, open_photograph
 from ..inference.detector_records import box_category
 from .assignments import FILTERS, Assignments
-from .label_errors import ReviewError
+from .label_errors import BOX_COLUMNS, ReviewError
 from .reviews import CANNOT_TELL, Answer, Reviews, StoreError
 
 # %% ../../nbs/7_review/73_server.ipynb #f6bb602c
@@ -122,15 +122,12 @@ def _present(value: object) -> object:
     return None if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else value
 
 # %% ../../nbs/7_review/73_server.ipynb #e8498437
-_BOX_COLUMNS = ('category', 'confidence', 'left', 'top', 'right', 'bottom')
-
-
 def _boxes(boxes: object) -> list[dict]:
     "Read boxes, dicts or tuples; edges are kept within the photograph, and boxes without an extent left out."
     found = []
     for box in _present(boxes) if _present(boxes) is not None else ():
-        box = dict(box) if isinstance(box, Mapping) else dict(zip(_BOX_COLUMNS, box))
-        edges = {o: min(1., max(0., float(box[o]))) for o in _BOX_COLUMNS[2:]}
+        box = dict(box) if isinstance(box, Mapping) else dict(zip(BOX_COLUMNS, box))
+        edges = {o: min(1., max(0., float(box[o]))) for o in BOX_COLUMNS[2:]}
         if edges['left'] >= edges['right'] or edges['top'] >= edges['bottom']: continue
         category = box_category(box['category']) or str(box['category'])
         found.append({'category': category, 'confidence': float(box['confidence']), **edges})

@@ -14,6 +14,7 @@ from ..foundations.core import BLANK
 from ..foundations.names import is_species_rank, read_labels
 from ..foundations.predictions import Predictions, score_matrix
 from ..foundations.tables import need_columns
+from ..votes.cleaning import ROW_KEYS
 from ..votes.consensus import Crowd, VotesError
 
 # %% ../../nbs/7_review/77_votes_needed.ipynb #e471c301
@@ -91,18 +92,14 @@ def single_votes(
     votes: pd.DataFrame | None = None, # signed votes, if they were fetched
 ) -> pd.DataFrame: # one row per vote: `media_id, label`; without a label if the volunteer could not tell
     "Turn vote rows into single votes. Whoever says the same of the same photograph twice counts once, if signed."
-    need_columns(observations, (*_KEYS, 'votes'), 'observations')
-    rows = observations.drop_duplicates(list(_KEYS))
+    need_columns(observations, (*ROW_KEYS, 'votes'), 'observations')
+    rows = observations.drop_duplicates(list(ROW_KEYS))
     rows = rows.loc[rows.index.repeat(rows.votes)]
     if votes is not None and len(votes):
         rows = pd.concat([votes, rows[~rows.media_id.isin(votes.media_id)]], ignore_index=True)
     rows = rows.assign(label=read_labels(rows)[0])
     if 'volunteer' in rows: rows = rows[rows.volunteer.isna() | ~rows.duplicated(['media_id', 'volunteer', 'label'])]
     return pd.DataFrame(rows[['media_id', 'label']]).reset_index(drop=True)
-
-
-#: What makes two vote rows the same.
-_KEYS = ('media_id', 'observation_type', 'scientific_name', 'count')
 
 # %% ../../nbs/7_review/77_votes_needed.ipynb #7044c2ec
 def unlearned(

@@ -6,8 +6,7 @@
 __all__ = ['FORMAT_VERSION', 'BUNDLE_FILES', 'MODELS', 'Trim', 'Deviation', 'BundleError', 'check_trim', 'Transforms',
            'Background', 'Metric', 'UnknownClasses', 'RollUp', 'Description', 'golden_photographs', 'pixel_hash',
            'golden_files', 'open_bundle', 'score_pixels', 'score_and_describe', 'count_features', 'score_and_locate',
-           'activation_grid', 'golden_record', 'read_description', 'first_fault', 'file_sha256', 'load_session',
-           'session_device']
+           'activation_grid', 'golden_record', 'read_description', 'first_fault', 'load_session', 'session_device']
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #783a55f0
 import hashlib, io, json
@@ -20,7 +19,7 @@ import onnxruntime as ort
 from PIL import ExifTags, Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..foundations.core import CamtrapsError
+from ..foundations.core import CamtrapsError, file_sha256
 from ..foundations.doubt import HigherTaxon
 from ..foundations.provenance import Provenance
 from ..images.background import FEWEST, NEIGHBOURS, WINDOW
@@ -396,13 +395,6 @@ def first_fault(
     fault = error.errors()[0]
     text = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
     return ''.join(o if o.isprintable() else ' ' for o in text)[:300]
-
-# %% ../../nbs/4_training/47_bundle_format.ipynb #01762741
-def file_sha256(
-    path: Path, # of a file
-) -> str: # hexadecimal
-    "Compute the SHA-256 of a file."
-    with path.open('rb') as file: return hashlib.file_digest(file, 'sha256').hexdigest()
 
 # %% ../../nbs/4_training/47_bundle_format.ipynb #62397bc7
 def _check_files(folder: Path, files: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
-from ..foundations.core import atomic_folder
+from ..foundations.core import atomic_folder, file_sha256
 from ..foundations.names import common_name, folder_name, standard_classes
 from ..foundations.outputs import markdown_text, refuse_foreign_folder
 from ..foundations.provenance import Provenance, drawn_exif, is_drawn
@@ -29,7 +29,7 @@ from ..foundations.privacy import names_people
 from ..images.background import trim_rows
 from ..images.photograph import STORED_SIDE, open_for_network, open_photograph
 from .bundle_format import (
-    BUNDLE_FILES, BundleError, Description, RollUp, Transforms, activation_grid, file_sha256, first_fault,
+    BUNDLE_FILES, BundleError, Description, RollUp, Transforms, activation_grid, first_fault,
     golden_files, golden_record, load_session, open_bundle, score_pixels)
 from .learner import class_names
 from .preprocess import normalise, squish

@@ -20,11 +20,11 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from ..foundations.core import CamtrapsError, atomic_folder
+from ..foundations.core import CamtrapsError, atomic_folder, file_sha256
 from ..foundations.tables import need_columns
 from ..images.photograph import open_for_network
 from .bundle_format import (
-    MODELS, Description, Metric, Transforms, file_sha256, load_session, open_bundle, read_description, score_pixels)
+    MODELS, Description, Metric, Transforms, load_session, open_bundle, read_description, score_pixels)
 
 # %% ../../nbs/4_training/49_quantise.ipynb #7685472f
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import hashlib, json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..foundations.core import CamtrapsError, SettingError, atomic_path, setting
+from ..foundations.core import CamtrapsError, SettingError, atomic_path, file_sha256, setting
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #bcece105
 class SpeciesNetError(CamtrapsError):
@@ -77,7 +77,7 @@ def pin_model(
     Raise `SpeciesNetError` if other files are pinned, or if the folder cannot be written to."""
     model = find_model(folder)
     files = [o for o in sorted(model.folder.iterdir()) if o.is_file() and o.name != SUMS and not o.name.startswith('.')]
-    found = {o.name: _hash(o) for o in files}
+    found = {o.name: file_sha256(o) for o in files}
     changed = [name for name, pin in read_pins(model.folder).items() if found.get(name) != pin]
     if changed:
         todo = 'If it was you who replaced the file, delete the pins and pin again'
@@ -134,7 +134,7 @@ def check_pins(
     "Raise `SpeciesNetError` if files are pinned and one of them is missing or is another."
     for name, pin in read_pins(model.folder).items():
         path = model.folder/name
-        if not path.is_file() or _hash(path) != pin:
+        if not path.is_file() or file_sha256(path) != pin:
             raise SpeciesNetError('is not the file that was pinned: its SHA-256 differs', path, 'Download it again')
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #ef45e5d9
@@ -145,8 +145,3 @@ def read_pins(
     if not (folder/SUMS).is_file(): return {}
     lines = [o.split(maxsplit=1) for o in (folder/SUMS).read_text('utf-8').splitlines() if o.strip()]
     return {o[1].lstrip('*').strip(): o[0].lower() for o in lines if len(o) == 2}
-
-# %% ../../nbs/4_training/41_speciesnet_files.ipynb #bd91a1b7
-def _hash(path: Path) -> str:
-    "Compute the SHA-256 of a file."
-    with path.open('rb') as file: return hashlib.file_digest(file, 'sha256').hexdigest()

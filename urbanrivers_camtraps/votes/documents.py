@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OBSERVATION_COLUMNS', 'VOTE_COLUMNS', 'MEDIA_COLUMNS', 'SCORE_COLUMNS', 'HUNG_COLUMNS', 'SKIPPED_COLUMNS', 'EMPTY',
            'LEFT_OUT', 'VOTE_LEFT_OUT', 'Moment', 'Record', 'parse_document', 'parse_answer', 'Part', 'Point',
-           'check_part', 'read_part']
+           'as_part', 'check_part', 'read_part']
 
 # %% ../../nbs/1_votes/11_documents.ipynb #fd297bd7
 import hashlib, hmac
@@ -122,7 +122,9 @@ class _Location(Part):
     location: Point | None = None
 
 
-def _as_part(value: object) -> object:
+def as_part(
+    value: object, # as the server sends it
+) -> object:
     "Read a bare id as a part that has nothing but its id."
     return {'_id': value} if isinstance(value, str) else value
 
@@ -130,7 +132,7 @@ def _as_part(value: object) -> object:
 class _Deployment(Part):
     id: str | None = Field(None, alias='_id')
     locationName: str | None = None
-    locationId: Annotated[_Location | None, BeforeValidator(_as_part)] = None
+    locationId: Annotated[_Location | None, BeforeValidator(as_part)] = None
     deploymentStart: object = None # read with the deployments
     deploymentEnd: object = None
     cameraId: object = None
@@ -171,7 +173,7 @@ class _Document(Part):
     publicURL: str | None = None
     timestamp: Moment | None = None
     updatedAt: Moment | None = None
-    deploymentId: Annotated[_Deployment | None, BeforeValidator(_as_part)] = None
+    deploymentId: Annotated[_Deployment | None, BeforeValidator(as_part)] = None
     speciesConsensus: list[_Count] | None = None
     flagged: bool | None = None
     removed: bool | None = None

@@ -16,7 +16,7 @@ import requests
 from pydantic import BeforeValidator, Field
 
 from ..foundations.core import notice
-from .documents import OBSERVATION_COLUMNS, Moment, Part, Point, Record, read_part
+from .documents import OBSERVATION_COLUMNS, Moment, Part, Point, Record, as_part, read_part
 from .http import RouteMissing, ServerError, read_json
 
 # %% ../../nbs/1_votes/11_server/111_places.ipynb #e9276951
@@ -103,11 +103,6 @@ def renamed_places(
     return found
 
 # %% ../../nbs/1_votes/11_server/111_places.ipynb #a7189ac7
-def _as_part(value: object) -> object:
-    "Read a bare id as a part that has nothing but its id."
-    return {'_id': value} if isinstance(value, str) else value
-
-
 class _Camera(Part):
     name: str | None = None
     model: str | None = None
@@ -126,10 +121,10 @@ class _Hung(Part):
     id: str = Field(alias='_id')
     locationName: str | None = None
     location: Point | None = None
-    locationId: Annotated[_Place | None, BeforeValidator(_as_part)] = None
+    locationId: Annotated[_Place | None, BeforeValidator(as_part)] = None
     deploymentStart: Moment | None = None
     deploymentEnd: Moment | None = None
-    cameraId: Annotated[_Camera | None, BeforeValidator(_as_part)] = None
+    cameraId: Annotated[_Camera | None, BeforeValidator(as_part)] = None
     retired: bool | None = None
     timestampIssues: bool | None = None
     mediaCount: int | None = None

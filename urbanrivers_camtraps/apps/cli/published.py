@@ -28,8 +28,7 @@ publishing = LazyModule('urbanrivers_camtraps.dataset.publish', extra='app')
 Digits = Annotated[int, typer.Option(
     help='Digits of the coordinates after the point. By default 2, about a kilometre.', min=0, max=5)]
 ExactPlaces = Annotated[bool, typer.Option('--exact-places', help='Leave the coordinates as they are.')]
-Title = Annotated[str, typer.Option(help='Title of the data set, 6 to 50 characters.')]
-_TITLE = 'Camera-trap photographs, labelled by volunteers'
+Title = Annotated[str, typer.Option(help='Title of the data set, 6 to 50 characters. By default it says what it is.')]
 
 # %% ../../../nbs/9_apps/97_cli/9791_published.ipynb #9ff67969
 @app.command('export-dataset', rich_help_panel=DATASET)
@@ -38,7 +37,7 @@ def export_dataset(
     licence: Licence = None,
     digits: Digits = None,
     exact_places: ExactPlaces = False,
-    title: Title = _TITLE,
+    title: Title = None,
     kaggle: Annotated[str, typer.Option(
         metavar='OWNER/NAME', help='Also write dataset-metadata.json, with which Kaggle takes the folder.')] = None,
     data: Data = Path('data'),
@@ -49,7 +48,8 @@ def export_dataset(
     data = _found(data)
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     digits = _digits(digits, exact_places)
-    written = publishing.write_published(photographs, out, licence, _opinions(data), digits, title, kaggle)
+    written = publishing.write_published(photographs, out, licence, _opinions(data), digits,
+                                          title or publishing.About.title, kaggle)
     _print_written(written)
     if kaggle: echo(f'Next: `kaggle datasets create -p {out} --dir-mode zip` to put it on Kaggle, where it is private '
                     'until you make it public')
@@ -62,7 +62,7 @@ def publish_dataset(
     licence: Licence = None,
     digits: Digits = None,
     exact_places: ExactPlaces = False,
-    title: Title = _TITLE,
+    title: Title = None,
     gated: Annotated[bool, typer.Option(
         '--gated/--open', help='Whoever wants the photographs has to ask you, or they are open to everybody.')] = True,
     out: Annotated[Path, typer.Option(
@@ -77,7 +77,7 @@ def publish_dataset(
     photographs = read_own_table(data/'dataset.parquet', DATASET_COLUMNS)
     sent, written = hub_datasets.publish_dataset(
         photographs, name, out or data/'publish'/'dataset', licence, _opinions(data), _digits(digits, exact_places),
-        title, gated, private, drawn, dry_run)
+        title or publishing.About.title, gated, private, drawn, dry_run)
     _print_written(written)
     counts = sent.difference.assign(folder=sent.difference.path.str.extract(r'^([^/]*/)', expand=False).fillna('./'))
     echo(counts.groupby(['folder', 'change']).bytes.agg(files='size', bytes='sum').reset_index().to_string(index=False))
@@ -112,7 +112,7 @@ def _digits(digits: int | None, exact_places: bool) -> int | None:
     "Return the digits of coordinates; None if they stay exact. Raise `CamtrapsError` if both options are there."
     if exact_places and digits is not None:
         raise CamtrapsError('contradict each other', '--digits and --exact-places', 'Use one of them')
-    return None if exact_places else 2 if digits is None else digits
+    return None if exact_places else publishing.PLACE_DIGITS if digits is None else digits
 
 
 def _print_written(written: object) -> None: # a `PublishedFolder`

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..deployments import NEVER_SET
 from .cameras import Camera, Finding, counted
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #b09c92dd
@@ -64,13 +65,9 @@ def _runs(camera: Camera, table: pd.DataFrame) -> pd.DataFrame: # `first, last, 
                          'is_inside': inside.groupby(breaks.cumsum()).first()}).reset_index(drop=True)
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #c782bb78
-#: A clock that shows less was never set.
-_NEVER_SET = pd.Timestamp('2005-01-01')
-
-
 def _is_factory_start(clock: pd.Timestamp) -> bool:
     "Return whether a time lies on a 1 January, at which clocks begin that were never set, or before 2005."
-    return (clock.month, clock.day) == (1, 1) or clock < _NEVER_SET
+    return (clock.month, clock.day) == (1, 1) or clock < NEVER_SET
 
 
 def _is_future(clock: pd.Timestamp, now: pd.Timestamp) -> bool:
@@ -99,7 +96,7 @@ def _is_out_of_season(runs: pd.DataFrame, now: pd.Timestamp, others: tuple | Non
     "Return which runs of a camera without dates lie before 2005, in the future, or years away from the other cameras."
     far = pd.Timedelta(days=2*365)
     low, high = others or (pd.NaT, pd.NaT)
-    return ((runs['first'] < _NEVER_SET) | runs['last'].map(lambda o: _is_future(o, now))
+    return ((runs['first'] < NEVER_SET) | runs['last'].map(lambda o: _is_future(o, now))
             | (runs['last'] < low - far) | (runs['first'] > high + far)).to_numpy()
 
 # %% ../../../nbs/8_survey/82_health/821_clocks.ipynb #ec17f486
@@ -263,7 +260,7 @@ def _what_happened(run: pd.Series, now: pd.Timestamp, ahead: pd.Timedelta | None
     "Return a name for what happened to a clock, and the likely cause."
     first, last = f'{run["first"]:%Y-%m-%d %H:%M}', f'{run["last"]:%Y-%m-%d}'
     if _is_future(run['last'], now): return 'dates in the future', f'the year was set wrongly: it shows {last}'
-    if run['first'] < _NEVER_SET and ahead is None: return 'clock was never set', f'it began at {first}'
+    if run['first'] < NEVER_SET and ahead is None: return 'clock was never set', f'it began at {first}'
     if _is_factory_start(run['first']):
         return 'clock fell back', f'it began anew at {first}: the batteries were changed or empty'
     if ahead is not None and ahead > _NONE: return 'clock jumped ahead', f'it shows {first}'
