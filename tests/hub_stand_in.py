@@ -32,7 +32,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), Request)
         self.repos, self.private, self.gated, self.large = {}, {}, {}, {}
         self.asked = {}  # what each repo was made with
-        self.requests, self.cuts, self.faults, self.held, self.mute = [], 0, {}, False, False
+        self.requests, self.cuts, self.faults, self.held, self.mute, self.down = [], 0, {}, False, False, None
         self.uploading, self.go_on, self.lock = threading.Event(), threading.Event(), threading.Lock()
         self.thread = threading.Thread(target=self.serve_forever, kwargs={'poll_interval': .02}, daemon=True)
         self.thread.start()
@@ -88,6 +88,7 @@ class Request(BaseHTTPRequestHandler):
         self.path, hub = urlsplit(self.path).path, self.server
         hub.requests.append((self.command, self.path))
         try:
+            if hub.down: raise Refused(hub.down, 'Out of order')
             if '/resolve/' in self.path: return self.resolve()
             if self.path.startswith('/objects/'): return self.put_large()
             self.data = self.rfile.read(int(self.headers.get('Content-Length', 0)))

@@ -258,6 +258,13 @@ def test_a_folder_of_somebody_else_stays(photographs, tmp_path):
     assert Path(photographs.path[0]).is_file()
 
 
+def test_a_damaged_table_under_our_names_is_not_replaced(photographs, tmp_path):
+    (tmp_path/'train').mkdir()
+    (tmp_path/'train/metadata.parquet').write_bytes(b'PAR1, and no more')
+    with pytest.raises(OutputError, match='not written by camtraps'): write_published(photographs, tmp_path, 'cc0-1.0', progress=False)
+    assert (tmp_path/'train/metadata.parquet').read_bytes() == b'PAR1, and no more'
+
+
 def test_files_that_changed_are_skipped_with_the_reason(photographs, tmp_path):
     rows = photographs.copy()
     rows.loc[0, 'path'] = str(tmp_path/'gone.jpg')
@@ -389,6 +396,9 @@ def test_a_data_set_comes_back_from_the_hub_pinned(hub, photographs, tmp_path):
     with pytest.raises(PublishError, match='has no version 0000'): fetch_dataset(f'{NAME}@{"0"*40}', endpoint=hub.url)
     with pytest.warns(match='the version that was fetched last is used'):
         assert fetch_dataset(NAME, endpoint=NOWHERE).commit == changed.commit
+    hub.down = 503
+    with pytest.warns(match=r'the Hub has a fault \(503\), so that the version that was fetched last is used'):
+        assert fetch_dataset(NAME, endpoint=hub.url).commit == changed.commit
 
 
 def test_who_may_not_read_is_told_what_to_do(hub, photographs, tmp_path, monkeypatch):
