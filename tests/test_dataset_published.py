@@ -30,6 +30,7 @@ from urbanrivers_camtraps.foundations.predictions import Predictions
 from urbanrivers_camtraps.foundations.tables import read_table, write_table
 from urbanrivers_camtraps.images.photograph import open_photograph
 from urbanrivers_camtraps.images.plain_copy import plain_copy
+from urbanrivers_camtraps.review.reviews import Answer, Reviews
 
 NAME = 'urban-rivers/animals'
 CLASSES = ('Castor canadensis', 'Branta canadensis', 'blank', 'human')
@@ -312,6 +313,26 @@ def test_the_command_line_there_and_back(photographs, tmp_path, capfd, monkeypat
     (tmp_path/back.path[3]).unlink()
     status, said = camtraps(capfd, 'dataset', '--from', 'out', '--data', 'back')
     assert status == 3 and 'is not there' in said and '23 of 24 photographs' in said
+
+
+def test_a_review_of_a_person_counts_before_the_labels_are_made_anew(photographs, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(photographs, 'data/dataset.parquet', **photographs.attrs)
+    beavers = photographs[photographs.label == 'Castor canadensis'].media_id.tolist()  # bursts of two
+    reviews = Reviews('data/reviews.sqlite')
+    reviews.add_all('one', [Answer(beavers[0], 'human'), Answer(beavers[2], 'Castor canadensis', also=(('vehicle', 1),)), Answer(beavers[4], 'blank')], 'Heron')
+    reviews.close()
+    assert camtraps(capfd, 'export-dataset', 'out', '--licence', 'cc0-1.0')[0] == 0
+    there = read_published('out', progress=False).photographs.media_id
+    assert set(beavers) - set(there) == set(beavers[:4]) and len(there) == 20
+
+
+def test_what_was_published_without_settings_is_read_back(photographs, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bare = photographs.copy()
+    bare.attrs = {}
+    write_published(bare, 'out', 'cc0-1.0', progress=False)
+    assert camtraps(capfd, 'dataset', '--from', './out', '--data', 'back')[0] == 0
 
 
 @pytest.mark.parametrize(('options', 'reason'), [

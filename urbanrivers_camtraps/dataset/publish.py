@@ -76,7 +76,8 @@ def write_published(
     with atomic_folder(folder) as new:
         rows, failed = _write_photographs(rows, new, progress)
         about = replace(about, withheld=len(withheld), skipped=len(failed))
-        features = _write_tables(rows, new, {**photographs.attrs, 'withheld': len(withheld)})
+        settings = {'by': about.by, **photographs.attrs, 'withheld': len(withheld)}
+        features = _write_tables(rows, new, settings)
         write_published_card(rows.drop(columns='file_name'), about, features, new)
     skipped = pd.concat([withheld, failed], ignore_index=True)
     return PublishedFolder(Path(folder), rows, skipped, about)

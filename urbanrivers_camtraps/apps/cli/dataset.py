@@ -82,6 +82,7 @@ def dataset(
                             merge=merge, add_season=add_season, deployments=deployments,
                             without_sample=None if with_sample else True)
         return _dataset_from(source, data, test, valid, seed)
+    if deployments and not add_season: raise CamtrapsError('is of use with --add-season only', '--deployments')
     by = (by or (By.image if folder else By.burst)).value
     photographs, unreadable = splits.read_folder(folder) if folder else (_with_bursts(data), pd.DataFrame())
     taught, not_taught = _taught(add_season or [], deployments, time_zone, with_sample, data)

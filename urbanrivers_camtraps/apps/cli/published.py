@@ -18,11 +18,13 @@ from ...foundations.core import CamtrapsError, notice
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
 
 # %% auto #0
-__all__ = ['hub_datasets', 'origins', 'publishing', 'Digits', 'ExactPlaces', 'Title', 'export_dataset', 'publish_dataset']
+__all__ = ['hub_datasets', 'origins', 'review_store', 'publishing', 'Digits', 'ExactPlaces', 'Title', 'export_dataset',
+           'publish_dataset']
 
 # %% ../../../nbs/9_apps/97_cli/9791_published.ipynb #c4a41cb4
 hub_datasets = LazyModule('urbanrivers_camtraps.apps.hub_dataset', extra='app')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
+review_store = LazyModule('urbanrivers_camtraps.review.reviews')
 publishing = LazyModule('urbanrivers_camtraps.dataset.publish', extra='app')
 
 Digits = Annotated[int, typer.Option(
@@ -100,8 +102,12 @@ _BOX = .05
 
 
 def _opinions(data: Path) -> list[pd.DataFrame]:
-    "Read the tables that may know of people on a photograph."
+    "Read the tables that may know of people on a photograph; answers on the review page count from the first on."
     found = [read_own_table(data/o, ('media_id',)) for o in _VOICES if (data/o).is_file()]
+    if (data/'reviews.sqlite').is_file():
+        said = review_store.read_reviews(data/'reviews.sqlite')
+        beside = said.explode('also').dropna(subset='also')
+        found += [o[['media_id', 'label']] for o in (said, beside.assign(label=beside['also'].str[0]))]
     if (data/'detections.parquet').is_file():
         boxes = read_own_table(data/'detections.parquet', ('media_id', 'category', 'confidence'))
         found.append(boxes.loc[boxes.confidence >= _BOX, ['media_id', 'category']])
