@@ -7,6 +7,7 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from typer.testing import CliRunner
 
 from urbanrivers_camtraps.apps.main import app
@@ -15,7 +16,7 @@ from urbanrivers_camtraps.foundations.outputs import OutputError
 from urbanrivers_camtraps.survey.camtrap_dp.standard import TABLES, standard
 from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
 from urbanrivers_camtraps.survey.camtrapr import record_table
-from urbanrivers_camtraps.survey.deployments import read_deployments
+from urbanrivers_camtraps.survey.deployments import DeploymentsError, read_deployments
 from urbanrivers_camtraps.survey.effort import camera_operation, read_outages
 from urbanrivers_camtraps.survey.events import make_events, read_events
 from urbanrivers_camtraps.survey.report import Survey
@@ -59,6 +60,73 @@ def test_deployments_outages_and_events_come_from_excel(books):
     days = survey.effort('deployment_id').set_index('deployment_id').camera_days.to_dict()
     # by hand: 31 days 2.5 hours less 3 days; 31 days 7 hours less 1; 30 days 1 hour
     assert days == pytest.approx({'101': 28 + 2.5/24, '102': 30 + 7/24, '7': 30 + 1/24}) and survey.skipped.empty
+
+
+HEADS = {'deployments': ['deployment_id', 'location', 'latitude', 'longitude', 'start', 'end'], 'outages': ['deployment_id', 'start', 'end'],
+         'events': ['deployment_id', 'label', 'start', 'end']}
+ROWS = {'deployments': ['007', 'Weir', 41.9, -87.6, dt.datetime(2025, 5, 1, 9, 30), dt.datetime(2025, 6, 1, 12)],
+        'outages': ['007', dt.datetime(2025, 5, 3, 8), dt.datetime(2025, 5, 4, 9, 30)],
+        'events': ['007', 'Procyon lotor', dt.datetime(2025, 5, 3, 23, 15), dt.datetime(2025, 5, 3, 23, 20)]}
+
+
+def read_book(kind: str, path: Path) -> pd.DataFrame:
+    "Read a workbook of deployments, outages or events, with notices out of sight."
+    hung = pd.DataFrame({'deployment_id': ['007', '008'], 'location': 'Weir', 'start': pd.Timestamp('2025-05-01', tz=CHICAGO),
+                         'end': pd.Timestamp('2025-06-02', tz=CHICAGO)})
+    if kind == 'deployments': return read_deployments(path, CHICAGO)
+    return (read_outages if kind == 'outages' else read_events)(path, hung, CHICAGO)
+
+
+@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('how', ['dates', 'text', 'epoch of 1904', 'empty rows'])
+def test_dates_of_excel_are_the_same_however_they_are_stored(tmp_path, kind, how):
+    book, row = openpyxl.Workbook(), ROWS[kind]
+    if how == 'epoch of 1904': book.epoch = CALENDAR_MAC_1904
+    cells = [str(o) if how == 'text' and isinstance(o, dt.datetime) else o for o in row]
+    for line in (HEADS[kind], *([[None]*4] if how == 'empty rows' else []), cells, [None]*4): book.active.append(line)
+    book.save(tmp_path/'t.xlsx')
+    table = read_book(kind, tmp_path/'t.xlsx')
+    expected = [o.strftime('%m-%d %H:%M') for o in row if isinstance(o, dt.datetime)]
+    assert table[['start', 'end']].iloc[0].map(lambda o: o.tz_convert(CHICAGO).strftime('%m-%d %H:%M')).tolist() == expected
+    assert table.deployment_id.tolist() == ['007']
+
+
+@pytest.mark.parametrize('kind', HEADS)
+def test_what_cannot_be_read_in_a_workbook_is_refused_in_words(tmp_path, kind):
+    row = ROWS[kind]
+    titled = workbook(tmp_path/'titled.xlsx', ['All of 2025', None, 'by us'], [], HEADS[kind], row)
+    with pytest.raises(TableError, match='line 1 does not hold the names of the columns, but line 3 does'): read_book(kind, titled)
+    numbers = workbook(tmp_path/'numbers.xlsx', HEADS[kind], [45780.5 if isinstance(o, dt.datetime) else o for o in row])
+    with pytest.raises(TableError, match='line 2: start 45780.5 is a number, as Excel stores dates. Format it as a date'): read_book(kind, numbers)
+    american = workbook(tmp_path/'american.xlsx', HEADS[kind], ['05/03/2025 09:30' if isinstance(o, dt.datetime) else o for o in row])
+    with pytest.raises(TableError, match='may be 5 March or 3 May'): read_book(kind, american)
+    broken = workbook(tmp_path/'broken.xlsx', HEADS[kind], ['#REF!', *row[1:]])
+    with pytest.raises(TableError, match='cell A2 of Sheet holds #REF!, an error of Excel'): read_book(kind, broken)
+    wide = workbook(tmp_path/'wide.xlsx', HEADS[kind], [*row, None, 'a remark'])
+    with pytest.raises(TableError, match='line 2 has more cells than the first. Name each column in the first line'): read_book(kind, wide)
+
+
+def test_cells_that_are_merged_over_rows_hold_for_each_of_them(tmp_path):
+    book = openpyxl.Workbook()
+    rest = ROWS['deployments'][2:]
+    for row in (HEADS['deployments'], ROWS['deployments'], ['008', None, *rest], ['009', 'Dam', *rest]): book.active.append(row)
+    book.active.merge_cells('B2:B3')
+    book.active.merge_cells('C2:D2')  # side by side: the first column's value alone
+    book.save(tmp_path/'t.xlsx')
+    with collect_notices() as told: table = read_deployments(tmp_path/'t.xlsx', CHICAGO)
+    assert table.location.tolist() == ['Weir', 'Weir', 'Dam'] and pd.isna(table.longitude[0])
+    assert sum('cells are merged, such as at B2' in str(o) for o in told) == 1
+    book.active.merge_cells('A2:A3')
+    book.save(tmp_path/'t.xlsx')
+    with collect_notices(), pytest.raises(DeploymentsError, match='line 3: deployment_id 007 stands twice'): read_deployments(tmp_path/'t.xlsx', CHICAGO)
+
+
+def test_a_number_keeps_the_zeros_that_its_cell_shows(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (HEADS['deployments'], [7, *ROWS['deployments'][1:]], [8, *ROWS['deployments'][1:]]): book.active.append(row)
+    book.active['A2'].number_format = '000'
+    book.save(tmp_path/'t.xlsx')
+    assert read_deployments(tmp_path/'t.xlsx', CHICAGO).deployment_id.tolist() == ['007', '8']
 
 
 def test_zeros_that_excel_drops_are_told(tmp_path):

@@ -107,6 +107,23 @@ def test_at_the_bounds():
     assert (found.share[0], found.seen[0]) == pytest.approx((1, 8/30), abs=1e-3) and found.share[1] < .9
 
 
+def test_seen_always_or_at_one_location_by_the_likelihood():
+    """If a species was seen on every occasion of K locations, n in all, the likelihood is ψ^K · p^n: both intervals end where that falls to exp(−1.9207), so at
+    0.1465^(1/K) and 0.1465^(1/n). Occasions without a working camera are in neither."""
+    least = np.exp(-1.9207)
+    gaps = [[1, 1, np.nan], [np.nan, 1, 1], [1, np.nan, 1], [1, 1, 1]]
+    for table, places, times in (([[1, 1, 1]], 1, 3), (gaps, 4, 9), (np.ones((8, 4)), 8, 32)):
+        with collect_notices(): found = occupancy(history_of(table))
+        assert found.share == pytest.approx((1, least**(1/places), 1), abs=1e-3) and found.seen == pytest.approx((1, least**(1/times), 1), abs=1e-3)
+        assert any('few for 2 coefficients' in o for o in found.doubts) == (places < 8)
+        assert any('cannot have been missed' in o for o in found.doubts)
+    # one location, seen once in four: p^1 (1 − p)^3, which is largest at 1/4
+    with collect_notices(): found = occupancy(history_of([[0, 1, 0, 0]]))
+    assert found.share == pytest.approx((1, least, 1), abs=1e-3) and found.seen[0] == pytest.approx(.25, abs=1e-3)
+    ends = [brentq(lambda o: np.log(o*(1 - o)**3) - np.log(.25*.75**3) + 1.9207, *o) for o in ((1e-6, .25), (.25, 1 - 1e-6))]
+    assert found.seen[1:] == pytest.approx(ends, abs=1e-3)
+
+
 def test_what_cannot_be_estimated():
     with pytest.raises(SurveyError, match='never seen'): occupancy(history_of(np.zeros((5, 3))))
     with pytest.raises(SurveyError, match='two occasions'): occupancy(history_of([[1, np.nan], [np.nan, 0]]))

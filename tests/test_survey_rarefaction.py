@@ -1,6 +1,7 @@
 """Rarefaction against iNEXT's figures, all orders of days, and surveys with known truth."""
 from itertools import combinations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -56,3 +57,26 @@ def test_reviewed_events_are_counted_and_the_others_named():
     assert 'Without' not in repr(rarefaction(events.assign(reviewed=True), operation))
     assert repr(rarefaction(events.iloc[:0], operation)) == 'No animal was met.'
     with pytest.raises(SurveyError, match='not reliable'): rarefaction(events, operation, until=10)
+
+
+def test_if_no_species_was_met_twice_the_form_without_doubletons_is_used():
+    """Four species on one day each of ten: Q1 = 4, Q2 = 0. By Chao (1987), Q0 = 9/10 · 4 · 3/2 = 5.4; Colwell et al. (2012, equation 18): in ten more days
+    Q0·(1 − (1 − Q1/(10·Q0 + Q1))^10) more; coverage by Chao and Jost (2012, equation 4b, with Q2 = 0): 1 − 9·3/(9·3 + 2)."""
+    once = [1]*4
+    assert _undetected(4, 0, 10) == pytest.approx(5.4)
+    assert species_at(once, 10, [20]).species[0] == pytest.approx(4 + 5.4*(1 - (1 - 4/58)**10))
+    assert species_at(once, 10, [5]).species[0] == pytest.approx(2)  # each with chance 5/10
+    assert _coverage(np.array(once), 10) == pytest.approx(1 - 27/29)
+    found = species_at(once, 10, [1, 5, 10, 15, 20])
+    assert found[['low', 'high']].notna().all(axis=None) and (found.low >= 0).all() and (found.high >= found.species).all()
+
+
+def test_rarefaction_of_one_event_has_no_interval():
+    "With Q1 = 1 and Q2 = 0 every formula is 0 (Chat.Sam of iNEXT gives a coverage of 1, too), which is no knowledge that there is one species."
+    operation = operation_of(('a', 'x', '2025-05-01', '2025-05-11'))
+    found = rarefaction(events_of(('a', 'Anas', '2025-05-02')), operation)
+    assert found.curve.species.iloc[-1] == pytest.approx(1) and found.coverage == 1
+    assert 'it cannot be said how many would be found.' in repr(found) and found.plot().axes
+    often = rarefaction(events_of(*(('a', 'Anas', f'2025-05-0{o}') for o in range(2, 9))), operation)
+    assert 'no others would be expected' in repr(often)  # met on seven days of ten
+    plt.close('all')

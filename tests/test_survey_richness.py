@@ -34,6 +34,32 @@ def test_the_mean_over_all_orders_is_known():
     assert found.curve.species.iloc[14] == pytest.approx(2 - math.comb(15, 3)/math.comb(30, 3) - .5, abs=.06)
 
 
+def test_chao1_is_the_one_of_estimates():
+    """The tests of scikit-bio (`test_chao1.py`, Modified BSD), "should match observed results from EstimateS", which rounds to two digits; and those of the R
+    package wiqid (`test-rich.R`, GPL >= 3) for the 31 birds of its data set KillarneyBirds, four of them counted once and four twice."""
+    for counts, expected in (([0, 1, 1, 4, 2, 5, 2, 4, 1, 2], (9.75, 9.07, 17.45)), ([0, 2, 2, 4, 5], (4, 4, 4.95)), ([0, 1, 1, 4, 5], (5, 4.08, 17.27))):
+        assert chao(counts) == pytest.approx(expected, rel=.01)
+    assert chao([1]*4 + [2]*4 + [9]*23) == pytest.approx((32.2, 31.14, 41.37), abs=.01)
+
+
+def test_chao2_is_the_one_of_estimates():
+    "The bias-corrected Chao2 of the same birds: 31 of them in 9 woods, six in one wood only, five in two (wiqid, `test-rich.R`: richChao2(correct=TRUE))."
+    assert chao([1]*6 + [2]*5 + [4]*20, samples=9) == pytest.approx((33.22, 31.36, 44.88), abs=.01)
+    # the six and five of the same file: richUnique, richDuplicate; the other woods of the 20 do not matter
+    assert chao([1]*6 + [2]*5 + [9]*20, samples=9) == chao([1]*6 + [2]*5 + [3]*20, samples=9)
+
+
+def test_one_event_is_one_species_and_no_sign_of_others():
+    found = accumulation(events_of(('a', 'Anas', '2024-05-02')), WATCHED)
+    assert found.species == 1 and found.chao1[0] == found.chao2[0] == 1
+    assert str(found).endswith('Whether there are others cannot be said from so few days: it may be up to 3.1.')
+    often = accumulation(events_of(*(('a', 'Anas', f'2024-05-0{o}') for o in range(2, 9))), WATCHED)
+    assert str(often).endswith('does not suggest that there are others.')
+    assert found.curve.species.iloc[-1] == 1 and found.curve.low.iloc[0] == 0
+    assert plot_accumulation(found).axes
+    plt.close('all')
+
+
 def test_without_animals_or_effort_nothing_was_met():
     none = camera_operation(deployments_of(('a', 'l', '2024-05-01', None)), time_zone=TIME_ZONE)
     assert str(accumulation(SEEN.head(0), WATCHED)) == 'No animal was met.' and np.isnan(chao([])[2])

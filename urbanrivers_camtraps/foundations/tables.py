@@ -292,6 +292,7 @@ def _read_text(path: Path, names: dict[str, str], columns: list[str]) -> pd.Data
     content = _content(file)
     if content.startswith(b'PK\3\4'): lines = _sheet_lines(content, file, sheet, names, columns)
     else: lines = _split_lines(_decoded(content, file), file)
+    _refuse_title(lines, names, path)
     (_, head), *lines = lines
     _check_cells(head, lines, path)
     rows = [(row + ['']*len(head))[:len(head)] for _, row in lines]
@@ -371,6 +372,16 @@ def _delimiter(text: str) -> str:
     def cells(delimiter: str) -> int: return len(next(csv.reader([head], delimiter=delimiter, skipinitialspace=True)))
     return max(',;\t|', key=cells)
 
+# %% ../../nbs/0_foundations/01_tables.ipynb #e4321445
+def _refuse_title(lines: list[tuple[int, list[str]]], names: dict[str, str], path: Path) -> None:
+    "Raise `TableError` if a title stands above the names of the columns."
+    def known(row: list[str]) -> int: return sum(plain_name(o) in names for o in row if o)
+    if known(lines[0][1]): return
+    below = next((number for number, row in lines[1:10] if known(row) > 1), None)
+    if below is None: return
+    raise TableError(f'line {lines[0][0]} does not hold the names of the columns, but line {below} does', path,
+                     f'Remove what stands above line {below}')
+
 # %% ../../nbs/0_foundations/01_tables.ipynb #d5d2e665
 def _check_cells(head: list[str], lines: list[tuple[int, list[str]]], path: Path) -> None:
     "Raise `TableError` if two columns have one name, or if a line has more cells; a notice names nameless columns."
@@ -378,7 +389,8 @@ def _check_cells(head: list[str], lines: list[tuple[int, list[str]]], path: Path
     if twice: raise TableError(f'has two columns {twice[0]}', path)
     for number, row in lines:
         if any(row[len(head):]):
-            todo = 'Put a cell with a comma in it into "…"'
+            is_sheet = '.xls' in path.suffix.lower()
+            todo = 'Name each column in the first line' if is_sheet else 'Put a cell with a comma in it into "…"'
             raise TableError(f'line {number} has more cells than the first', path, todo)
     for at in (o for o, name in enumerate(head) if not name):
         cells = [row[at] for _, row in lines if row[at:at + 1] not in ([], [''])]
@@ -419,17 +431,35 @@ def _open_book(content: bytes, path: Path, data_only: bool):
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #62819861
 def _lines_of(sheet, formulas, path: Path) -> list[tuple[int, list[str]]]: # the same sheet of openpyxl twice
-    "Return number and cells of each row that is not empty."
-    lines, days = [], _day_columns(sheet, path)
+    "Return number and cells of each row that is not empty. Raise `TableError` if a formula has no result."
+    lines, days, merged = [], _day_columns(sheet, path), _merged_cells(sheet, path)
     for number, (row, written) in enumerate(zip(sheet.iter_rows(), formulas.iter_rows()), 1):
-        for cell, formula in zip(row, written):
-            if cell.value is None and formula.data_type == 'f':
-                raise TableError(f'cell {cell.coordinate} of {sheet.title} holds a formula without a result', path,
-                                 'Open and save it in Excel, or save it as CSV (UTF-8)')
-        cells = [_cell_text(o, o.column in days) for o in row]
+        for cell, formula in zip(row, written): _check_result(cell, formula, path)
+        if all(o.value is None for o in row): continue
+        cells = [_cell_text(merged.get((number, o.column), o), o.column in days) for o in row]
         while cells and not cells[-1]: cells.pop()
         if cells: lines.append((number, cells))
     return lines
+
+
+def _check_result(cell, formula, path: Path) -> None: # a cell of openpyxl with its value, and with its formula
+    "Raise `TableError` if a cell holds an error of Excel; `#N/A` stands for nothing."
+    where = f'cell {cell.coordinate} of {cell.parent.title}'
+    if cell.value is None and formula.data_type == 'f':
+        raise TableError(f'{where} holds a formula without a result', path,
+                         'Open and save it in Excel, or save it as CSV (UTF-8)')
+    if cell.data_type == 'e' and cell.value not in EMPTY_CELLS:
+        raise TableError(f'{where} holds {cell.value}, an error of Excel', path, 'Write what belongs there')
+
+# %% ../../nbs/0_foundations/01_tables.ipynb #55420bc0
+def _merged_cells(sheet, path: Path) -> dict[tuple[int, int], object]: # a sheet of openpyxl; row and column → cell
+    "Return which cell holds the value of each cell that is merged with one above it."
+    found = {(row, o.min_col): sheet.cell(o.min_row, o.min_col) for o in sheet.merged_cells.ranges
+             for row in range(o.min_row + 1, o.max_row + 1)}
+    found = {place: cell for place, cell in found.items() if cell.value is not None}
+    if found: notice(f'cells are merged, such as at {next(iter(found.values())).coordinate}: their value counts for '
+                     'each of their rows', path)
+    return found
 
 # %% ../../nbs/0_foundations/01_tables.ipynb #23eeaf8c
 def _day_columns(sheet, path: Path) -> set[int]: # a sheet of openpyxl

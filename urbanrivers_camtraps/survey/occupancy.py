@@ -349,8 +349,8 @@ def _doubts(data: OccupancyData, theta: np.ndarray, share: tuple, seen: tuple) -
     times, places, count = int(was_seen.sum()), int(was_seen.any(axis=1).sum()), len(theta)
     found, missed = [], _after_history(data, theta)[2].mean()
     if times < 10*count or places < 5 or was_seen.sum(axis=1).max() < 2:
-        found.append(f'Seen {times} times at {places} locations: few for {count} coefficients, so the interval counts, '
-                     'not the estimate.')
+        seen_at = f'{times} time{"s"*(times != 1)} at {places} location{"s"*(places != 1)}'
+        found.append(f'Seen {seen_at}: few for {count} coefficients, so the interval counts, not the estimate.')
     if was_seen.sum(axis=1).max() < 2:
         found.append('It was nowhere seen twice, so nothing tells how often it is missed.')
     if missed > .5: found.append(f'All occasions together would miss it at {per_cent(missed)} of its locations.')

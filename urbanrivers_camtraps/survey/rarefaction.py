@@ -43,10 +43,12 @@ class Rarefaction:
         if self.species.empty: return 'No animal was met.'
         last = self.curve.iloc[-1]
         factor, low = last.location_days/self.days, max(last.low, len(self.species))  # none can be lost again
-        is_known = last.high <= WIDEST*low  # false if there is no interval
+        says_nothing = (self.species.days == 1).any() and last.high < low + .05  # as of one event: nothing varies
+        is_known = last.high <= WIDEST*low and not says_nothing  # false if there is no interval
         interval = f' (95 % interval {low:.1f} to {last.high:.1f})' if is_known else ', without an interval'
         expected = f'{last.species:.1f} would be expected{interval}'
         if last.species < len(self.species) + .05: expected = 'no others would be expected'
+        if says_nothing: expected = 'it cannot be said how many would be found'
         return (f'{species_met(len(self.species))} met on {self.days:,} location-days, each a day at one location. '
                 f'With {_as_much(factor)} the effort, {expected}. {_reviewed_words(self.species)}')
 
