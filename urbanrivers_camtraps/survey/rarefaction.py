@@ -44,7 +44,7 @@ class Rarefaction:
         last = self.curve.iloc[-1]
         factor, low = last.location_days/self.days, max(last.low, len(self.species))  # none can be lost again
         says_nothing = (self.species.days == 1).any() and last.high < low + .05  # as of one event: nothing varies
-        is_known = last.high <= WIDEST*low and not says_nothing  # false if there is no interval
+        is_known = last.high <= WIDEST*low  # false if there is no interval
         interval = f' (95 % interval {low:.1f} to {last.high:.1f})' if is_known else ', without an interval'
         expected = f'{last.species:.1f} would be expected{interval}'
         if last.species < len(self.species) + .05: expected = 'no others would be expected'
