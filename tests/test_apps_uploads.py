@@ -1,13 +1,19 @@
 """Uploads of every odd kind: overlapping entries, other ways of packing, links, passwords, limits over several files."""
 import io
+import json
 import random
+import resource
 import stat
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from urbanrivers_camtraps.apps.uploads import Limits, UploadError, photographs_in
+from urbanrivers_camtraps.apps.visitor_reports import ReportError, Reports, store_report
 
 
 def photograph() -> bytes:
@@ -65,3 +71,18 @@ def test_limits_hold_for_one_file_and_for_all(goose):
 def test_an_empty_zip_holds_nothing(tmp_path):
     zipfile.ZipFile(tmp_path/'nothing.zip', 'w').close()
     assert answers(tmp_path/'nothing.zip') == {}
+
+
+# ── reports of visitors ─────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_full_disk_leaves_no_half_line_among_the_reports(tmp_path):
+    bundle, scores = SimpleNamespace(classes=('blank', 'fox'), description=SimpleNamespace(files={})), np.array([.4, .6])
+    def lines() -> list[dict]: return [json.loads(o) for o in Path(tmp_path, 'reports.jsonl').read_text().splitlines()]
+    store_report(Reports(tmp_path), bundle, scores, 'blank')
+    size, limits = (tmp_path/'reports.jsonl').stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))  # room for half a line
+    try:
+        with pytest.raises(ReportError, match='the disk is full'): store_report(Reports(tmp_path), bundle, scores, 'fox')
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path/'reports.jsonl').stat().st_size == size
+    store_report(Reports(tmp_path), bundle, scores, 'fox')
+    assert [o['right'] for o in lines()] == ['blank', 'fox']

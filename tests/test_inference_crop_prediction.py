@@ -78,6 +78,16 @@ def test_boxes_make_no_season_and_it_is_said_before_the_work(tmp_path, bundle_fo
     assert 'cannot become a season yet' in capsys.readouterr().err and not (tmp_path/out).exists()
 
 
+@pytest.mark.parametrize('options, said', [
+    (['--engine', 'ray'], '--engine ray: says something about a file'), (['--format', 'megadetector'], '--format: says something about a file'),
+    (['--times-from', 'file', '--out', 'a.csv', '--boxes', 'boxes.json'], '--times-from file: has no effect with --boxes'),
+    (['--address', 'auto', '--out', 'a.csv'], '--address: is of a Ray cluster')])
+def test_no_option_is_passed_over_without_a_word(tmp_path, bundle_folder, capsys, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(['predict', 'card', '--bundle', str(bundle_folder), *options]) == 1
+    assert said in capsys.readouterr().err and not (tmp_path/'a.csv').exists()
+
+
 def test_a_card_with_another_model_for_frames_without_a_box(tmp_path, bundle_folder):
     bundle, card = read_bundle(bundle_folder), on_a_card(tmp_path)
     results, whole = read_detector_json(tmp_path/'boxes.json'), predict(bundle, card, progress=False)

@@ -62,9 +62,11 @@ class Reports:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            if os.fstat(file).st_size + len(data) > self.max_bytes:
-                raise ReportError('there are too many reports already')
-            os.write(file, data)
+            size = os.fstat(file).st_size
+            if size + len(data) > self.max_bytes: raise ReportError('there are too many reports already')
+            if os.write(file, data) < len(data):  # half a line would spoil the next one, too
+                os.ftruncate(file, size)
+                raise ReportError('cannot be stored: the disk is full')
             os.fsync(file)
         finally: os.close(file)
 

@@ -77,7 +77,7 @@ def predict_photographs(
     "Predict what is in photographs. A bundle that was trained on crops needs --boxes."
     _check_relative(relative_to, kind, photographs)
     _refuse_max_side(max_side)
-    if boxes: _check_boxed(out)
+    _check_used(out, boxes, address, kind, relative_to, times_from, engine)
     season = out
     if out and season_folders.is_season_folder(out): out = season_folders.begin_season(out).predictions
     if out: _refuse_foreign(out)  # before the work
@@ -117,6 +117,19 @@ def _check_boxed(out: Path | None) -> None:
     if out is None or out.suffix.lower() in ('.csv', '.xlsx', '.json'): return
     raise CamtrapsError('cannot become a season yet: predictions by boxes are a list only', out,
                         'Name a file that ends in .csv, .xlsx or .json')
+
+# %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #b61a76a4
+def _check_used(out: Path | None, boxes: Path | None, address: str | None, kind: Format, relative_to: Path | None,
+                times_from: TimesFrom, engine: Engine) -> None:
+    "Raise `CamtrapsError` if an option would be passed over without a word, or boxes were to make a season."
+    of_season = {'--times-from file': times_from is not TimesFrom.exif, '--engine ray': engine is not Engine.threads}
+    of_file = {'--format': kind is not Format.camtraps, '--relative-to': relative_to is not None, **of_season}
+    unused = next((o for o, is_typed in of_file.items() if is_typed), None)
+    if unused and not out: raise CamtrapsError('says something about a file', unused, 'Add --out')
+    unused = next((o for o, is_typed in of_season.items() if is_typed), None)
+    if unused and boxes: raise CamtrapsError('has no effect with --boxes', unused, 'Leave it out')
+    if address and engine is Engine.threads: raise CamtrapsError('is of a Ray cluster', '--address', 'Add --engine ray')
+    if boxes: _check_boxed(out)
 
 # %% ../../../nbs/9_apps/97_cli/976_inference.ipynb #beb94d22
 def _refuse_foreign(out: Path) -> None:
