@@ -129,7 +129,7 @@ def test_observations_of_camtrap_dp_count_each_event_once(tmp_path):
             'o4,a,e1,2025-05-03T23:30:00-05:00,2025-05-03T23:31:00-05:00,event,human,']
     (tmp_path/'observations.csv').write_text('\n'.join(rows) + '\n')
     with collect_notices() as notices: events = read_events(tmp_path/'observations.csv', pd.DataFrame(), 'America/Chicago')
-    assert events.label.tolist() == ['Procyon lotor', 'human'] and any('2 rows repeat an event' in o for o in notices)
+    assert events.label.tolist() == ['Procyon lotor', 'human'] and any('2 rows of single photographs are not counted' in o for o in notices)
     assert events.start.tolist() == [pd.Timestamp('2025-05-04 04:30Z')]*2
 
 

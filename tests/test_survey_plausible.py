@@ -1,12 +1,21 @@
 """Tables that look right and once gave a wrong figure without a word; the right values are counted by hand."""
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from survey_tables import TIME_ZONE, baci_of, deployments_of, events_of, local, operation_of, outages_of
-from urbanrivers_camtraps.foundations.core import CamtrapsWarning, collect_notices
-from urbanrivers_camtraps.survey.before_after import before_after, effects
+from urbanrivers_camtraps.foundations.core import CamtrapsWarning, TableError, collect_notices
+from urbanrivers_camtraps.survey.before_after import (
+    FalseNegativeAudit,
+    before_after,
+    effects,
+    minimum_detectable_change,
+)
+from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
 from urbanrivers_camtraps.survey.camtrapr import record_table, write_camtrapr
+from urbanrivers_camtraps.survey.density import activity_curve
 from urbanrivers_camtraps.survey.deployments import location_ids, read_deployments, text_ids
 from urbanrivers_camtraps.survey.detection_history import DetectionHistory, detection_history
 from urbanrivers_camtraps.survey.effort import (
@@ -17,10 +26,13 @@ from urbanrivers_camtraps.survey.effort import (
     effort_problems,
     read_outages,
 )
-from urbanrivers_camtraps.survey.events import read_events
+from urbanrivers_camtraps.survey.events import EventsError, make_events, read_events
+from urbanrivers_camtraps.survey.group_size import group_sizes
 from urbanrivers_camtraps.survey.occupancy import occupancy
+from urbanrivers_camtraps.survey.occupancy_change import occupancy_change
 from urbanrivers_camtraps.survey.rates import animals_of, rates, skipped_events
 from urbanrivers_camtraps.survey.report import Survey, _by_location
+from urbanrivers_camtraps.survey.survey_plan import plan_survey
 
 #: Two cameras that hang at one location for the same ten days, and one at another.
 PAIR = (('a', 'W', '2025-05-01', '2025-05-11'), ('b', 'W', '2025-05-01', '2025-05-11'), ('c', 'X', '2025-05-01', '2025-05-11'))
@@ -80,12 +92,11 @@ def test_both_days_of_a_change_are_left_out():
     assert found.events_before.tolist() == [1]*4 and found.events_after.tolist() == [1]*4
 
 
-@pytest.mark.parametrize('least_days', [0, -1])
-def test_a_location_that_was_not_watched_before_shows_no_change(least_days):
+def test_a_location_that_was_not_watched_before_shows_no_change():
     events, operation, arms = baci_of({'W1': (9, 8), 'W2': (9, 9), 'K1': (7, 8), 'K2': (9, 9)})
     late = pd.concat([operation.deployments, deployments_of(('W9', 'W9', '2025-08-01', '2025-09-01'))])
     more = pd.concat([events, events_of(('W9', 'Anas', '2025-08-05'))]), pd.concat([arms, pd.DataFrame({'location_id': ['W9'], 'arm': ['impact']})])
-    found = before_after(more[0], camera_operation(late, time_zone=TIME_ZONE), more[1], '2025-07-01', least_days=least_days)
+    found = before_after(more[0], camera_operation(late, time_zone=TIME_ZONE), more[1], '2025-07-01', least_days=0)
     assert found.skipped.values.tolist() == [['W9', 'not watched before']]
     assert found.ratio == pytest.approx(before_after(events, operation, arms, '2025-07-01').ratio)
 
@@ -144,7 +155,7 @@ def test_names_of_locations_are_compared_without_spaces_and_told_if_only_case_di
         table = read_deployments(tmp_path/'d.csv', TIME_ZONE)
         operation = camera_operation(table, read_outages(tmp_path/'o.csv', table, TIME_ZONE), time_zone=TIME_ZONE)
     assert camera_days(operation, by='location').camera_days.tolist() == pytest.approx([8, 10])
-    assert any("'North Weir' and 'north weir' count as 2 locations" in o for o in notices)
+    assert any("'North Weir' and 'north weir' count as 2" in o for o in notices)
 
 
 def test_a_deployment_without_effort_is_listed_with_the_reason():
@@ -224,3 +235,93 @@ def test_the_page_has_a_row_for_each_name_of_a_location_with_its_own_rates():
     found = _by_location(Survey(events, table, time_zone=TIME_ZONE), None)
     assert found.to_dict('records') == [{'location': 'New weir', 'camera-days': 20, 'wildlife': 5., 'people and their boats': 5.},
                                         {'location': 'Weir', 'camera-days': 10, 'wildlife': 0., 'people and their boats': 10.}]
+
+
+@pytest.mark.parametrize('counts, most', [(['2', '10'], 10), ([2, None], 2), ([0, 3], 3), (pd.array([4, None], 'Int64'), 4)])
+def test_the_largest_count_of_an_event_is_that_of_numbers(counts, most):
+    photographs = pd.DataFrame({'media_id': ['a', 'b'], 'timestamp': [local('2025-05-02 10:00'), local('2025-05-02 10:05')], 'deployment_id': 'a',
+                                'label': 'Anas', 'count': counts})
+    assert make_events(photographs)['count'].tolist() == [most]
+    assert group_sizes(make_events(photographs), operation_of(*PAIR)).largest.iloc[0] == most
+
+
+@pytest.mark.parametrize('count, error, says', [(1.5, EventsError, '1.5 is no number of individuals'), (-1, EventsError, '-1 is no number'),
+                                                ('some', TableError, 'some is not a number'), (np.inf, TableError, 'inf is not a number')])
+def test_what_is_no_number_of_individuals_is_refused(count, error, says):
+    events = events_of(('a', 'Anas', '2025-05-02')).assign(count=[count])
+    with pytest.raises(error, match=says): group_sizes(events, operation_of(*PAIR))
+    with pytest.raises(error, match=says): make_events(events.rename(columns={'event_id': 'media_id', 'start': 'timestamp'}))
+
+
+def test_two_spellings_of_one_animal_are_named(tmp_path):
+    (tmp_path/'e.csv').write_text('deployment_id,label,start\na,Canada Goose,2025-05-02 08:00\na,Branta canadensis,2025-05-03 08:00\n'
+                                  'a,Person,2025-05-03 08:00\n'
+                                  'a,human,2025-05-03 08:00\na,Castor canadensis,2025-05-03 08:00\n')
+    with collect_notices() as notices: read_events(tmp_path/'e.csv', deployments_of(*PAIR), TIME_ZONE)
+    told = [o.partition(': ')[2] for o in notices if 'count as' in o]
+    assert told == ["'Branta canadensis' and 'Canada Goose' count as 2. If they are one, write it in one way"]
+
+
+@pytest.mark.parametrize('options', [{'spread': -1}, {'clumping': 0}, {'clumping': -5}, {'power': 1.5}, {'power': 0}, {'weeks': (0,)}, {'locations': (2.5,)},
+                                     {'change': np.nan}, {'basis': np.inf}, {'basis': np.nan}, {'working': 0}])
+def test_a_plan_of_numbers_that_cannot_be_is_refused(options):
+    with pytest.raises(SurveyError, match='is not possible'): plan_survey(**{'basis': 40., **options})
+
+
+def test_a_plan_for_a_fall_needs_five_events_after_it():
+    table = plan_survey(10., change=.5, locations=[10], weeks=[10, 16], working=1.).table
+    assert table.events.tolist() == pytest.approx([7, 11.2])  # of which half stay: 3.5 and 5.6
+    assert table.power.notna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize('power', [0, .05, 1, np.nan])
+def test_a_power_that_no_test_has_is_refused(power):
+    effect = before_after(*baci_of({'W1': (9, 8), 'W2': (9, 9), 'K1': (7, 8), 'K2': (9, 9)}), '2025-07-01')
+    with pytest.raises(SurveyError, match='of surveys by a test at 5 %'): minimum_detectable_change(effect, power=power)
+
+
+@pytest.mark.parametrize('days', [-1, np.nan])
+def test_a_number_of_days_that_cannot_be_is_refused(days):
+    events, operation, arms = baci_of({'W1': (9, 8), 'W2': (9, 9), 'K1': (7, 8), 'K2': (9, 9)})
+    with pytest.raises(SurveyError, match='days cannot be asked for'): before_after(events, operation, arms, '2025-07-01', least_days=days)
+    with pytest.raises(SurveyError, match='an occasion of'): detection_history(events, operation, 'Anas', days=days)
+    with pytest.raises(SurveyError, match='needs the numbers removed and kept'): FalseNegativeAudit((1, 9, np.nan, 9), (1, 9, 9, 9)).log_recall()
+
+
+def test_presence_before_and_after_needs_two_occasions_too():
+    events, operation, arms = baci_of({'W1': (9, 8), 'W2': (9, 0), 'K1': (7, 8), 'K2': (0, 9)})
+    with pytest.raises(SurveyError, match='no location has two occasions'): occupancy_change(events, operation, arms, '2025-07-01', 'Anas', days=365)
+
+
+def test_beyond_the_polar_circle_it_is_the_sun_that_is_missing_not_the_place():
+    polar = camera_operation(deployments_of(*PAIR).assign(latitude=78.2, longitude=15.6), time_zone='UTC')
+    with pytest.raises(SurveyError, match='no sunrise and sunset on any day'):
+        activity_curve(events_of(*(('a', 'Anas', '2025-05-05 12:00') for _ in range(12))), polar, 'Anas', clock='sun')
+
+
+def test_visits_of_camtrap_dp_count_once_and_people_before_the_model(tmp_path):
+    rows = ['media,x,m1,Anas platyrhynchos,human,08:00', 'media,x,m2,Anas platyrhynchos,human,08:01', 'media,x,m1,Castor canadensis,machine,08:00',
+            'event,x,,Anas platyrhynchos,human,08:00', 'event,x,,Castor canadensis,machine,08:00', 'event,y,,Castor canadensis,machine,09:00']
+    (tmp_path/'o.csv').write_text('observationLevel,eventID,mediaID,scientificName,classificationMethod,eventStart,deploymentID\n'
+                                  + ''.join(f'{level},2025-05-02T{hour}:00-05:00,a\n' for level, _, hour in (o.rpartition(',') for o in rows)))
+    with collect_notices() as notices: events = read_events(tmp_path/'o.csv', deployments_of(*PAIR), TIME_ZONE)
+    assert events[['event_id', 'label']].values.tolist() == [['x', 'Anas platyrhynchos'], ['y', 'Castor canadensis']]
+    assert any('3 rows of single photographs are not counted' in o for o in notices) and any('1 answers of a model are not counted' in o for o in notices)
+    (tmp_path/'m.csv').write_text('\n'.join(o for o in (tmp_path/'o.csv').read_text().splitlines() if not o.startswith('event,')) + '\n')
+    with collect_notices(): media = read_events(tmp_path/'m.csv', deployments_of(*PAIR), TIME_ZONE)
+    assert media[['event_id', 'label']].values.tolist() == [['x', 'Anas platyrhynchos']]
+
+
+def test_rows_that_look_like_photographs_are_told(tmp_path):
+    for name, seconds, is_told in (('photographs', 5, True), ('visits', 120, False)):
+        times = pd.date_range('2025-05-02 08:00', periods=8, freq=f'{seconds}s').strftime('%Y-%m-%d %H:%M:%S')
+        (tmp_path/f'{name}.csv').write_text('deployment_id,label,start\n' + ''.join(f'a,Castor canadensis,{o}\n' for o in times))
+        with collect_notices() as notices: read_events(tmp_path/f'{name}.csv', deployments_of(*PAIR), TIME_ZONE)
+        assert any('7 of 8 events begin less than a minute after another' in o for o in notices) == is_told
+
+
+def test_a_package_names_the_days_of_the_place(tmp_path):
+    table = deployments_of(('a', 'W', '2025-05-01 19:30', '2025-06-30 20:00')).assign(deployment='a', from_photographs=False)
+    photographs = pd.DataFrame({'media_id': ['m'], 'deployment_id': 'a', 'timestamp': [local('2025-05-02')], 'label': 'Anas platyrhynchos'})
+    with collect_notices(): folder = write_camtrap_dp(tmp_path/'p', photographs, table, time_zone=TIME_ZONE)
+    assert json.loads((folder/'datapackage.json').read_text())['temporal'] == {'start': '2025-05-01', 'end': '2025-06-30'}

@@ -44,6 +44,8 @@ def before_after(
     """Compare before and after at impact locations with the same at control locations.
 
     The unit is the location. Raises `SurveyError` if `changed` is not a day, or an arm is unknown."""
+    if not least_days >= 0:
+        raise SurveyError(f'{least_days:g} days cannot be asked for', 'least_days', 'Write 0 or more')
     ends = change_days(changed, operation.time_zone)
     used, skipped = _location_changes(events, add_arms(operation, arms), arms, ends, label, least_days)
     impact, control = _changes_by_arm(used)
@@ -153,6 +155,9 @@ def minimum_detectable_change(
     power: float = .8, # chance to find it
 ) -> pd.DataFrame: # `impact, control, increase, decrease`: factors
     "Return the smallest changes that other numbers of locations could have shown. Raises `SurveyError` below two."
+    if not .05 < power < 1:
+        raise SurveyError(f'a change cannot be found in {power:.0%} of surveys by a test at 5 %', 'power',
+                          'Write such as 0.8')
     rows, (one, other, audit) = [], effect.variances
     for count in locations:
         impact, control = count if isinstance(count, tuple) else (count, count)
@@ -311,7 +316,7 @@ def _by_period(found: pd.DataFrame, operation: CameraOperation, ends: list[pd.Ti
 def _checked(table: pd.DataFrame, least_days: float) -> pd.DataFrame:
     "Add the `reason` for which a location cannot be used, empty if it can."
     checks = {'without an arm': table.arm.isna(),
-              **{f'not watched {o}': table[f'days_{o}'] <= 0 for o in ('before', 'after') if least_days <= 0},
+              **{f'not watched {o}': table[f'days_{o}'] <= 0 for o in ('before', 'after') if least_days == 0},
               **{f'watched for fewer than {least_days:g} days {o}': table[f'days_{o}'] < least_days
                  for o in ('before', 'after')},
               'without an event in either period': table.events_before + table.events_after == 0}
@@ -403,7 +408,7 @@ def _log_recall(missed: float, looked: float, removed: float | None = None, kept
     if not 0 <= missed <= looked or looked <= 0:
         raise SurveyError(f'{missed:g} missed of {looked:g} is not an audit', 'missed',
                           'Write first how many were missed, then how many were looked at')
-    if (removed is None) != (kept is None) or (kept is not None and (kept <= 0 or removed < 0)):
+    if (removed is None) != (kept is None) or (kept is not None and not (kept > 0 and removed >= 0)):
         raise SurveyError('a sample of removed events needs the numbers removed and kept', 'missed',
                           'Write (missed, looked, removed, kept)')
     share = stats.beta.ppf((np.arange(2000) + .5)/2000, missed + .5, looked - missed + .5)

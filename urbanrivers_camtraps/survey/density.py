@@ -123,7 +123,9 @@ def event_hours(
     hour = _local_hours(found.start, operation.time_zone)
     if clock == 'sun': hour = sun_hours(found.start, found.latitude, found.longitude)
     if len(found) and hour.isna().all():
-        raise SurveyError('sun time needs coordinates', 'deployments', "Add latitude and longitude, or clock='local'")
+        is_unplaced = (found.latitude.isna() | found.longitude.isna()).all()
+        why = 'sun time needs coordinates' if is_unplaced else 'there is no sunrise and sunset on any day'
+        raise SurveyError(why, 'deployments', "Check latitude and longitude, or use clock='local'")
     if hour.isna().any():
         notice(f'{hour.isna().sum():,} of {len(hour):,} events of {shown_label(label)} have no hour by the sun and are '
                'left out: no coordinates, or a day without sunrise', 'events')

@@ -6,11 +6,11 @@
 __all__ = ['DEPLOYMENT_COLUMNS', 'CLOCK_COLUMNS', 'DEPLOYMENT_ALIASES', 'NEVER_SET', 'DeploymentsError', 'read_deployments',
            'tell_lost_zeros', 'local_time_zone', 'coordinate_problems', 'season_photographs', 'listed_photographs',
            'fill_ends', 'implausible_times', 'make_deployments', 'text_ids', 'plain_places', 'location_ids',
-           'outages_of', 'plausible_times', 'deployments_of_paths']
+           'plain_letters', 'tell_alike', 'outages_of', 'plausible_times', 'deployments_of_paths']
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #ae871135
 import difflib, os, re, unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +316,25 @@ def location_ids(
                   for o in ('location_id', 'location'))
     known = pd.DataFrame({'own': own, 'name': names}).dropna().drop_duplicates('name').set_index('name').own
     return own.fillna(names.map(known)).fillna(names)
+
+# %% ../../nbs/8_survey/80_deployments.ipynb #515864ba
+def plain_letters(
+    name: str, # of anything
+) -> str:
+    "Return a name without case and signs."
+    return re.sub(r'[\W_]+', ' ', name.casefold()).strip()
+
+
+def tell_alike(
+    names: pd.Series, # of locations, or labels; missing ones among them
+    where: object, # the table to name
+    plain: Callable[[str], str] = plain_letters, # two names for which this is equal may be one
+) -> None:
+    "Name those that may be one thing, written in two ways."
+    known = pd.Series(names.dropna().unique(), dtype=object).astype(str)
+    for _, alike in known.groupby(known.map(plain)):
+        if len(alike) > 1: notice(f"{' and '.join(map(repr, sorted(alike)))} count as {len(alike)}", where,
+                                  'If they are one, write it in one way')
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #1a5356b5
 def _named_locations(table: pd.DataFrame) -> pd.DataFrame:

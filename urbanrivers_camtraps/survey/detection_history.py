@@ -121,7 +121,7 @@ def location_names(
 def _check_occasions(operation: CameraOperation, days: int, least_days: float) -> None:
     "Raise `SurveyError` if occasions cannot be made."
     if operation.periods.empty: raise SurveyError('no deployment has any effort', 'deployments', 'Add start and end')
-    if days < 1 or days != int(days):
+    if not days >= 1 or days % 1 != 0:
         raise SurveyError(f'an occasion cannot have {days:g} days', 'days', 'Write a whole number such as 7')
     if not 0 <= least_days <= days:
         raise SurveyError(f'an occasion of {days} days cannot have {least_days:g} active ones', 'least_days',

@@ -9,7 +9,6 @@ __all__ = ['Overlaps', 'DAY', 'OUTAGE_ALIASES', 'ARM_COLORS', 'SurveyError', 'Ca
            'change_days', 'mark_change', 'arm_legend', 'date_axis']
 
 # %% ../../nbs/8_survey/82_effort.ipynb #6cfecb8c
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +26,7 @@ from ..foundations.plotting import COLORS, plot_style
 from ..foundations.tables import need_columns, read_any_table
 from ..foundations.times import DateOrder, check_zones, plain_zone, read_moments, read_periods
 from .deployments import (
-    DEPLOYMENT_ALIASES, location_ids, outages_of, plain_places, plausible_times, tell_lost_zeros, text_ids)
+    DEPLOYMENT_ALIASES, location_ids, outages_of, plain_places, plausible_times, tell_alike, tell_lost_zeros, text_ids)
 
 # %% ../../nbs/8_survey/82_effort.ipynb #e9bdde08
 class SurveyError(CamtrapsError):
@@ -204,18 +203,9 @@ def _read_deployments(deployments: pd.DataFrame, time_zone: str) -> pd.DataFrame
     table['assumed'] = np.where(guessed.fillna(False).astype(bool), 'start end', '')
     table['location'], table['location_id'] = plain_places(table.location), location_ids(table)
     table['place'] = table.location_id.fillna(table.deployment_id)
-    _tell_alike(table.place)
+    tell_alike(table.place, 'deployments')
     return table.assign(start=read_moments(table.start, 'deployments', time_zone),
                         end=read_moments(table.end, 'deployments', time_zone, ends=True))
-
-# %% ../../nbs/8_survey/82_effort.ipynb #6d1118a9
-def _tell_alike(places: pd.Series) -> None:
-    "Name the places that differ only in case or signs."
-    names = pd.Series(places.dropna().unique(), dtype=object)
-    plain = names.map(lambda o: re.sub(r'[\W_]+', ' ', o.casefold()).strip())
-    for _, alike in names.groupby(plain):
-        if len(alike) > 1: notice(f"{' and '.join(map(repr, alike))} count as {len(alike)} locations", 'deployments',
-                                  'If they are one, write its name in one way')
 
 # %% ../../nbs/8_survey/82_effort.ipynb #a0bd0a0f
 def _read_photographs(photographs: pd.DataFrame | None, time_zone: str) -> pd.DataFrame | None:

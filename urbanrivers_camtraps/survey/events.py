@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVENT_COLUMNS', 'EVENT_ALIASES', 'EventsError', 'make_events', 'read_event_gap', 'skipped_photographs',
-           'event_metrics', 'found_in', 'read_events', 'usable_photographs']
+           'event_metrics', 'found_in', 'read_events', 'usable_photographs', 'whole_counts']
 
 # %% ../../nbs/8_survey/81_events.ipynb #a5e743d1
 import hashlib, re
@@ -17,11 +17,11 @@ import pandas as pd
 from ..dataset.bursts import runs
 from ..evaluation.burst_predictions import wrong_share
 from ..foundations.core import BLANK, CamtrapsError, notice, read_duration
-from ..foundations.names import standard_labels, tell_animals
+from ..foundations.names import read_name, standard_labels, tell_animals
 from ..foundations.tables import need_columns, read_any_table, read_flags, read_numbers
 from ..foundations.times import DateOrder, read_moments, read_periods
 from .deployments import (
-    DEPLOYMENT_ALIASES, location_ids, plain_places, tell_lost_zeros, text_ids)
+    DEPLOYMENT_ALIASES, location_ids, plain_letters, plain_places, tell_alike, tell_lost_zeros, text_ids)
 
 # %% ../../nbs/8_survey/81_events.ipynb #025f4d49
 class EventsError(CamtrapsError):
@@ -46,6 +46,7 @@ def make_events(
     longest = read_event_gap(event_gap)
     rows = usable_photographs(photographs, label, by)
     tell_animals(rows.label)
+    tell_alike(rows.label, 'photographs', _plain_label)
     events = _event_rows(rows, runs(rows.timestamp, longest, rows[['place', 'label']]))
     events = events.sort_values(['start', 'event_id'], ignore_index=True)[list(EVENT_COLUMNS)]
     skipped = skipped_photographs(photographs, label, by).reason.value_counts().to_dict()
@@ -109,7 +110,8 @@ EVENT_ALIASES = {
     'day': ('date', 'start_date', 'event_date'), 'hour': ('time', 'start_time', 'event_time'),
     'reviewed': ('classificationMethod', 'human_verified'),
     'count': ('individualCount', 'number_of_objects', 'group_size', 'individuals', 'n_individuals'),
-    'photographs': ('n_photographs', 'n_images'), 'media_ids': ()}
+    'photographs': ('n_photographs', 'n_images'), 'media_ids': (), 'media_id': ('mediaID', 'image_id'),
+    'observation_level': ()}
 
 
 def read_events(
@@ -120,17 +122,20 @@ def read_events(
 ) -> pd.DataFrame: # with `event_id, deployment_id, label, start` (UTC) and what else the table has
     "Read a table of events. Raise `TableError` with the line if one cannot be read, or ends before it starts."
     path = Path(path)
-    table = _timed(_labelled(read_any_table(path, aliases=EVENT_ALIASES)), path)
+    table = _timed(_labelled(_of_events(read_any_table(path, aliases=EVENT_ALIASES), path)), path)
     need_columns(table, ('label', 'start'), path)
     table = read_periods(table.assign(end=table.get('end')), path, time_zone, dates)
-    numbers = {o: read_numbers(table[o], path, 'Write such as 2') for o in ('count', 'photographs') if o in table}
+    numbers = {o: whole_counts(table[o], path) for o in ('count', 'photographs') if o in table}
     if 'reviewed' in table: numbers['reviewed'] = read_flags(table.reviewed, path, {'human': True, 'machine': False})
     own = table.event_id if 'event_id' in table else pd.Series(None, table.index, dtype=object)
     table = table.assign(event_id=own.fillna(pd.Series([f'line {o}' for o in table.index], table.index)))
     if 'deployment_id' not in table: table = _deployments_at(table, deployments, path)
     if 'deployment_id' in deployments: tell_lost_zeros(table.deployment_id, deployments.deployment_id, path)
     tell_animals(table.label)
-    return _each_once(table.assign(**numbers, label=standard_labels(table.label)), path).reset_index(drop=True)
+    tell_alike(standard_labels(table.label), path, _plain_label)
+    table = _each_once(table.assign(**numbers, label=standard_labels(table.label)), path)
+    _tell_close(table, path)
+    return table.reset_index(drop=True)
 
 # %% ../../nbs/8_survey/81_events.ipynb #4e66b4b7
 def _located(photographs: pd.DataFrame) -> pd.DataFrame:
@@ -181,6 +186,12 @@ def _in_utc(times: pd.Series) -> pd.Series:
                           "Add the one of the local clock: timestamp.dt.tz_localize('America/Chicago')")
     return read_moments(times.astype(object), 'photographs', 'UTC')
 
+# %% ../../nbs/8_survey/81_events.ipynb #0b1310d2
+def _plain_label(label: str) -> str:
+    "Return a label as it is compared: by the name that is meant if the table knows it, otherwise by its letters."
+    found = read_name(label)
+    return found.label.casefold() if found.known and found.label else plain_letters(label)
+
 # %% ../../nbs/8_survey/81_events.ipynb #05e48d99
 def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: object) -> pd.DataFrame:
     "Add the deployment of each event by its location. Raise `TableError` if the table has no location."
@@ -196,6 +207,29 @@ def _deployments_at(table: pd.DataFrame, deployments: pd.DataFrame, where: objec
     pairs['there'] = pairs.begun & ~(pairs.end < pairs['at'])
     pairs = pairs.sort_values(['row', 'there', 'begun', 'start'], na_position='first')
     return table.assign(deployment_id=pairs.drop_duplicates('row', keep='last').deployment_id.to_numpy())
+
+# %% ../../nbs/8_survey/81_events.ipynb #bd6c9e7a
+def _of_events(table: pd.DataFrame, where: object) -> pd.DataFrame:
+    "Return the rows of a Camtrap DP table that are to be counted: of events, if it has some, and people's answers."
+    columns = ['observation_level', 'reviewed', 'event_id', 'media_id']
+    level, method, *ids = (table.get(o, pd.Series(None, table.index, dtype=object)) for o in columns)
+    if level.eq('event').any() and level.eq('media').any():
+        notice(f'{level.eq("media").sum():,} rows of single photographs are not counted beside the events', where)
+        table = table[~level.eq('media')]
+    unit, method = ids[0].fillna(ids[1]).reindex(table.index), method.reindex(table.index).astype(str).str.lower()
+    again = method.eq('machine') & unit.notna() & unit.isin(unit[method.eq('human')])
+    if again.any(): notice(f'{again.sum():,} answers of a model are not counted, since people answered, too', where)
+    return table[~again].drop(columns=['observation_level', 'media_id'], errors='ignore')
+
+
+def _tell_close(events: pd.DataFrame, where: object) -> None:
+    "Say so if rows look like photographs: more than a tenth come within a minute of the one before."
+    rows = events.sort_values('start')
+    since = rows.start.groupby([rows.deployment_id, rows.label], dropna=False).diff()
+    close = int((since < pd.Timedelta('1min')).sum())
+    if close > len(events)/10: notice(f'{close:,} of {len(events):,} events begin less than a minute after another of '
+                                      'their label there: if rows are photographs, visits are counted too often', where,
+                                      'Write one row a visit, or an event_id that its photographs share')
 
 # %% ../../nbs/8_survey/81_events.ipynb #54a9d40d
 def _each_once(table: pd.DataFrame, where: object) -> pd.DataFrame:
@@ -235,10 +269,22 @@ def _timed(table: pd.DataFrame, where: object) -> pd.DataFrame:
     if days: notice(f'{days:,} events have a day without an hour: they count as midnight', where)
     return table
 
+# %% ../../nbs/8_survey/81_events.ipynb #7e9f3f16
+def whole_counts(
+    values: pd.Series, # numbers of individuals, or their texts
+    where: object, # table to name in an error
+) -> pd.Series: # of floats, missing if a cell is empty
+    "Return numbers of individuals. Raise `TableError` if one is not a number, and `EventsError` if it is no whole one."
+    numbers = read_numbers(values.rename('count'), where, 'Write such as 2')
+    wrong = numbers[(numbers < 0) | (numbers % 1 != 0) & numbers.notna()]
+    if len(wrong): raise EventsError(f'{wrong.iloc[0]:g} is no number of individuals', where, 'Write such as 2')
+    return numbers
+
 # %% ../../nbs/8_survey/81_events.ipynb #de1bf0cd
 def _event_rows(rows: pd.DataFrame, event: pd.Series) -> pd.DataFrame:
     "Sum each event up; rows come in order of time within an event."
-    grouped = rows.assign(count=rows['count'] if 'count' in rows else np.nan).groupby(event, sort=False)
+    number = whole_counts(rows['count'], 'photographs') if 'count' in rows else np.nan
+    grouped = rows.assign(count=number).groupby(event, sort=False)
     table = grouped.agg(deployment_id=('deployment_id', 'first'), location_id=('location_id', 'first'),
                         location=('location', 'first'),
                         label=('label', 'first'), start=('timestamp', 'first'), end=('timestamp', 'last'),
@@ -246,5 +292,5 @@ def _event_rows(rows: pd.DataFrame, event: pd.Series) -> pd.DataFrame:
                         photographs=('media_id', 'nunique'), reviewed=('reviewed', 'any'),
                         media_ids=('media_id', lambda o: list(dict.fromkeys(o))))
     names = [hashlib.sha256(f'{o.media_ids[0]} {o.label}'.encode()).hexdigest()[:16] for o in table.itertuples()]
-    return table.assign(event_id=names, count=pd.to_numeric(table['count']).astype('Int64'),
+    return table.assign(event_id=names, count=table['count'].astype('Int64'),
                         reviewed=table.reviewed.astype('boolean'))

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from .effort import CameraOperation
+from .events import whole_counts
 from .rates import events_with_effort, rates, with_totals
 
 # %% ../../nbs/8_survey/83_groups/831_group_size.ipynb #1fa4eaca
@@ -24,8 +25,8 @@ def group_sizes(
     camera-days, as if events that were not counted had groups of the same mean size. Sizes are missing if no event
     was counted, and intervals if fewer than three locations have one."""
     found = with_totals(events_with_effort(events, operation))
-    number = pd.to_numeric(found['count']) if 'count' in found else pd.Series(np.nan, found.index)
-    found = found.assign(size=number.astype(float).where(number > 0))
+    number = whole_counts(found['count'], 'events') if 'count' in found else pd.Series(np.nan, found.index)
+    found = found.assign(size=number.where(number > 0))
     means = [{'label': label, **_mean_size(o)} for label, o in found.groupby('label')]
     table = rates(events, operation, by=())[['label', 'events', 'rate']]
     table = table.merge(pd.DataFrame(means, columns=['label', 'counted', 'mean', 'low', 'high', 'largest']), how='left')

@@ -23,7 +23,7 @@ from .detection_history import DetectionHistory, detection_history, location_nam
 from .effort import (
     ARM_COLORS, CameraOperation, SurveyError, add_arms, arm_legend, change_days)
 from .occupancy import (
-    OccupancyData, coefficient_interval, fit_occupancy, interval_of, occupancy_data)
+    OccupancyData, check_usable, coefficient_interval, fit_occupancy, interval_of, occupancy_data)
 from .rates import shown_label
 
 # %% ../../nbs/8_survey/85_occupancy/853_occupancy_change.ipynb #44ef7c35
@@ -134,11 +134,11 @@ def _data_of(stacked: pd.DataFrame, label: str, days: int) -> OccupancyData:
     rows = pd.Index(stacked.location.astype(str) + ' · ' + stacked.period, name='location')
     impact, after = (((stacked[o] == value)*1.).set_axis(rows) for o, value in (('arm', 'impact'), ('period', 'after')))
     history = stacked[columns].set_axis(rows, axis=0)
-    if not (history > 0).any(axis=None):
-        raise SurveyError('was never seen on an occasion that counts', shown_label(label))
     whole = DetectionHistory(label, days, history, history.notna()*float(days), pd.Series(dtype=object), pd.DataFrame())
     presence = pd.DataFrame({'impact': impact, 'after': after, 'impact after': impact*after})
-    return occupancy_data(whole, presence, {'impact': impact, 'after': after})[0]
+    data, _ = occupancy_data(whole, presence, {'impact': impact, 'after': after})
+    check_usable(data, label)
+    return data
 
 # %% ../../nbs/8_survey/85_occupancy/853_occupancy_change.ipynb #52dd153b
 def _cells(data: OccupancyData, theta: np.ndarray, stacked: pd.DataFrame) -> pd.DataFrame:

@@ -104,11 +104,11 @@ def plan_survey(
     """Compute how likely surveys of each size are to find a change at the impact locations beyond the controls.
 
     By the noncentral t distribution of Welch's test over locations (Cohen 1988), as `before_after` has it. `power` is
-    missing with fewer than five events a location and period, where the formula does not hold. Raises `SurveyError` if
-    a number cannot be."""
+    missing with fewer than five events a location and period, also after a fall, where the formula does not hold.
+    Raises `SurveyError` if a number cannot be."""
     known = basis if isinstance(basis, Pilot) else Pilot(WILDLIFE, float(basis), clumping, spread, 0, True)
     locations, weeks = list(locations), list(weeks)
-    _check_plan(known.rate, change, locations, weeks, power, working)
+    _check_plan(known, change, locations, weeks, power, working)
     rows = [(n, w, 4*n*w*7*working, known.rate*w*7*working/100) for n in locations for w in weeks]
     table = pd.DataFrame(rows, columns=['locations', 'weeks', 'camera_days', 'events'])
     chances = [_power(row.locations, row.events, change, known) for row in table.itertuples()]
@@ -169,20 +169,24 @@ def _variance(before: float, after: float, known: Pilot) -> float:
 
 
 def _power(locations: int, events: float, change: float, known: Pilot) -> float:
-    "Return the chance that Welch's t test over locations finds the change; missing with fewer than five events."
-    if events < 5: return np.nan
+    "Return the chance that Welch's t test over locations finds the change; missing if fewer than five events come."
+    if events*min(change, 1) < 5: return np.nan
     impact, control = (_variance(events, events*o, known)/locations for o in (change, 1))
     degrees = (impact + control)**2/((impact**2 + control**2)/(locations - 1))
     limit, shift = stats.t.ppf(.975, degrees), abs(math.log(change))/math.sqrt(impact + control)
     return float(np.nan_to_num(stats.nct.sf(limit, degrees, shift), nan=1.) + stats.nct.cdf(-limit, degrees, shift))
 
 # %% ../../nbs/8_survey/86_plan/869_survey_plan.ipynb #74b99a34
-def _check_plan(rate: float, change: float, locations: list[int], weeks: list[int], power: float,
+def _check_plan(known: Pilot, change: float, locations: list[int], weeks: list[int], power: float,
                 working: float) -> None:
     "Raise `SurveyError` if a number of a plan cannot be, naming it."
-    faults = (('rate', rate, rate > 0, 'a number of events above 0'),
-              ('change', change, change > 0 and change != 1, 'a factor above 0 that is not 1, such as 1.5 or 0.5'),
-              ('locations', min(locations, default=0), min(locations, default=0) >= 2, '2 locations or more'),
+    few = min(locations, default=0)
+    faults = (('rate', known.rate, 0 < known.rate < math.inf, 'a number of events above 0'),
+              ('clumping', known.clumping, 0 < known.clumping < math.inf, 'a number above 0'),
+              ('spread', known.spread, 0 <= known.spread < math.inf, 'a number of 0 or more'),
+              ('change', change, 0 < change < math.inf and change != 1,
+               'a factor above 0 that is not 1, such as 1.5 or 0.5'),
+              ('locations', few, few >= 2 and all(o % 1 == 0 for o in locations), 'whole numbers of 2 or more'),
               ('weeks', min(weeks, default=0), min(weeks, default=0) > 0, '1 week or more'),
               ('power', power, 0 < power < 1, 'a share between 0 and 1, such as 0.8'),
               ('working', working, 0 < working <= 1, 'a share above 0, and 1 at most'))

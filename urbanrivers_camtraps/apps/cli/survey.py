@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -23,8 +23,8 @@ from ...foundations.outputs import (
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
            'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
-           'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'EventGap', 'TimeZone', 'Dates', 'survey',
-           'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
+           'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'Outages', 'EventGap', 'TimeZone', 'Dates',
+           'survey', 'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -66,6 +66,9 @@ Arms = Annotated[Path, typer.Option(
          'is drawn from each. By default arms.csv in the folder of the season, if it is there.')]
 Changed = Annotated[str, typer.Option(
     help='Day of the change, such as 2025-04-30, or first and last day of it, such as 2025-04-30..2025-05-20.')]
+Outages = Annotated[Path, typer.Option(
+    help='Table of when cameras did not work: deployment_id, start, end. By default outages.csv in the folder of '
+         'the season, if it is there.')]
 EventGap = Annotated[str, typer.Option(help='Time without a photograph that ends an event, with its unit.')]
 TimeZone = Annotated[str, typer.Option(
     help='Time zone of the local clock, such as America/Chicago. By default that of the coordinates.')]
@@ -80,9 +83,7 @@ def survey(
         help='Table of events (.csv, .xlsx, .parquet), used with --deployments. With --season: what `camtraps events` '
              'wrote and you edited; each change is listed.')] = None,
     deployments: Deployments = None,
-    outages: Annotated[Path, typer.Option(
-        help='Table of when cameras did not work: deployment_id, start, end. By default outages.csv in the folder of '
-             'the season, if it is there.')] = None,
+    outages: Outages = None,
     arms: Arms = None,
     changed: Changed = None,
     sample: Annotated[Path, typer.Option(
@@ -114,7 +115,7 @@ def survey(
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
     time_zone = seen.time_zone
-    all_photographs = seen.photographs if seen.votes is None else seen.votes  # blank ones, too
+    all_photographs = _taken(seen)
     lost = effort.read_outages(outages, seen.deployments, time_zone, order) if outages else None
     health = _health(seen, season, deployments)
     whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs, health=health)
@@ -318,6 +319,18 @@ def _labelled(seen: _Seen) -> pd.DataFrame | None:
     if seen.set_aside is None: return seen.photographs
     return pd.concat([pd.DataFrame(seen.photographs), pd.DataFrame(seen.set_aside)], ignore_index=True)
 
+
+def _taken(seen: _Seen) -> pd.DataFrame | None:
+    "Return all photographs, blank ones and those that are set aside too: by them a camera is known to have worked."
+    return _labelled(seen) if seen.votes is None else seen.votes
+
+
+def _operation(seen: _Seen, outages: Path | None, season: list[Path] | None, dates: str | None) -> Any:
+    "Return when the cameras worked, as the survey counts it: without the outages that are known."
+    outages = _own(outages, season, 'outages')
+    lost = effort.read_outages(outages, seen.deployments, seen.time_zone, dates) if outages else None
+    return effort.camera_operation(seen.deployments, lost, _taken(seen), time_zone=seen.time_zone)
+
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #701966a0
 def _seen(season: list[Path] | None, deployments: Path | None, event_gap: str, time_zone: str | None, data: Path,
           dates: str | None = None) -> _Seen:
@@ -486,6 +499,7 @@ def sample(
     deployments: Deployments = None,
     arms: Arms = None,
     changed: Changed = None,
+    outages: Outages = None,
     species: Annotated[str, typer.Option(help='One class alone, such as Castor canadensis. By default any '
                                               'animal.')] = None,
     n: Annotated[int, typer.Option('--n', min=16, help='Bursts to look at. With the same seed a larger sample holds '
@@ -500,8 +514,9 @@ def sample(
     "Draw bursts of a season by chance, so that people's answers show how often the model is wrong."
     if not season: raise CamtrapsError('needs a season', '--season', 'Write --season season/')
     arms = _own(arms, season, 'arms')
-    seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
-    operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
+    order = dates.value if dates else None
+    seen = _seen(season, deployments, '30min', time_zone, data, order)
+    operation = _operation(seen, outages, season, order)
     units = corrected.add_groups(seen.bursts, operation, _read_arms(arms), _changed(changed))
     named = _species_of(species, seen.bursts.classes)
     units = units.assign(p=samples.animal_scores(seen.bursts, named), called=_called_as(units, named))
@@ -519,8 +534,8 @@ def sample(
     next_step(f'review --sample {out}', 'look at them; then `camtraps survey --sample` corrects the answer')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #235d1dcf
-def _species_of(typed: str | None, classes: tuple[str, ...]) -> str | None:
-    "Return the class that is meant by a scientific or a common name. Raise `CamtrapsError` if the model has none."
+def _species_of(typed: str | None, classes: Sequence[str]) -> str | None:
+    "Return the class that is meant by a scientific or a common name. Raise `CamtrapsError` if there is none."
     if typed is None: return None
     found = next((o for o in (typed, names.normalise_name(typed)) if o in classes), None)
     if found: return found
@@ -625,6 +640,7 @@ def plan(
     deployments: Deployments = None,
     arms: Arms = None,
     changed: Changed = None,
+    outages: Outages = None,
     width: Annotated[float, typer.Option(help='Width of the interval, as a multiple of that of a full review; above '
                                               '1.')] = 1.25,
     seconds: Annotated[float, typer.Option(help='Seconds that a burst takes one person.')] = 6.,
@@ -646,10 +662,11 @@ def plan(
     if out and not until_stable: raise CamtrapsError('is of use with --until-stable only', '--out', 'Leave it out')
     out = out or sample.with_name(f'{sample.stem}_to_review.parquet')
     if until_stable: _refuse_other_table(out, ('path', 'because'), 'a list of bursts')  # before the work
-    seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
+    order = dates.value if dates else None
+    seen = _seen(season, deployments, '30min', time_zone, data, order)
     drawn, places = _answered(sample, seen), _read_arms(arms)
     if until_stable: return _plan_records(drawn, seen, seconds, out, sample.parent/drawn.attrs['season'])
-    operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
+    operation = _operation(seen, outages, season, order)
     label = drawn.attrs.get('species') or changes.WILDLIFE
     _check_groups(drawn, seen, operation, places, _changed(changed))
     alone = changes.before_after(seen.by_model, operation, places, _changed(changed), label, permutations=0)
@@ -694,6 +711,7 @@ def plan_survey(
         help='Share of surveys that shall find the change, between 0 and 1.')] = .8,
     season: Season = None,
     deployments: Deployments = None,
+    outages: Outages = None,
     time_zone: TimeZone = None,
     dates: Dates = None,
     data: Data = Path('data'),
@@ -703,9 +721,10 @@ def plan_survey(
         raise CamtrapsError('says what --season would', '--rate', 'Leave one of them out')
     known = rate
     if rate is None:
-        seen = _seen(season, deployments, '30min', time_zone, data, dates.value if dates else None)
-        operation = effort.camera_operation(seen.deployments, photographs=seen.photographs, time_zone=seen.time_zone)
-        known = survey_plans.pilot(seen.events, operation, species or changes.WILDLIFE)
+        order = dates.value if dates else None
+        seen = _seen(season, deployments, '30min', time_zone, data, order)
+        label = _species_of(species, [*seen.events.label.unique(), changes.WILDLIFE]) or changes.WILDLIFE
+        known = survey_plans.pilot(seen.events, _operation(seen, outages, season, order), label)
     plan = survey_plans.plan_survey(known, change, power=power)
     echo('Chance to find the change, in per cent, by locations in each arm and weeks in each period:')
     shown = plan.table.assign(power=(100*plan.table.power).round().astype('Int64').astype('string').fillna('–'))
@@ -741,9 +760,7 @@ def export_survey(
         help='Table of events (.csv, .xlsx, .parquet), used with --deployments; or with --season what `camtraps '
              'events` wrote and you edited.')] = None,
     deployments: Deployments = None,
-    outages: Annotated[Path, typer.Option(
-        help='Table of when cameras did not work: deployment_id, start, end. By default outages.csv in the folder of '
-             'the season, if it is there.')] = None,
+    outages: Outages = None,
     days: Annotated[int, typer.Option(min=1, help='Days of an occasion of the detection histories.')] = 7,
     event_gap: EventGap = '30min',
     time_zone: TimeZone = None,
@@ -756,8 +773,7 @@ def export_survey(
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
     lost = effort.read_outages(outages, seen.deployments, seen.time_zone, order) if outages else None
-    photographs = seen.photographs if seen.votes is None else seen.votes
-    whole = reports.Survey(seen.events, seen.deployments, lost, seen.time_zone, photographs)
+    whole = reports.Survey(seen.events, seen.deployments, lost, seen.time_zone, _taken(seen))
     warnings = _warnings(seen)
     for warning in warnings: echo(warning, err=True)
     if out.suffix.lower() == '.xlsx': whole.to_workbook(out, days=days, notes=[*warnings, *seen.notes])
@@ -795,7 +811,7 @@ def package(
     order = dates.value if dates else None
     seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events: seen = _edited(seen, events, order)
-    places = deployment_tables.fill_ends(seen.deployments, seen.photographs if seen.votes is None else seen.votes)
+    places = deployment_tables.fill_ends(seen.deployments, _taken(seen))
     about = {'title': title, 'organization': organization, 'license': licence, 'model': model,
              'description': ' '.join((*_warnings(seen), *seen.notes))}
     lists = [out.with_name(f'{out.name}_{o}.csv') for o in ('photographs_skipped', 'skipped')]

@@ -62,8 +62,8 @@ def write_camtrap_dp(
     rows = {'deployments': stood, 'media': _media_rows(kept, shows_people(kept, observations)),
             'observations': _observation_rows(kept, told, about)}
     text = _described(about, left, 0 if events is None else len(events) - len(told), round_coordinates)
-    about = _descriptor(about, rows, text, round_coordinates, created)
     zones = _zones(stood, time_zone)
+    about = {**_descriptor(about, rows, text, round_coordinates, created), 'temporal': _days_of(stood, zones)}
     with atomic_folder(folder) as new:
         for table in TABLES: _write_rows(rows[table], table, new/f'{table}.csv', zones)
         (new/'datapackage.json').write_text(json.dumps(about, indent=1, ensure_ascii=False) + '\n', 'utf-8')
@@ -315,6 +315,13 @@ def _zones(deployments: pd.DataFrame, time_zone: str | None) -> pd.Series: # by 
         found = 'UTC'
     return pd.Series(found, deployments.deployment_id, dtype=object)
 
+# %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #5435b984
+def _days_of(deployments: pd.DataFrame, zones: pd.Series) -> dict[str, str]: # `zones` by `deployment_id`
+    "Return the first and the last local day of a package."
+    rows = zip(deployments.start, deployments.end, deployments.deployment_id.map(zones.to_dict()))
+    days = [(start.tz_convert(zone).date(), end.tz_convert(zone).date()) for start, end, zone in rows]
+    return {'start': f'{min(o for o, _ in days)}', 'end': f'{max(o for _, o in days)}'}
+
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #fb8a99a2
 def _write_rows(rows: pd.DataFrame, table: str, path: Path, zones: pd.Series) -> None:
     "Write a table with all columns of the standard."
@@ -371,7 +378,6 @@ def _descriptor(about: About, rows: dict[str, pd.DataFrame], text: str, digits: 
             'description': text, **about.licenses(), 'sources': _SOURCES,
             'project': project, **({} if digits is None else {'coordinatePrecision': 10.**-digits}),
             'spatial': _area(stood),
-            'temporal': {'start': f'{stood.start.min():%Y-%m-%d}', 'end': f'{stood.end.max():%Y-%m-%d}'},
             'taxonomic': _taxa(rows['observations'])}
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #51fbfcc7
