@@ -284,7 +284,7 @@ def test_a_power_that_no_test_has_is_refused(power):
 def test_a_number_of_days_that_cannot_be_is_refused(days):
     events, operation, arms = baci_of({'W1': (9, 8), 'W2': (9, 9), 'K1': (7, 8), 'K2': (9, 9)})
     with pytest.raises(SurveyError, match='days cannot be asked for'): before_after(events, operation, arms, '2025-07-01', least_days=days)
-    with pytest.raises(SurveyError, match='an occasion of'): detection_history(events, operation, 'Anas', days=days)
+    with pytest.raises(SurveyError, match='an occasion cannot have'): detection_history(events, operation, 'Anas', days=days)
     with pytest.raises(SurveyError, match='needs the numbers removed and kept'): FalseNegativeAudit((1, 9, np.nan, 9), (1, 9, 9, 9)).log_recall()
 
 

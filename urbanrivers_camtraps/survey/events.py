@@ -223,7 +223,7 @@ def _of_events(table: pd.DataFrame, where: object) -> pd.DataFrame:
 
 
 def _tell_close(events: pd.DataFrame, where: object) -> None:
-    "Say so if rows look like photographs: more than a tenth come within a minute of the one before."
+    "Warn if rows look like photographs: more than a tenth come within a minute of the one before."
     rows = events.sort_values('start')
     since = rows.start.groupby([rows.deployment_id, rows.label], dropna=False).diff()
     close = int((since < pd.Timedelta('1min')).sum())
