@@ -25,7 +25,13 @@ from urbanrivers_camtraps.training.export import AGREEMENT, _before_network, wri
 from urbanrivers_camtraps.training.finetune import _halves, finetune  # noqa: E402
 from urbanrivers_camtraps.training.preprocess import Recipe  # noqa: E402
 from urbanrivers_camtraps.training.probe import learner_predictions, load_run, out_of_fold, probe, save_run  # noqa: E402
-from urbanrivers_camtraps.training.speciesnet_files import SUMS, SpeciesNetError, find_model, pin_model, read_labels  # noqa: E402
+from urbanrivers_camtraps.training.speciesnet_files import (  # noqa: E402
+    SUMS,
+    SpeciesNetError,
+    find_model,
+    pin_model,
+    read_model_labels,
+)
 from urbanrivers_camtraps.training.speciesnet_network import (  # noqa: E402
     RECIPE,
     _cut_rows,
@@ -186,7 +192,7 @@ def test_pixels_and_scores_are_those_of_the_package(model, frames, with_package,
     run = subprocess.run([sys.executable, '-c', THEIRS, str(model), str(tmp_path), *paths], env=with_package, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     found = json.loads(run.stdout.splitlines()[-1])
-    scores, labels = _score_frames(load_network(model), paths), read_labels(find_model(model))
+    scores, labels = _score_frames(load_network(model), paths), read_model_labels(find_model(model))
     for number, path in enumerate(paths):
         assert np.array_equal(_frame_square(path), np.load(tmp_path/f'{number}.npy')), path
         theirs = dict(zip(found[path]['classes'], found[path]['scores']))
@@ -348,7 +354,7 @@ def test_labels_of_one_name_are_added_up_and_labels_must_go_with_the_network(tmp
 
 @pytest.mark.skipif(not os.environ.get('SPECIESNET_DIR'), reason='SPECIESNET_DIR points at no model: its weights cannot be downloaded by a program')
 def test_the_real_file_gives_1280_features_and_2498_logits(frames):
-    assert len(read_labels(find_model())) == 2498
+    assert len(read_model_labels(find_model())) == 2498
     pixels = torch.from_numpy(np.stack([_frame_square(o) for o in frames[:2]])).float()/255
     network = load_network()
     body, statistics = load_speciesnet()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HOW_TO_GET', 'SUMS', 'WHOLE_FRAME', 'SpeciesNetError', 'ModelFolder', 'find_model', 'pin_model', 'read_trusted',
-           'network_pin', 'read_labels', 'check_pins', 'read_pins']
+           'network_pin', 'read_model_labels', 'check_pins', 'read_pins']
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #f077762b
 import hashlib, json
@@ -119,7 +119,7 @@ def network_pin(
     except SettingError: return read_pins(model.folder).get(model.classifier.name)
 
 # %% ../../nbs/4_training/41_speciesnet_files.ipynb #84c81999
-def read_labels(
+def read_model_labels(
     model: ModelFolder, # from `find_model`
 ) -> list[str]: # as SpeciesNet writes them
     "Read the labels in the order of the network's outputs; if the file is pinned, only the pinned one."

@@ -23,7 +23,7 @@ from ..foundations.tables import need_columns
 from ..images.photograph import open_photograph
 from .preprocess import Recipe, squish
 from .speciesnet_files import (
-    WHOLE_FRAME, SpeciesNetError, find_model, network_pin, read_labels, read_trusted)
+    WHOLE_FRAME, SpeciesNetError, find_model, network_pin, read_model_labels, read_trusted)
 from ..votes.taxonomy import taxon_name, write_taxon
 
 # %% ../../nbs/4_training/42_speciesnet_network.ipynb #06878e93
@@ -63,7 +63,7 @@ def classify(
 ) -> Predictions: # the same rows with `prediction, score, scores`, and the classes
     "Ask version B about whole frames, in our names. Raise `SpeciesNetError` if network and labels do not go together."
     network, model = load_network(folder, sha256), find_model(folder)
-    names = [taxon_name(o) or o for o in read_labels(model)]
+    names = [taxon_name(o) or o for o in read_model_labels(model)]
     scores = _score_frames(network, need_columns(photographs, ('path',), 'photographs').path)
     if len(scores) and scores.shape[1] != len(names):
         fault = f'gives {scores.shape[1]} scores for {len(names)} labels'
