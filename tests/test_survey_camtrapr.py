@@ -13,7 +13,7 @@ import pytest
 
 import camtrapr_sample as sample
 from survey_tables import local, operation_of
-from urbanrivers_camtraps.foundations.core import CamtrapsError
+from urbanrivers_camtraps.foundations.core import CamtrapsError, collect_notices
 from urbanrivers_camtraps.foundations.outputs import OutputError
 from urbanrivers_camtraps.survey.camtrapr import record_table, station_table, write_camtrapr
 from urbanrivers_camtraps.survey.detection_history import camera_matrix, detection_history
@@ -204,7 +204,7 @@ def test_totals_and_wrong_questions():
     came = pd.DataFrame({'event_id': ['a', 'b', 'c'], 'deployment_id': 'd1', 'label': labels, 'start': [local('2025-06-02 10:00')]*3})
     assert detection_history(came, operation, 'people').history.iloc[0].tolist() == [1, 0]
     assert detection_history(came, operation, 'wildlife').history.iloc[0].tolist() == [1, 0]
-    for options, words in (({'label': 'beaver'}, 'no event shows'), ({'label': 'human', 'days': 1.5}, 'occasion of 1.5 days'),
+    for options, words in (({'label': 'beaver'}, 'no event shows'), ({'label': 'human', 'days': 1.5}, 'occasion cannot have 1.5 days'),
                            ({'label': 'human', 'least_days': 8}, 'cannot have 8 active'), ({'label': 'human', 'first': 'monday'}, 'not a day')):
         with pytest.raises(SurveyError, match=words): detection_history(came, operation, **options)
     with pytest.raises(CamtrapsError, match='compared_to'): record_table(came, operation, compared_to='last')
@@ -214,6 +214,18 @@ def test_station_table_holds_set_up_retrieval_and_problems():
     row = station_table(sample.operation(outages=sample.problem())).set_index('Station').loc['StationC']
     assert (row.Setup_date, row.Retrieval_date) == ('2009-04-04 12:00:00', '2009-05-17 12:00:00')
     assert (row.Problem1_from, row.Problem1_to) == ('2009-05-12 00:00:00', '2009-05-17 12:00:00')
+
+
+def test_more_outages_than_camtrapr_reads_are_told(tmp_path):
+    "`cameraOperation` finds its columns by the pattern Problem, one digit, one sign, from: Problem10_from is passed over without a word."
+    for number in (9, 10):
+        days = pd.date_range('2009-04-05', periods=number, freq='2D')
+        lost = pd.DataFrame({'deployment_id': 'StationC', 'start': days.strftime('%Y-%m-%d 08:00'), 'end': days.strftime('%Y-%m-%d 10:00')})
+        with collect_notices() as told: folder = write_camtrapr(sample.events(), sample.operation(outages=lost), tmp_path/f'r{number}')
+        assert any('Problem1 to Problem9 only' in str(o) for o in told) == (number == 10)
+        assert f'Problem{number}_from' in pd.read_csv(folder/'camtraps.csv') and 'hasProblems = TRUE, dateFormat = "ymd HMS"' in (folder/'read.R').read_text()
+    folder = write_camtrapr(sample.events(), sample.operation(), tmp_path/'none')
+    assert 'hasProblems = FALSE' in (folder/'read.R').read_text()  # it stops if there are no such columns
 
 
 def test_the_folder_is_whole_and_refuses_what_is_not_ours(tmp_path):

@@ -14,6 +14,7 @@ from urbanrivers_camtraps.apps.main import app
 from urbanrivers_camtraps.foundations.core import HUMAN, TableError, collect_notices
 from urbanrivers_camtraps.foundations.outputs import OutputError
 from urbanrivers_camtraps.survey.camtrap_dp.standard import TABLES, standard
+from urbanrivers_camtraps.survey.camtrap_dp.validation import validate_camtrap_dp
 from urbanrivers_camtraps.survey.camtrap_dp.writing import write_camtrap_dp
 from urbanrivers_camtraps.survey.camtrapr import record_table
 from urbanrivers_camtraps.survey.deployments import DeploymentsError, read_deployments
@@ -252,3 +253,13 @@ def test_camtrapr_finds_stations_species_and_times(package):
     named = tables['observations']
     assert ((named.scientificName != '') | (named.observationType != 'animal')).all()  # others are called by their type
     assert pd.to_datetime(named.eventStart, utc=True).notna().all()
+
+
+def test_a_package_without_any_animal_opens_in_r(tmp_path):
+    "camtrapdp's `taxonomic.R` stops at an empty list (tried in R: `scientificName` not found in `.data`), so all animals stand for what was looked for."
+    taken = pd.DataFrame({'media_id': ['m0'], 'deployment_id': 'd1', 'label': 'blank', 'timestamp': [pd.Timestamp('2025-06-01 12:00', tz='UTC')]})
+    places = pd.DataFrame({'deployment_id': ['d1'], 'latitude': 41.9, 'longitude': -87.65, 'start': pd.Timestamp('2025-05-01', tz='UTC'),
+                           'end': pd.Timestamp('2025-07-01', tz='UTC')})
+    with collect_notices(): package = write_camtrap_dp(tmp_path/'p', taken, places, make_events(taken), time_zone=CHICAGO)
+    assert json.loads((package/'datapackage.json').read_text())['taxonomic'] == [{'scientificName': 'Animalia', 'taxonRank': 'kingdom'}]
+    assert validate_camtrap_dp(package).empty

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..foundations.core import CamtrapsError, atomic_folder
+from ..foundations.core import CamtrapsError, atomic_folder, notice
 from ..foundations.outputs import refuse_foreign_folder, safe_cell
 from ..foundations.privacy import names_people
 from .detection_history import camera_matrix, detection_history, location_names
@@ -84,14 +84,18 @@ def write_camtrapr(
     labels = animals_of(events.label) if labels is None else list(labels)
     found = [detection_history(events, operation, o, days, first) for o in labels]
     files = _file_names(labels)
+    stations = station_table(operation)
+    if 'Problem10_from' in stations: notice(_UNREAD, Path(folder)/'camtraps.csv', 'Use camera_operation.csv instead')
     with atomic_folder(folder) as new:
-        for name, table in (('record_table', record_table(events, operation)), ('camtraps', station_table(operation))):
+        for name, table in (('record_table', record_table(events, operation)), ('camtraps', stations)):
             safe = table.map(lambda o: safe_cell(o) if isinstance(o, str) else o)
             safe.to_csv(new/f'{name}.csv', index=False, na_rep='NA')
         _write_matrix(camera_matrix(operation), new/'camera_operation.csv')
         if found: _write_matrix(found[0].effort, new/'effort.csv')
         for one in found: _write_matrix(one.history, new/f'detection_history_{files[one.label]}.csv')
-        (new/'read.R').write_text(_READ_R.format(zone=operation.time_zone, days=days), encoding='utf-8')
+        problems = str('Problem1_from' in stations).upper()
+        text = _READ_R.format(zone=operation.time_zone, days=days, problems=problems)
+        (new/'read.R').write_text(text, encoding='utf-8')
     return Path(folder)
 
 # %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #72909294
@@ -160,6 +164,8 @@ def _write_matrix(table: pd.DataFrame, path: Path) -> None:
 # %% ../../nbs/8_survey/87_exchange/875_camtrapr.ipynb #dc451dbb
 #: The names of the files in such a folder.
 _OURS = r'(record_table|camtraps|camera_operation|effort|detection_history_\w+)\.csv|read\.R'
+#: What is said if a station has more outages than camtrapR reads.
+_UNREAD = "camtrapR's cameraOperation reads Problem1 to Problem9 only, and some location has more outages"
 #: How R reads them.
 _READ_R = '''# Reads what `camtraps export-survey` wrote. Times are those of {zone}; an occasion has {days} days.
 record_table <- read.csv("record_table.csv", stringsAsFactors = FALSE)
@@ -170,7 +176,9 @@ effort <- read_matrix("effort.csv")
 files <- list.files(pattern = "^detection_history_")
 detection_histories <- setNames(lapply(files, read_matrix), sub("^detection_history_(.*)[.]csv$", "\\\\1", files))
 
-# With camtrapR, from the tables:
+# With camtrapR, from the tables; camera_operation is the matrix that this makes:
+# camtrapR::cameraOperation(camtraps, stationCol = "Station", setupCol = "Setup_date", retrievalCol = "Retrieval_date",
+#                           hasProblems = {problems}, dateFormat = "ymd HMS")
 # camtrapR::detectionHistory(record_table, species = "Procyon lotor", camOp = camera_operation, occasionLength = {days},
 #                            day1 = "station", timeZone = "{zone}")
 # With unmarked, from a detection history:

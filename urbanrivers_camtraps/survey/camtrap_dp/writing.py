@@ -341,12 +341,13 @@ def _area(deployments: pd.DataFrame) -> dict:
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #4ba927c3
 def _taxa(observations: pd.DataFrame) -> list[dict]:
-    "List the animals with rank and common name, if known."
+    "List the animals with rank and common name, if known; R's camtrapdp cannot open a package that lists none."
     taxa, known = [], standard()['profile']['properties']['taxonomic']['items']['properties']['taxonRank']['enum']
     for name in sorted(observations.scientific_name.dropna().unique()):
         rank, common = read_name(name).rank, common_name(name)
         taxa.append({'scientificName': name, 'taxonRank': rank if rank in known else None,
                      'vernacularNames': {'eng': common} if common != name else None})
+    taxa = taxa or [{'scientificName': 'Animalia', 'taxonRank': 'kingdom'}]  # what was looked for
     return [{key: value for key, value in o.items() if value} for o in taxa]
 
 # %% ../../../nbs/8_survey/87_camtrap_dp/872_writing.ipynb #b9fad67e
