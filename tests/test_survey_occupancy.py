@@ -5,11 +5,13 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from survey_tables import events_of, operation_of
 from urbanrivers_camtraps.foundations.core import collect_notices
 from urbanrivers_camtraps.survey.detection_history import DetectionHistory
 from urbanrivers_camtraps.survey.effort import SurveyError, camera_operation
 from urbanrivers_camtraps.survey.occupancy import occupancy
 from urbanrivers_camtraps.survey.occupancy_change import occupancy_change
+from urbanrivers_camtraps.survey.presence import used_changes, used_sections, used_shares
 from urbanrivers_camtraps.survey.report import Survey
 from urbanrivers_camtraps.survey.simulation import simulate_survey
 
@@ -199,3 +201,44 @@ def test_few_locations_say_nothing():
         occupancy_change(events, camera_operation(deployments, time_zone='UTC'), arms.assign(arm='control'), '2025-05-29', 'Lutra lutra')
     with pytest.raises(SurveyError, match='nothing was watched after'):
         occupancy_change(events, camera_operation(deployments, time_zone='UTC'), arms, '2026-05-29', 'Lutra lutra')
+
+
+def seen_in_weeks(cells: dict, weeks: tuple = ('2025-05-01', '2025-05-09')) -> pd.DataFrame:
+    "Events at locations: in the first week, the second, both, or none."
+    rows = [(name, 'Lontra canadensis', day) for name, seen in cells.items() for day, was_seen in zip(weeks, seen) if was_seen]
+    return events_of(*rows)
+
+
+def test_the_share_of_locations_is_that_of_two_occasions_by_hand():
+    # of 20 locations 4 saw it in both weeks, 4 in one: p = 2·4/(2·4 + 4) = 2/3; share = 8/(20·(1 − (1/3)²)) = 0.45
+    cells = {f'l{o:02}': (o < 8, o < 4) for o in range(20)}
+    operation = operation_of(*((o, o, '2025-05-01', '2025-05-14') for o in cells))
+    row = used_shares(seen_in_weeks(cells), operation).iloc[0]
+    assert [row.seen_at, row.locations] == [8, 20]
+    assert [row.share, row.seen] == pytest.approx([.45, 2/3], abs=1e-3)
+    heading, text, body = used_sections(seen_in_weeks(cells), operation)[0]
+    assert heading == 'At how many locations' and '8 of 20' in body and '>45 %<' in body and '>67 %<' in body
+
+
+@pytest.mark.parametrize('cells', [
+    {f'l{o}': (True, True) for o in range(4)},  # four locations
+    {**{f'l{o}': (True, True) for o in range(2)}, **{f'l{o}': (False, False) for o in range(2, 9)}},  # seen at two
+    {f'l{o}': (True, False) for o in range(9)}])  # nowhere seen twice
+def test_what_occupancy_cannot_bear_is_left_out(cells):
+    operation = operation_of(*((o, o, '2025-05-01', '2025-05-14') for o in cells))
+    assert used_sections(seen_in_weeks(cells), operation) == []
+
+
+def test_the_change_of_shares_is_that_by_hand():
+    # of 9 locations a cell, n saw it in both weeks and n in one: p = 2/3 everywhere, share = 2n/(9·8/9) = n/4
+    counts, cells, later = {('W', 0): 1, ('W', 1): 3, ('C', 0): 2, ('C', 1): 2}, {}, {}
+    for (arm, period), n in counts.items():
+        for o in range(9): (later if period else cells)[f'{arm}{o}'] = (o < 2*n, o < n)
+    events = pd.concat([seen_in_weeks(cells), seen_in_weeks(later, ('2025-05-16', '2025-05-24'))], ignore_index=True)
+    events['event_id'] = [f'e{o}' for o in range(len(events))]
+    operation = operation_of(*((o, o, '2025-05-01', '2025-05-28') for o in cells))
+    arms = pd.DataFrame({'location': [f'at {o}' for o in cells], 'arm': ['impact' if o[0] == 'W' else 'control' for o in cells]})
+    row = used_changes(events, operation, arms, '2025-05-15', ['Lontra canadensis']).iloc[0]
+    shares = row[['impact_before', 'impact_after', 'control_before', 'control_after']].astype(float).tolist()
+    assert shares == pytest.approx([.25, .75, .5, .5], abs=2e-3)
+    assert row.odds == pytest.approx(9, rel=.02) and row.locations == 18  # (0.75/0.25)/(0.25/0.75), the controls stay

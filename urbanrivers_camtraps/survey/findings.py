@@ -208,6 +208,8 @@ _METHODS = {
              'Biological and Environmental Statistics 14).',
     'species': 'The curve of species shows how many kinds less effort would have found, and what more would find '
                '(Colwell and others 2012, Journal of Plant Ecology 5; Chao 1987, Biometrics 43).',
+    'presence': 'At how many locations a species was is the occupancy of MacKenzie and others (2002, Ecology 83), with '
+                'profile-likelihood intervals. It supposes that a species stays or keeps away for the whole time.',
     'groups': 'A group is the largest number of animals that a person counted at one moment of an event.',
     'pressure': 'People and wildlife are compared over locations by the correlation of ranks (Spearman 1904). Where '
                 'people go may differ in other ways, too: a relation is not yet a cause.'}

@@ -35,6 +35,7 @@ from .health.check import CameraHealth, check_cameras
 from .occupancy import Occupancy, occupancy
 from .occupancy_change import OccupancyChange, occupancy_change
 from .overlap import Overlap, activity_overlap, overlap_before_after
+from .presence import used_sections
 from .pressure import FEWEST_LOCATIONS, Pressure, pressure
 from .rates import (
     ALL_PEOPLE, WIDEST, WILDLIFE, cannot_be_said, interval_words, is_too_wide, label_in_sentence, plot_map, plot_months,
@@ -194,7 +195,8 @@ def write_survey(
             _numbers_section(survey, effect, corrected is not None),
             *_rate_sections(survey, arms, changed), *_where_sections(survey, arms, digits),
             *(_change_sections(found, corrected) if found else []), *_hour_sections(survey),
-            *_species_sections(survey), *_group_sections(survey), *_pressure_sections(survey),
+            *_species_sections(survey), *used_sections(survey.events, survey.operation, arms, changed),
+            *_group_sections(survey), *_pressure_sections(survey),
             *_effort_sections(survey, arms, changed), *_gap_sections(survey, labelled, arms, changed, effect)]
     first = '' if labelled is None else doubt_warning(labelled)
     page = html_page('What did the cameras see?', [*body, _methods_section(body)],
@@ -531,7 +533,8 @@ def _gap_sections(survey: Survey, labelled: pd.DataFrame | None, arms: pd.DataFr
 # %% ../../nbs/8_survey/88_report.ipynb #b00a81a9
 #: What a section shows → what the methods say of it.
 _METHODS_OF = {'Before and after, with control locations': 'change', 'Who comes when': 'hours',
-               'How many species': 'species', 'How many come at once': 'groups', 'People and wildlife': 'pressure'}
+               'How many species': 'species', 'At how many locations': 'presence', 'How many come at once': 'groups',
+               'People and wildlife': 'pressure'}
 
 
 def _methods_section(sections: Iterable[Section]) -> Section:
