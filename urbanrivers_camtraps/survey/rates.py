@@ -98,6 +98,7 @@ def plot_map(
     arms: pd.DataFrame | None = None, # `location, arm`: colours
     label: str = WILDLIFE, # a label, `wildlife` or `people`
     digits: int = 3, # of the coordinates
+    outline: pd.DataFrame | None = None, # from `read_outline`: drawn as a thin line
 ) -> plt.Figure:
     "Draw locations as circles whose area is the rate; locations without coordinates are named below."
     table = _located_rates(events, add_arms(operation, arms), label, digits)
@@ -110,7 +111,7 @@ def plot_map(
         if lost: figure.text(.03, .02, f'Without coordinates: {", ".join(lost[:8])}{" …" if len(lost) > 8 else ""}',
                              fontsize=8)
         if known.empty: return figure
-        _draw_circles(ax, known)
+        _draw_circles(ax, known, outline)
         arm_legend(figure, known.arm)
     return figure
 
@@ -286,11 +287,18 @@ _NAMED = 25
 _DEGREE = 2*math.pi*6_371_009/360
 
 
-def _draw_circles(ax: plt.Axes, known: pd.DataFrame) -> None:
-    "Set the frame, in metres, and draw circles, names, scale and north arrow."
+def _in_metres(table: pd.DataFrame, middle: pd.Series) -> tuple[pd.Series, pd.Series]: # east, north
+    "Return how far coordinates lie east and north of a point."
+    east = (table.longitude - middle.longitude)*_DEGREE*math.cos(math.radians(middle.latitude))
+    return east, (table.latitude - middle.latitude)*_DEGREE
+
+
+def _draw_circles(ax: plt.Axes, known: pd.DataFrame, outline: pd.DataFrame | None = None) -> None:
+    "Set the frame, in metres, and draw outline, circles, names, scale and north arrow."
     middle = known[['longitude', 'latitude']].mean()
-    east = (known.longitude - middle.longitude)*_DEGREE*math.cos(math.radians(middle.latitude))
-    north = (known.latitude - middle.latitude)*_DEGREE
+    east, north = _in_metres(known, middle)
+    for _, line in () if outline is None else outline.groupby('line'):
+        ax.plot(*_in_metres(line, middle), color='#9A9A9A', linewidth=.9, zorder=.5)
     half = max(np.ptp(east), np.ptp(north), 400)*.62
     x, y = ((o.max() + o.min())/2 for o in (east, north))
     ax.set(xlim=(x - 1.28*half, x + 1.28*half), ylim=(y - half, y + half))

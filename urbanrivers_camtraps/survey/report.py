@@ -182,6 +182,7 @@ def write_survey(
     sections: Iterable[Section] = (), # what stands first, such as `corrected_sections`
     corrected: Effect | None = None, # the change as a sample corrects it; then that of the events is shown as such
     labelled: pd.DataFrame | None = None, # the photographs of the events, with `label` or `prediction`, `decision`
+    outline: pd.DataFrame | None = None, # of the map, from `read_outline`
 ) -> Path: # the file
     "Write the survey as one self-contained page. Raise `SurveyError` if no camera worked."
     if survey.operation.periods.empty:
@@ -193,7 +194,7 @@ def write_survey(
     effect = corrected or next(iter(found), None)
     body = [*sections, _health_section(survey.health), _rests_section(survey, notes),
             _numbers_section(survey, effect, corrected is not None),
-            *_rate_sections(survey, arms, changed), *_where_sections(survey, arms, digits),
+            *_rate_sections(survey, arms, changed), *_where_sections(survey, arms, digits, outline),
             *(_change_sections(found, corrected) if found else []), *_hour_sections(survey),
             *_species_sections(survey), *used_sections(survey.events, survey.operation, arms, changed),
             *_group_sections(survey), *_pressure_sections(survey),
@@ -390,17 +391,26 @@ def _with_interval(table: pd.DataFrame) -> pd.DataFrame: # with `low, high, loca
     return table.assign(low=words).rename(columns={'low': '95 % interval'}).drop(columns='high')
 
 # %% ../../nbs/8_survey/88_report.ipynb #8bb1ff59
-def _where_sections(survey: Survey, arms: pd.DataFrame | None, digits: int) -> list[Section]:
-    "Show locations on a map, if the coordinates of two are known, and in a table; nothing if there is only one."
+def _where_sections(survey: Survey, arms: pd.DataFrame | None, digits: int,
+                    outline: pd.DataFrame | None = None) -> list[Section]:
+    """Show locations on a map, if the coordinates of two are known, and in a table.
+
+    One location alone is shown if there is an outline, and has no table."""
     places = survey.operation.periods
-    if places.place.nunique() == 1: return []
-    by_location = ('By location', 'Events per 100 camera-days at each location, the most wildlife first.',
-                   _labels_html(_by_location(survey, arms)))
-    if places.place[places.latitude.notna() & places.longitude.notna()].nunique() < 2: return [by_location]
-    figure = plot_map(survey.events, survey.operation, arms, digits=digits)
+    table = [] if places.place.nunique() == 1 else [_location_section(survey, arms)]
+    located = places.place[places.latitude.notna() & places.longitude.notna()].nunique()
+    if located < (2 if outline is None else 1): return table
+    figure = plot_map(survey.events, survey.operation, arms, digits=digits, outline=outline)
     text = (f'The larger a circle, the more often wildlife came. Coordinates are rounded to {digits} decimal places, '
             f'about {_rounded_to(digits)}.')
-    return [plot_section('Where', text, figure), by_location]
+    if outline is not None: text += ' The thin line is the outline that was given.'
+    return [plot_section('Where', text, figure), *table]
+
+
+def _location_section(survey: Survey, arms: pd.DataFrame | None) -> Section:
+    "Show the rates of each location."
+    return ('By location', 'Events per 100 camera-days at each location, the most wildlife first.',
+            _labels_html(_by_location(survey, arms)))
 
 
 def _rounded_to(digits: int) -> str:

@@ -22,9 +22,9 @@ from ...foundations.outputs import (
 # %% auto #0
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
-           'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'origins', 'names', 'tables',
-           'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'Outages', 'EventGap', 'TimeZone', 'Dates',
-           'survey', 'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
+           'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'outlines', 'origins', 'names',
+           'tables', 'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'Outages', 'EventGap', 'TimeZone',
+           'Dates', 'survey', 'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -48,6 +48,7 @@ event_tables = LazyModule('urbanrivers_camtraps.survey.events')
 edited_events = LazyModule('urbanrivers_camtraps.survey.edited_events')
 reports = LazyModule('urbanrivers_camtraps.survey.report', extra='survey')
 effort = LazyModule('urbanrivers_camtraps.survey.effort', extra='survey')
+outlines = LazyModule('urbanrivers_camtraps.survey.outline', extra='survey')
 origins = LazyModule('urbanrivers_camtraps.foundations.provenance')
 names = LazyModule('urbanrivers_camtraps.foundations.names')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
@@ -97,6 +98,8 @@ def survey(
     without_suspected_outages: Annotated[bool, typer.Option(
         '--without-suspected-outages', help='Take out of effort when a camera seems to have failed. By default this '
                                             'time counts, and is named first.')] = False,
+    outline: Annotated[Path, typer.Option(
+        help='GeoJSON file with lines or polygons, such as the river, that the map shows behind the cameras.')] = None,
     event_gap: EventGap = '30min',
     time_zone: TimeZone = None,
     dates: Dates = None,
@@ -122,6 +125,7 @@ def survey(
     doubts = _doubts(whole.health)
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
     comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
+    shape = outlines.read_outline(outline, whole.operation) if outline else None
     drawn = _answered(sample, seen) if sample else _own_answers(season, seen)
     beside, out = _beside(out, home), out or home/'survey.html'
     _refuse_foreign_files(out, beside, seen, whole, bool(arms and changed), drawn is not None)
@@ -130,7 +134,7 @@ def survey(
     first, effect = ([], None) if drawn is None else _corrected(drawn, whole, seen, comparison, beside)
     notes = [*seen.notes, *([] if events else [_CONDITIONS.format(duration_words(event_gap), time_zone)])]
     whole.report(out, **comparison, sections=first, corrected=effect, warnings=warnings, notes=notes,
-                 labelled=_labelled(seen))
+                 labelled=_labelled(seen), outline=shape)
     echo(f'{len(seen.events):,} events: {out}')
     return _write_lists(whole, seen, comparison, beside, drawn is None)
 
