@@ -40,7 +40,7 @@ notebooks: $(call installed,dev)  ## run every notebook
 	@nbdev_test --flags slow --n_workers 2 --do_print
 
 tests: $(call installed,dev)  ## run the tests of tests/
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results, season or review
 	@python -W ignore tools/bench.py $(ONLY)

@@ -3,11 +3,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from playwright.sync_api import expect
 
 from urbanrivers_camtraps.training.bundle_format import golden_photographs
 from urbanrivers_camtraps.training.export import write_bundle
 
+expect.set_options(timeout=60_000)  # of a busy machine; passing takes a second
+
 CLASSES = ['Actitis macularius', 'Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank']
+
+#: What takes longest begins first, so that all workers end at about the same time.
+SLOW = ('path', 'docs', 'votes_newer', 'apps_hub', 'apps_web_visit', 'votes_api', 'dataset_resume', 'wheel', 'apps_app', 'survey_sample', 'apps_web',
+        'review_season', 'fuzz', 'training_speciesnet', 'training_backbones', 'training_finetune', 'import_season', 'review_teaches',
+        'inference_detector_json', 'survey_camtrap_dp', 'inference_motion_crop', 'foundations_outputs', 'apps_train', 'inference_ray')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    "Put the files of `SLOW` first, in that order."
+    place = {f'test_{name}': number for number, name in enumerate(SLOW)}
+    items.sort(key=lambda o: place.get(o.path.stem, len(place)))
 
 
 @pytest.fixture(scope='session')

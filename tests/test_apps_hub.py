@@ -65,8 +65,9 @@ def space(bundle_folder, tmp_path_factory) -> Path:
 def python(space, tmp_path_factory) -> Path:
     "A Python with the Space's own requirements and nothing else."
     folder = tmp_path_factory.mktemp('venv')
-    venv.create(folder, with_pip=True)
-    subprocess.run([folder/'bin'/'python', '-m', 'pip', 'install', '-qq', '-r', space/'requirements.txt'], check=True, timeout=600)
+    venv.create(folder, with_pip=False)  # the pip of these tests installs into it
+    subprocess.run([sys.executable, '-m', 'pip', '--python', folder/'bin'/'python', 'install', '-qq', '--no-compile', '-r', space/'requirements.txt'],
+                   check=True, timeout=1200)
     return folder/'bin'/'python'
 
 

@@ -101,6 +101,7 @@ def browser():
 def opened(browser, url: str, **settings):
     "Open the page in a profile of its own; what it requests and what goes wrong in it are kept."
     context = browser.new_context(**{'viewport': {'width': 1100, 'height': 900}, **settings})
+    context.set_default_timeout(60_000)  # of a busy machine; passing takes a second
     page = context.new_page()
     page.requested, page.wrong = [], []
     context.on('request', lambda o: page.requested.append(o.url))
@@ -559,6 +560,7 @@ try {
 def test_the_first_public_page_goes_on_working(browser, site, app, bundle_folder):
     (site.folder/'original.html').write_text(ORIGINAL)
     page = browser.new_page()
+    page.set_default_timeout(60_000)
     page.goto(f'{site.url}original.html?space={app}')
     page.wait_for_function("document.getElementById('said').textContent", timeout=60_000)
     bundle = read_bundle(bundle_folder)

@@ -148,6 +148,7 @@ def test_what_the_first_answer_needs_is_loaded_and_no_more(browser, host):
     context, loaded = browser.new_context(), set()
     context.on('request', lambda o: None if o.service_worker else loaded.add(o.url.removeprefix(host.url)))
     page = context.new_page()
+    page.set_default_timeout(60_000)
     page.goto(host.url)
     page.get_by_text('it works without a network').wait_for()
     assert {o for o in loaded if not o.startswith('blob:')} <= needed
@@ -204,9 +205,10 @@ def test_hundreds_of_photographs_do_not_fill_the_memory(browser, host, tmp_path)
     }""")
     devtools, found = page.context.new_cdp_session(page), []
     devtools.send('Performance.enable')
-    for part in ('a', 'b', 'c'):
+    for number, part in enumerate('abc', 1):
         page.set_input_files('#folder', plain_folder(tmp_path/part, 150))
-        page.locator('#working').wait_for(state='hidden', timeout=120_000)
+        page.get_by_text(f'{150*number} looked at.').wait_for(timeout=240_000)
+        page.locator('#working').wait_for(state='hidden')
         devtools.send('HeapProfiler.collectGarbage')
         metrics = {o['name']: o['value'] for o in devtools.send('Performance.getMetrics')['metrics']}
         found.append((metrics['JSHeapUsedSize'], metrics['Nodes'], page.evaluate('held.size')))
@@ -225,10 +227,9 @@ def test_a_folder_is_paused_goes_on_and_tells_what_it_passed_over(page, tmp_path
     pause(page)
     page.get_by_text('Paused. What is done stays.').wait_for()
     expect(page.locator('#counted')).to_have_text(re.compile(r'^\d+ of 41 · paused$'))
-    page.wait_for_timeout(2000)  # the one that was under way is finished
-    before = page.locator('#counted').inner_text()
-    page.wait_for_timeout(500)
-    assert page.locator('#counted').inner_text() == before
+    counted, before = page.locator('#counted'), ''
+    while before != (before := counted.inner_text()): page.wait_for_timeout(1500)  # the one that was under way is finished
+    assert int(before.split()[0]) < 41  # it did not go on
     page.get_by_role('button', name='Go on').click()
     page.get_by_text('40 looked at, 1 cannot be used.').wait_for()
     rows = table(page)
@@ -263,6 +264,7 @@ def on_a_card(browser, url: str, card: Path, init: str = '', options: list[str] 
     "Look at three photographs twice in a Chromium that may have a graphics card: scores, and what the page says of it."
     own = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
     page, told = own.new_context().new_page(), []
+    page.set_default_timeout(60_000)
     page.on('console', lambda o: told.append(o.text) if o.text.startswith('WebGPU') else None)
     if init: page.add_init_script(init)
     page.goto(url)
@@ -308,6 +310,7 @@ def test_a_graphics_card_that_does_not_help_is_not_used(browser, host, wide, car
 def test_a_browser_that_is_too_old_is_told_so(browser, host):
     changed_page(host, host.root/'old', worker=('if (!self.DecompressionStream', 'delete self.DecompressionStream\n  if (!self.DecompressionStream'))
     page = browser.new_context().new_page()
+    page.set_default_timeout(60_000)
     page.goto(host.url.replace('/river/', '/old/'))
     page.get_by_text('This browser cannot look at photographs: it is too old. Use a newer one.').wait_for()
     page.context.close()

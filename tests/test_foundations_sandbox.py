@@ -225,7 +225,7 @@ def test_run_until_interrupted(tmp_path):
     with subprocess.Popen([sys.executable, '-c', code], **quiet) as process:
         assert asked(process.stdout.readline().strip())['totalImages'] == 3
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        process.wait(60)
 
 
 # ── real photographs, boxes, voters ─────────────────────────────────────────────────────────────────────────────────

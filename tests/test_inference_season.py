@@ -26,13 +26,13 @@ from urbanrivers_camtraps.inference.season import (
     read_season,
 )
 
-#: Runs a season over argv[2:5] (bundle, folder, out) with photographs read at most so many a second.
+#: Runs a season over argv[1:4] (bundle, folder, out), and waits to be killed after argv[4] photographs.
 CHILD = """
 import sys, time
 from urbanrivers_camtraps.inference.season import Job, on_threads, predict_season
 def slowly(sources, job):
-    for result in on_threads(sources, job):
-        time.sleep(.002)
+    for number, result in enumerate(on_threads(sources, job)):
+        if number == int(sys.argv[4]): time.sleep(600)
         yield result
 predict_season(sys.argv[2], sys.argv[3], Job(sys.argv[1]), slowly, progress=False)
 """
@@ -60,9 +60,9 @@ def parts(out: Path) -> list[Path]:
     return sorted(out.with_name(f'.{out.name}.parts').glob('*.parquet'))
 
 
-def start(bundle: Path, card: Path, out: Path, **options) -> subprocess.Popen:
-    "Start a run of its own."
-    return subprocess.Popen([sys.executable, '-c', CHILD, bundle, card, out], stderr=subprocess.PIPE, text=True, **options)
+def start(bundle: Path, card: Path, out: Path, stop: int = 590, **options) -> subprocess.Popen:
+    "Start a run of its own, which gets no further than `stop` photographs, however late it is killed."
+    return subprocess.Popen([sys.executable, '-c', CHILD, bundle, card, out, str(stop)], stderr=subprocess.PIPE, text=True, **options)
 
 
 def test_a_kill_costs_at_most_the_part_under_way(bundle_folder, card, tmp_path):
@@ -113,8 +113,8 @@ def test_memory_does_not_grow_with_the_season(bundle_folder, card, tmp_path):
     few = tmp_path/'few'
     few.mkdir()
     for path in sorted(card.iterdir())[:30]: shutil.copy(path, few)
-    peaks = [int(subprocess.run([sys.executable, '-c', code, bundle_folder, o, tmp_path/f'{o.name}.parquet'], capture_output=True, text=True,
-                                check=True).stdout) for o in (few, card)]
+    peaks = [int(subprocess.run([sys.executable, '-c', code, bundle_folder, o, tmp_path/f'{o.name}.parquet', '-1'], capture_output=True,
+                                text=True, check=True).stdout) for o in (few, card)]
     assert peaks[1] < peaks[0] + 60, peaks  # 700 decoded photographs would be a hundred times as much
 
 

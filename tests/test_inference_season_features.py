@@ -22,15 +22,18 @@ from urbanrivers_camtraps.inference.season_features import copy_features, featur
 from urbanrivers_camtraps.training.bundle_format import BundleError
 from urbanrivers_camtraps.training.quantise import to_float16
 
-#: Runs a season over argv[1:5] (bundle, folder, out, features), slowly enough to be killed anywhere.
+#: Runs a season over argv[1:5] (bundle, folder, out, features), and waits to be killed after the write that argv[5:7] name and number.
 CHILD = """
 import sys, time
 from urbanrivers_camtraps.inference import season
+calls = []
 def slowly(function):
     def slow(*args, **settings):
         result = function(*args, **settings)
-        print(function.__name__, flush=True)
-        time.sleep(.3)
+        calls.append(function.__name__)
+        if calls.count(sys.argv[5]) == int(sys.argv[6]):
+            print('written', flush=True)
+            time.sleep(600)
         return result
     return slow
 for name in ('_write_part', 'copy_features', '_join'): setattr(season, name, slowly(getattr(season, name)))
@@ -77,13 +80,11 @@ def without_features(folder: Path, copy: Path) -> Path:
 
 @pytest.mark.parametrize('moment, times', [('_write_part', 1), ('_write_part', 2), ('copy_features', 1), ('_join', 1)])
 def test_a_kill_between_any_two_writes_loses_and_misplaces_nothing(bundle_folder, card, tmp_path, moment, times):
-    out, features, count = tmp_path/'predictions.parquet', tmp_path/'features.parquet', 0
-    with subprocess.Popen([sys.executable, '-c', CHILD, bundle_folder, card, out, features], stdout=subprocess.PIPE, text=True) as run:
-        for line in run.stdout:
-            count += line.strip() == moment
-            if count == times: break
+    out, features = tmp_path/'predictions.parquet', tmp_path/'features.parquet'
+    command = [sys.executable, '-c', CHILD, bundle_folder, card, out, features, moment, str(times)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == 'written\n'
         run.send_signal(signal.SIGKILL)
-    assert count == times
     assert out.exists() == (moment == '_join') and features.exists() == (moment in ('copy_features', '_join'))
     (card/'IMG_0003.JPG').touch()  # another file now, as far as anybody can tell
     predict_season(card, out, Job(str(bundle_folder)), features=features, progress=False)

@@ -269,7 +269,7 @@ def killable(playwright, profile: Path):
     (profile/'DevToolsActivePort').unlink(missing_ok=True)
     command = [CHROMIUM, *QUIET, '--headless=new', '--remote-debugging-port=0', f'--user-data-dir={profile}', 'about:blank']
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (profile/'DevToolsActivePort').exists() or not (profile/'DevToolsActivePort').read_text().count('\n'):
         assert process.poll() is None and time.monotonic() < deadline, 'Chromium did not start'
         time.sleep(.02)

@@ -110,7 +110,7 @@ def assert_same(one: dict, other: dict) -> None:
 def test_two_processes_train_one_network_and_a_killed_run_goes_on(folder):
     photographs = pd.read_parquet(folder/'photographs.parquet')
     with launched(folder, 'whole', 'killed:pause') as running:
-        ends = time.monotonic() + 120
+        ends = time.monotonic() + 400
         while len(found := list(folder.glob('*.pid'))) < 2 and running.poll() is None and time.monotonic() < ends: time.sleep(.1)
         if len(found) < 2: running.terminate()
         assert len(found) == 2, running.communicate()[0]
