@@ -310,19 +310,19 @@ def test_the_table_is_filtered_and_sorted(page, card, known):
     give(page, card, by='#folder')
     found = predict(known, card, progress=False)
     page.get_by_label('Decision').select_option('accept')
-    assert page.locator('#rows tr').count() == (found.decision == 'accept').sum()
+    expect(page.locator('#rows tr')).to_have_count(int((found.decision == 'accept').sum()))
     page.get_by_label('Decision').select_option('')
     label = found.prediction.iloc[0]
     page.get_by_label('Class').select_option(known.common_names[label])
-    assert page.locator('#rows tr').count() == (found.prediction == label).sum()
+    expect(page.locator('#rows tr')).to_have_count(int((found.prediction == label).sum()))
     page.get_by_label('Class').select_option('')
     page.get_by_role('button', name='Probability').click()
     shown = [float(o.removesuffix(' %')) for o in page.locator('#rows td:nth-child(4)').all_inner_texts() if o]
     assert shown == sorted(shown, reverse=True) and len(shown) == len(found)
     page.locator('#rows .open', has_text='plain1').press('Enter')  # by the keyboard
-    assert 'plain1.bmp' in page.locator('#answer figcaption').inner_text()
+    expect(page.locator('#answer figcaption')).to_contain_text('plain1.bmp')
     page.get_by_role('button', name='Clear').click()
-    assert page.locator('#answer').is_hidden() and page.locator('#many').is_hidden()
+    for part in ('#answer', '#many'): expect(page.locator(part)).to_be_hidden()
     give(page, card/'IMG_0001.png')
     page.locator('#answer h2').wait_for()
 
@@ -427,10 +427,12 @@ def test_hundreds_are_shown_a_hundred_at_a_time(page, tmp_path):
     small = golden_photographs()['thumbnail']
     for number in range(230): small.save(tmp_path/f'{number:03}.png')
     give(page, *sorted(tmp_path.iterdir()))
-    assert page.locator('#rows tr').count() == 100 and page.get_by_text('1 to 100 of 230').is_visible()
+    expect(page.locator('#rows tr')).to_have_count(100)
+    expect(page.get_by_text('1 to 100 of 230')).to_be_visible()
     page.get_by_role('button', name='Later').click()
     page.get_by_role('button', name='Later').click()
-    assert page.locator('#rows tr').count() == 30 and page.get_by_role('button', name='Later').is_disabled()
+    expect(page.locator('#rows tr')).to_have_count(30)
+    expect(page.get_by_role('button', name='Later')).to_be_disabled()
     assert len(table(page)) == 230
 
 

@@ -299,6 +299,7 @@ def test_500_by_keyboard_and_the_browser_killed_half_way(playwright, queue, tmp_
         assert len(arrived) in (COUNT//2 - 1, COUNT//2)
         with killable(playwright, tmp_path/'profile') as (page, kill):
             page.goto(address)
+            page.locator('#alias[open], #review[data-state=ready]').first.wait_for()
             if page.locator('#alias[open]').is_visible():  # the profile was killed before it was written
                 page.get_by_label('Alias').fill('Heron')
                 page.keyboard.press('Enter')
@@ -374,19 +375,19 @@ def test_what_the_page_shows_and_mouse_and_touch(browser, queue, tmp_path):
         expect(page.locator('#toggle')).to_be_hidden()  # there is no box
         page.get_by_role('button', name='Canada Goose').click()
         see(page, 'm001')
-        assert page.locator('#opinions button').count() == 2  # nobody asked SpeciesNet
+        expect(page.locator('#opinions button')).to_have_count(2)  # nobody asked SpeciesNet
         expect(page.locator('#toggle')).to_be_visible()
         page.locator('#boxes div').wait_for(state='attached')
         frame, box = page.locator('#frame').bounding_box(), page.locator('#boxes div').bounding_box()
         assert abs((box['x'] - frame['x'])/frame['width'] - .25) < .01 and abs(box['width']/frame['width'] - .25) < .01
         assert page.locator('#boxes').inner_text() == 'animal 0.93'
         page.keyboard.press('b')
-        assert page.locator('#boxes div').count() == 0
+        expect(page.locator('#boxes div')).to_have_count(0)
         page.keyboard.press('b')
         page.keyboard.press('ArrowRight')
         expect(page.locator('#caption')).to_contain_text('another photograph of the burst')
         see(page, 'm001')
-        assert page.locator('#boxes div').count() == 0
+        expect(page.locator('#boxes div')).to_have_count(0)
         page.locator('#strip button').nth(1).click()
         expect(page.locator('#caption')).to_have_text('Wild <i>Mile</i> · 2025-05-01 06:00:01')
         see(page, 'm001')
@@ -400,7 +401,7 @@ def test_what_the_page_shows_and_mouse_and_touch(browser, queue, tmp_path):
         page.keyboard.press('Enter')
         see(page, 'm003')
         page.keyboard.press('?')
-        assert page.locator('#keys').is_visible()
+        expect(page.locator('#keys')).to_be_visible()
         page.keyboard.press('3')  # no answer behind the help
         page.keyboard.press('Escape')
         page.get_by_role('button', name='Human').focus()
@@ -481,7 +482,7 @@ def test_a_broken_photograph_can_be_answered(browser, queue, tmp_path):
         expect(page.locator('#broken')).to_contain_text('cannot be shown: is damaged')
         page.keyboard.press('c')
         see(page, 'm001')
-        assert page.locator('#broken').is_hidden()
+        expect(page.locator('#broken')).to_be_hidden()
         context.close()
     assert read_reviews(tmp_path/'reviews.sqlite').label.tolist() == [CANNOT_TELL]
 
@@ -508,7 +509,7 @@ def test_everybody_can_use_the_page(browser, queue, tmp_path, window, scheme):
         see(page, 'm000')
         fits('photograph')
         page.keyboard.press('?')
-        assert page.locator('#keys kbd').first.is_visible()
+        expect(page.locator('#keys kbd').first).to_be_visible()
         fits('keys')
         page.keyboard.press('Escape')
         page.keyboard.press('o')
@@ -520,7 +521,7 @@ def test_everybody_can_use_the_page(browser, queue, tmp_path, window, scheme):
         page.keyboard.press('n')
         see(page, 'm497')
         expect(page.locator('#broken')).to_contain_text('cannot be shown')
-        assert not page.locator('#photograph').is_visible()
+        expect(page.locator('#photograph')).to_be_hidden()
         fits('broken')
         for media in ('m497', 'm498', 'm499'):
             see(page, media)
