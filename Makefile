@@ -24,9 +24,9 @@ app: demo/bundle/bundle.json $(call installed,app)  ## serve the page that names
 demo/bundle/bundle.json:
 	@$(MAKE) --no-print-directory demo
 
-# Three notebooks or files of tests run at a time, also on two cores: they often wait for a server, a browser or a process. Their threads
-# share the cores, or they would fight over them.
-check notebooks tests: export OMP_NUM_THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 2 ? n / 2 : 1)))
+# Four notebooks, or four files of tests, run at a time, also on two cores: half of their time they wait for a server, a browser or a process.
+# They share the cores, or their threads would fight over them.
+check notebooks tests: export OMP_NUM_THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? n / 4 : 1)))
 check notebooks tests: export MPLBACKEND := Agg
 check notebooks tests: export JUPYTER_PLATFORM_DIRS := 1
 check notebooks tests: export GRADIO_ANALYTICS_ENABLED := False
@@ -38,10 +38,10 @@ check: $(call installed,dev)  ## check that modules, app.py and README.md are wh
 	@basedpyright --level error
 
 notebooks: $(call installed,dev)  ## run every notebook
-	@nbdev_test --flags slow --n_workers 3 --do_print
+	@nbdev_test --flags slow --n_workers 4 --do_print
 
 tests: $(call installed,dev)  ## run the tests of tests/
-	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(call installed,dev)  ## measure speed against the stated rivals: some minutes, or ONLY=fetch, clean, images, train, predict, app, browser, results, season or review
 	@python -W ignore tools/bench.py $(ONLY)

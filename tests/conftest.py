@@ -1,10 +1,13 @@
-"""What the tests share: a bundle whose network is tiny and has learned nothing, and a photograph to show it."""
+"""What the tests share: a bundle whose network is tiny and has learned nothing, a photograph to show it, and what the demo makes."""
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import expect
 
+from commands import script
 from urbanrivers_camtraps.training.bundle_format import golden_photographs
 from urbanrivers_camtraps.training.export import write_bundle
 
@@ -13,9 +16,10 @@ expect.set_options(timeout=60_000)  # of a busy machine; passing takes a second
 CLASSES = ['Actitis macularius', 'Anas platyrhynchos', 'Branta canadensis', 'Castor canadensis', 'blank']
 
 #: What takes longest begins first, so that all workers end at about the same time.
-SLOW = ('path', 'docs', 'votes_newer', 'apps_hub', 'apps_web_visit', 'votes_api', 'dataset_resume', 'wheel', 'apps_app', 'survey_sample', 'apps_web',
-        'review_season', 'fuzz', 'training_speciesnet', 'training_backbones', 'training_finetune', 'import_season', 'review_teaches',
-        'inference_detector_json', 'survey_camtrap_dp', 'inference_motion_crop', 'foundations_outputs', 'apps_train', 'inference_ray')
+SLOW = ('path_training', 'path', 'docs', 'votes_newer', 'apps_hub', 'apps_web_visit', 'votes_api', 'dataset_resume', 'wheel', 'apps_app',
+        'survey_sample', 'apps_web', 'review_season', 'fuzz', 'training_speciesnet', 'training_backbones', 'training_finetune', 'import_season',
+        'review_teaches', 'inference_detector_json', 'survey_camtrap_dp', 'inference_motion_crop', 'foundations_outputs', 'apps_train',
+        'survey_health', 'inference_season', 'inference_ray')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,3 +53,17 @@ def bundle_folder(tmp_path_factory, photograph) -> Path:
     learner = SimpleNamespace(model=Tiny(), recipe=recipe, dls=SimpleNamespace(vocab=CLASSES))
     folder = tmp_path_factory.mktemp('bundle')/'bundle'
     return write_bundle(learner, folder, examples={'Branta canadensis': photograph})
+
+
+@pytest.fixture(scope='session')
+def demo(tmp_path_factory) -> tuple[Path, str]:
+    "The demo's folder, and what the demo printed: made once for all workers. A test that writes copies it."
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/'made_by_the_demo'
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder/'lock'):
+        if not (folder/'printed.txt').exists():
+            done = script('demo', folder=folder)
+            assert done.returncode == 0, done.stderr
+            (folder/'printed.txt').write_text(done.stdout, encoding='utf-8')
+    return folder/'demo', (folder/'printed.txt').read_text(encoding='utf-8')
