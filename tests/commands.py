@@ -1,5 +1,6 @@
 """Run `camtraps` as a person would, in a process, a folder and an environment of its own: the installed script, or sooner a copy of a process
 that has imported everything."""
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -36,6 +37,7 @@ def _processes():
 
 def _command(arguments: list[str], folder: str, environment: dict[str, str], printed: tuple[str, str]) -> None:
     "What the installed script does; it ends with the exit status."
+    gc.freeze()  # or each collection would go through all that was imported, and copy it
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

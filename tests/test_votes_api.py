@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from commands import CAMTRAPS, camtraps
 from urbanrivers_camtraps.foundations.core import CamtrapsError, serve_in_background
 from urbanrivers_camtraps.foundations.sandbox import FAULTS, Faults, make_sandbox, sandbox_app, serve_sandbox
 from urbanrivers_camtraps.foundations.tables import read_table
 from urbanrivers_camtraps.votes.api import Fetched, fetch_changes, fetch_observations, read_fetched, write_fetched
 from urbanrivers_camtraps.votes.documents import EMPTY, LEFT_OUT, parse_document
 
-CAMTRAPS = Path(sys.executable).parent/'camtraps'
 KEY = 'a secret of sixteen bytes'
 TABLES = ('observations.parquet', 'votes.parquet', 'media.parquet', 'fetch_skipped.csv')
 
@@ -47,8 +46,7 @@ def environment() -> dict[str, str]:
 
 def fetch(folder: Path, server: str, *options: str) -> subprocess.CompletedProcess:
     "Run `camtraps fetch` as a person would."
-    return subprocess.run([CAMTRAPS, 'fetch', '--server', server, '--data', folder, *options], env=environment(),
-                          capture_output=True, text=True, timeout=300)
+    return camtraps('fetch', '--server', server, '--data', folder, *options, folder=Path.cwd(), seconds=600, CAMTRAPS_VOLUNTEER_KEY=KEY)
 
 
 def killed_fetch(folder: Path, server: str, pages: int, after: float, *options: str) -> int:

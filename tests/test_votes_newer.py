@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+import commands
 from urbanrivers_camtraps.foundations.core import CamtrapsError, collect_notices, serve_in_background
 from urbanrivers_camtraps.foundations.names import read_name
 from urbanrivers_camtraps.foundations.sandbox import (
@@ -52,8 +53,7 @@ def june():
 
 def camtraps(*arguments: object) -> subprocess.CompletedProcess:
     "Run a command as a person would."
-    environment = {**os.environ, 'CAMTRAPS_VOLUNTEER_KEY': KEY}
-    return subprocess.run([CAMTRAPS, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=600)
+    return commands.camtraps(*arguments, folder=Path.cwd(), seconds=600, CAMTRAPS_VOLUNTEER_KEY=KEY)
 
 
 def told(sandbox, function, *arguments, **options):
