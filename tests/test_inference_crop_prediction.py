@@ -54,7 +54,7 @@ def test_a_card_with_a_detectors_file(tmp_path, bundle_folder):
     assert predictions.attrs == predict(bundle, card, progress=False).attrs and predictions.attrs['model']['origin'] == bundle.origin
     bare = predict_crops(bundle, card, results.detections, trim=(0, .1), progress=False)
     assert [Path(o).name for o in bare.path] == ['IMG_0.JPG', 'IMG_1.JPG', 'IMG_2.JPG'] and bare.prediction[2] == 'blank'
-    assert bare.skipped.reason.str.contains('damaged|no photograph').all() and len(bare.skipped) == 1
+    assert bare.skipped.reason.str.contains('damaged|not a photograph').all() and len(bare.skipped) == 1
     for workers in (1, 3):
         again = predict_crops(bundle, card, results, trim=(0, .1), workers=workers, progress=False)
         assert np.array_equal(np.stack(again.scores), np.stack(predictions.scores))
