@@ -291,21 +291,26 @@ def _check_names(names: pd.Series, where: object) -> None:
         raise DeploymentsError(what.format(names[line]), f'{where}, line {line}', 'Give each a name of its own')
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #e431f594
+def _each_value(values: pd.Series, text: Callable[[object], str]) -> pd.Series:
+    "Write each distinct value as text once, since a season has many photographs and few places."
+    code, distinct = pd.factorize(values.astype(object))  # -1 if missing: takes the last
+    return pd.Series(np.array([*map(text, distinct), None], object)[code], values.index, dtype=object, name=values.name)
+
+
 def text_ids(
     values: pd.Series, # ids of any kind
 ) -> pd.Series: # as text
     "Return ids as text, so that they can be compared; missing ids stay missing."
     def text(value: object) -> str:
         return f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value)
-    return values.astype(object).map(text, na_action='ignore').astype(object)
+    return _each_value(values, text)
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #e430b061
 def plain_places(
     values: pd.Series, # names or ids of locations
 ) -> pd.Series: # as text
     "Return names of locations so that they can be compared: spaces and the two ways to write an é do not count."
-    def plain(value: str) -> str: return ' '.join(unicodedata.normalize('NFC', value).split())
-    return text_ids(values).map(plain, na_action='ignore').astype(object)
+    return _each_value(text_ids(values), lambda o: ' '.join(unicodedata.normalize('NFC', o).split()))
 
 # %% ../../nbs/8_survey/80_deployments.ipynb #5f9841ee
 def location_ids(
