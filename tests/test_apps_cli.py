@@ -80,6 +80,7 @@ def test_version_and_unknown_commands(tmp_path):
     (('plan-survey', '--rate', '0'), 'rate: 0 is not possible'),
     (('predict', 'bad.jpg', '--bundle', 'notes.txt'), 'is a file; a bundle is a folder'),
     (('preview', '--season', 'notes.txt'), 'is not a readable Parquet file. Run'),
+    (('survey', '--changed', '2025-04-30'), 'Add --arms with a table of location and arm'),
     (('sandbox', '--faults', 'cut'), "needs a share behind 'cut'"),
     (('clean', '--data', 'notes.txt'), 'is a file'),
     (('demo', '--out', 'notes.txt'), 'is a file'),

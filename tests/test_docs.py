@@ -135,6 +135,20 @@ def test_no_anchor_twice(pages):
     assert {name: twice for name, page in pages.items() if (twice := {o for o in page.ids if page.ids.count(o) > 1})} == {}
 
 
+@pytest.mark.parametrize('path', ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])
+def test_files_that_a_text_names_are_there(path):
+    "On GitHub a link is relative to the file in which it stands, and an anchor is a heading."
+    text = (ROOT/path).read_text(encoding='utf-8')
+    headings = {re.sub(r'[^\w\- ]', '', o.lower()).strip().replace(' ', '-') for o in re.findall(r'^#+ (.*)', text, re.MULTILINE)}
+    links = re.findall(r'\]\(([^)\s]+)', text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    own = [o for o in links if not urlsplit(o).scheme]
+    assert own or path == 'CHANGELOG.md'
+    for link in own:
+        file, _, anchor = link.partition('#')
+        assert (ROOT/unquote(file)).exists(), f'{path}: {link}'
+        assert file or anchor in headings, f'{path}: {link}'
+
+
 def test_links_into_the_repository(pages):
     "Source and files beside the notebooks exist, with that many lines."
     links = {o for page in pages.values() for o in page.links if '/urbanrivers_camtraps/blob/main/' in o}

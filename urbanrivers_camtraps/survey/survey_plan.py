@@ -124,7 +124,8 @@ def plot_plan(
         for color, (weeks, rows) in zip(COLORS, plan.table.dropna(subset='power').groupby('weeks')):
             ax.plot(rows.locations, 100*rows.power, 'o-', color=color, markersize=4, label=f'{weeks} weeks')
         ax.axhline(100*plan.wanted, color=COLORS[-1], linewidth=1, linestyle='--')
-        ax.set(xlabel='locations in each arm', ylabel=f'power to find ×{plan.change:g} (%)', ylim=(0, 102))
+        ax.set(xlabel='locations in each arm', ylabel=f'chance to find ×{plan.change:g} (%)', ylim=(0, 102),
+               xticks=sorted(plan.table.locations.unique()))
         figure.legend(loc='outside upper right', ncols=5, fontsize=9)
     return figure
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import IN_DOUBT, SURVEY, Data, LazyModule, app, echo, read_own_table
-from .survey import Dates, Deployments, TimeZone
+from .survey import PLACES_NEEDED, Dates, Deployments, TimeZone
 from ...foundations.core import CamtrapsError, notice
 from ...foundations.outputs import refuse_foreign_csv, refuse_foreign_page, write_csv, write_page
 
@@ -71,7 +71,7 @@ def _health(sources: list[Path], deployments: Path | None, pixels: bool, time_zo
     if places is None and (own := season_folders.own_table(sources[0], 'deployments')):
         places = deployment_tables.read_deployments(own, time_zone, dates, False)
     if places is None:
-        raise CamtrapsError('does not say where the cameras were', sources[0], 'Add --deployments with a table of them')
+        raise CamtrapsError('does not say where the cameras were', sources[0], PLACES_NEEDED)
     return cards.check_season(sources, places)
 
 
@@ -99,6 +99,9 @@ def _lines(health: Any) -> list[str]: # of `CameraHealth`
         lines += ['', f'{row["camera"]}: {row["finding"]}' + (f' ({when})' if when else ''),
                   f'  likely cause: {row["cause"]}', f'  effect on effort: {row["effect on effort"]}',
                   f'  what to do: {row["what to do"]}']
+    if any('outage' in o for o in lines):
+        lines += ['', 'Outages are lines `deployment_id,start,end` of a table outages.csv in the folder of the season; '
+                      '`camtraps survey --outages` takes one from elsewhere.']
     return lines
 
 

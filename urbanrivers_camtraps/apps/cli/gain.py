@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import EVALUATION, Data, LazyModule, app, echo, read_own_table
-from .survey import Deployments, TimeZone
+from .survey import PLACES_NEEDED, Deployments, TimeZone
 from ...foundations.core import CamtrapsError
 
 if TYPE_CHECKING: import pandas as pd  # at run time each command imports it for itself
@@ -54,7 +54,7 @@ def _factors(season: Path, again: Path, deployments: Path | None, time_zone: str
              photographs: pd.DataFrame) -> str:
     "Return whether the correction factor of a season came nearer to 1."
     chosen = deployments or season_folders.own_table(season, 'deployments')
-    if not chosen: raise CamtrapsError('does not say where the cameras were', season, 'Add --deployments')
+    if not chosen: raise CamtrapsError('does not say where the cameras were', season, PLACES_NEEDED)
     places = deployment_tables.read_deployments(chosen, time_zone)
     taught = photographs[photographs.by_chance.eq(True)].burst_id.nunique() if 'by_chance' in photographs else 0
     return gains.factor_text(gains.season_factors(season, again, places), taught)

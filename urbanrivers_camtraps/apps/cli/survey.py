@@ -23,8 +23,8 @@ from ...foundations.outputs import (
 __all__ = ['pd', 'burst_answers', 'waiting', 'people_firsts', 'samples', 'reviewing', 'corrected', 'sample_plans', 'survey_plans',
            'location_records', 'bursts', 'cards', 'season_folders', 'package_writing', 'package_validation', 'changes',
            'deployment_tables', 'event_tables', 'edited_events', 'reports', 'effort', 'outlines', 'origins', 'names',
-           'tables', 'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'Outages', 'EventGap', 'TimeZone',
-           'Dates', 'survey', 'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
+           'tables', 'PLACES_NEEDED', 'Season', 'NeededSeason', 'Deployments', 'Arms', 'Changed', 'Outages', 'EventGap',
+           'TimeZone', 'Dates', 'survey', 'sample', 'plan', 'plan_survey', 'events', 'export_survey', 'package']
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #df034753
 pd = LazyModule('pandas')
@@ -54,6 +54,9 @@ names = LazyModule('urbanrivers_camtraps.foundations.names')
 tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
+#: What to do if it is not known where the cameras were.
+PLACES_NEEDED = ('Put deployments.csv (deployment_id, location, latitude, longitude, start, end) into the folder of the '
+                 'season, or name such a table with --deployments')
 _SEASON = 'Season that `camtraps predict --out season/` wrote: a folder, or a file. Repeat the option for several.'
 Season = Annotated[list[Path], typer.Option(help=f"{_SEASON} By default the volunteers' labels are used.")]
 NeededSeason = Annotated[list[Path], typer.Option('--season', help=f'{_SEASON} It has to be named.')]
@@ -77,6 +80,9 @@ Dates = Annotated[DateFormat, typer.Option(
     help='How tables write dates such as 07/05/2025: day-first or month-first. By default they are refused.')]
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #8d88348a
+_ARMS = 'Add --arms with a table of location and arm (impact or control)'
+
+
 @app.command(rich_help_panel=SURVEY)
 def survey(
     season: Season = None,
@@ -114,6 +120,8 @@ def survey(
     NAME_rates.csv and NAME_effects.csv, so that two reports fit into one folder."""
     order, home = dates.value if dates else None, _home(season, data)
     arms, outages = _own(arms, season, 'arms'), _own(outages, season, 'outages')
+    if changed and arms is None: raise CamtrapsError('needs to know which locations changed', '--changed', _ARMS)
+    comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}  # before the work
     if events and not season: seen = _given_events(events, deployments, time_zone, order)
     else: seen = _seen(season, deployments, event_gap, time_zone, data, order)
     if events and season: seen = _edited(seen, events, order)
@@ -124,7 +132,6 @@ def survey(
     whole = reports.Survey(seen.events, seen.deployments, lost, time_zone, all_photographs, health=health)
     doubts = _doubts(whole.health)
     if without_suspected_outages: whole, doubts = _without_outages(whole, lost, seen, all_photographs)
-    comparison = {'arms': _read_arms(arms), 'changed': _changed(changed), 'missed': _missed(missed)}
     shape = outlines.read_outline(outline, whole.operation) if outline else None
     drawn = _answered(sample, seen) if sample else _own_answers(season, seen)
     beside, out = _beside(out, home), out or home/'survey.html'
@@ -392,7 +399,7 @@ def _seen_by_model(season: list[Path], places: pd.DataFrame | None, event_gap: s
                    listed: pd.DataFrame | None = None) -> _Seen:
     "Place a season's predictions in time and space, and join them into events."
     if places is None:
-        raise CamtrapsError('does not say where the cameras were', season[0], 'Add --deployments with a table of them')
+        raise CamtrapsError('does not say where the cameras were', season[0], PLACES_NEEDED)
     if listed is None: placed = deployment_tables.season_photographs(season, places)
     else: placed = deployment_tables.listed_photographs(season, listed, places)
     placed = bursts.add_bursts(placed)
