@@ -55,8 +55,8 @@ tables = LazyModule('urbanrivers_camtraps.foundations.tables')
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #38c0c8fd
 #: What to do if it is not known where the cameras were.
-PLACES_NEEDED = ('Put deployments.csv (deployment_id, location, latitude, longitude, start, end) into the folder of the '
-                 'season, or name such a table with --deployments')
+PLACES_NEEDED = ('Put deployments.csv (deployment_id, location, latitude, longitude, start, end) into the folder of '
+                 'the season, or name such a table with --deployments')
 _SEASON = 'Season that `camtraps predict --out season/` wrote: a folder, or a file. Repeat the option for several.'
 Season = Annotated[list[Path], typer.Option(help=f"{_SEASON} By default the volunteers' labels are used.")]
 NeededSeason = Annotated[list[Path], typer.Option('--season', help=f'{_SEASON} It has to be named.')]
