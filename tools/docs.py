@@ -15,6 +15,11 @@ from pages import exported_module, page_markdown, processed, public_names, retar
 
 NOTEBOOKS = Path('nbs')
 TUTORIALS = 'tutorials'
+#: What a folder of notebooks is called in the navigation, if its name alone says too little.
+TITLES = {'density': 'Activity and overlap', 'edited': 'Events, edited by hand', 'waiting': 'Events that wait for review',
+          'ways_out': 'Sorting and exports', 'health': 'Camera health', 'groups': 'Group sizes', 'corrected': 'Corrected answers',
+          'gaps': 'Event gaps', 'mixed': 'Mixed model', 'plan': 'Plan a survey', 'camtrap_dp': 'Camtrap DP',
+          'exchange': 'For R and Excel', 'page': 'Words of the report', 'seasons': 'Simulated seasons', 'cli': 'Command line'}
 
 
 def notebook_paths() -> list[PurePosixPath]: # such as `1_votes/12_api.ipynb`
@@ -47,7 +52,10 @@ def section(
     found = []
     for folder, own in groupby(notebooks, lambda o: o.parts[depth] if len(o.parts) > depth + 1 else None):
         if folder is None: found += [str(page_name(o)) for o in own]
-        else: found.append({folder.lstrip('0123456789_').capitalize(): section(list(own), depth + 1)})
+        else:
+            name = folder.lstrip('0123456789_')
+            title = TITLES.get(name, name.capitalize()) if depth else name.capitalize()
+            found.append({title: section(list(own), depth + 1)})
     return found
 
 
