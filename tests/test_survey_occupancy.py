@@ -218,6 +218,9 @@ def test_the_share_of_locations_is_that_of_two_occasions_by_hand():
     assert [row.share, row.seen] == pytest.approx([.45, 2/3], abs=1e-3)
     heading, text, body = used_sections(seen_in_weeks(cells), operation)[0]
     assert heading == 'At how many locations' and '8 of 20' in body and '>45 %<' in body and '>67 %<' in body
+    assert 'Left out here' not in text
+    once = events_of(('l00', 'Castor canadensis', '2025-05-02')).assign(event_id='beaver')
+    assert used_sections(pd.concat([seen_in_weeks(cells), once]), operation)[0][1].endswith('Left out here: North American Beaver.')
 
 
 @pytest.mark.parametrize('cells', [

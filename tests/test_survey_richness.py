@@ -7,13 +7,17 @@ import pytest
 
 from survey_tables import TIME_ZONE, deployments_of, events_of, operation_of
 from urbanrivers_camtraps.foundations.core import HUMAN
-from urbanrivers_camtraps.survey.effort import camera_operation
+from urbanrivers_camtraps.survey.effort import SurveyError, camera_operation
 from urbanrivers_camtraps.survey.richness import accumulation, chao, plot_accumulation
 
 WATCHED = operation_of(('a', 'l', '2024-05-01', '2024-05-11'), ('b', 'l', '2024-05-08', '2024-05-21'), ('c', 'l', '2024-05-09', '2024-05-10'),
                        ('a2', 'm', '2024-05-01', '2024-05-11'))
 SEEN = events_of(('a', 'Anas', '2024-05-02'), ('a', HUMAN, '2024-05-02 08:00'), ('b', 'Anas', '2024-05-20'), ('a2', 'Anas', '2024-05-02'),
                  ('a2', 'Castor', '2024-05-11'))
+
+
+def test_no_order_is_no_curve():
+    with pytest.raises(SurveyError, match='at least one order'): accumulation(SEEN, WATCHED, orders=0)
 
 
 def test_accumulation_ends_with_all_species_and_knows_no_people():

@@ -233,6 +233,14 @@ def test_a_stratum_that_nobody_looked_at_is_named():
     with pytest.raises(SurveyError, match='nobody has answered for stratum 1'): group_totals(drawn.assign(seen=seen))
 
 
+@pytest.mark.parametrize('column', ['stratum', 'p'])
+def test_bursts_without_a_stratum_or_a_score_are_not_left_out(column):
+    drawn = draw_sample(pd.DataFrame({'p': np.linspace(0, 1, 400), 'called': False}), n=64)
+    drawn = drawn.assign(seen=np.where(drawn.drawn, 1., np.nan)).astype({'stratum': float})
+    drawn.loc[[3, 5], column] = np.nan
+    with pytest.raises(SurveyError, match='2 bursts have no stratum or no score'): group_totals(drawn)
+
+
 def test_as_many_are_drawn_as_were_asked_for():
     units = pd.DataFrame({'p': np.linspace(.01, .99, 900), 'group': ['a before', 'a after', 'b after']*300})
     small, large = (draw_sample(units, n=o).drawn for o in (130, 131))

@@ -64,8 +64,11 @@ def group_totals(
     """Estimate how many bursts of each group show an animal, with 95 % intervals.
 
     `total` is the difference estimator over strata; the variance of a stratum is at least that of its scores, so that
-    one without a hit does not look certain. Raises `SurveyError` if nobody has looked at any burst of a stratum."""
+    one without a hit does not look certain. Raises `SurveyError` if nobody has looked at any burst of a stratum, or if
+    a burst has no stratum or no score."""
     need_columns(sample, ('group', 'stratum', 'p', 'called', 'seen'), 'sample')
+    lost = int(sample.loc[sample.group.notna(), ['stratum', 'p']].isna().any(axis=1).sum())
+    if lost: raise SurveyError(f'{lost} bursts have no stratum or no score', 'sample', 'Draw it again: answers are kept')
     rows = []
     for group, mine in sample[sample.group.notna()].groupby('group'):
         total, variance = _total(mine, scores)

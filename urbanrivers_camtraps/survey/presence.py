@@ -17,7 +17,7 @@ from .detection_history import DetectionHistory, detection_history
 from .effort import CameraOperation, SurveyError
 from .occupancy import occupancy
 from .occupancy_change import occupancy_change
-from .rates import WIDEST, cannot_be_said, interval_words, is_too_wide
+from .rates import WIDEST, cannot_be_said, interval_words, is_too_wide, label_in_sentence
 from .richness import species_days
 
 # %% ../../nbs/8_survey/87_page/878_presence.ipynb #6a1f9a4b
@@ -80,7 +80,9 @@ def used_sections(
         'was at': table.share.where(table.high <= WIDEST*table.low).map(per_cent),
         '95 % interval': [_share_words(o) for o in table.itertuples()],
         'weeks in which it is seen there': table.seen.map(per_cent)})
-    return [('At how many locations', _TEXT, table_html(shown)), *more]
+    left_out = [label_in_sentence(o) for o in species_days(events, operation).label if o not in set(table.label)]
+    text = f"{_TEXT} Left out here: {', '.join(left_out)}." if left_out else _TEXT
+    return [('At how many locations', text, table_html(shown)), *more]
 
 
 #: What the shares are, and when they are left out.

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..foundations.names import label_meaning
 from ..foundations.plotting import COLORS, plot_style
-from .effort import CameraOperation, calendar_edges, days_between, union_of_periods
+from .effort import CameraOperation, SurveyError, calendar_edges, days_between, union_of_periods
 from .rates import events_with_effort, with_date
 
 # %% ../../nbs/8_survey/85_richness.ipynb #ffa7803c
@@ -50,6 +50,7 @@ def accumulation(
     seed: int = 0, # same seed, same curve
 ) -> Accumulation:
     "Add location-days in random order and count the species met so far; people and boats are not species."
+    if orders < 1: raise SurveyError('at least one order has to be drawn', 'orders')
     days = location_days(operation)
     found = _animals_by_day(events, operation).merge(days, on=['place', 'day'])
     met = found.drop_duplicates(['label', 'unit'])

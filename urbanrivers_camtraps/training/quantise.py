@@ -20,7 +20,7 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from ..foundations.core import CamtrapsError, atomic_folder, file_sha256
+from ..foundations.core import CamtrapsError, atomic_folder, file_sha256, notice
 from ..foundations.tables import need_columns
 from ..images.photograph import open_for_network
 from .bundle_format import (
@@ -53,7 +53,8 @@ def add_quantised(
 ) -> tuple[QuantisationCost, bool]: # what it costs, and whether the bundle has it now
     """Write a smaller model into a bundle if it costs less than `max_loss`.
 
-    Raise `CamtrapsError` if there are no photographs to judge it on."""
+    Raise `CamtrapsError` if there are no photographs to judge it on, or if none has a class of the bundle; other labels
+    are counted as wrong, with a notice."""
     if need_columns(judged, ('path', 'label'), 'judged').empty:
         raise CamtrapsError('there are no photographs to judge a smaller model on', folder)
     folder = Path(folder)
@@ -124,10 +125,22 @@ def _quiet() -> Iterator[None]:
     try: yield
     finally: logger.setLevel(level)
 
+# %% ../../nbs/4_training/49_quantise.ipynb #4a76baf5
+def _check_labels(labels: pd.Series, classes: list[str], folder: Path) -> None:
+    "Name the labels that the model cannot answer with, and refuse photographs that have no others."
+    foreign = labels[~labels.isin(classes)]
+    if foreign.empty: return
+    names = ', '.join(foreign.value_counts().index[:5])
+    todo = f'Labels are written as the bundle writes its classes, such as {classes[0]}'
+    if len(foreign) == len(labels): raise CamtrapsError(f'no photograph has a class of the bundle: {names}', folder, todo)
+    notice(f'{len(foreign)} of {len(labels)} photographs have no class of the bundle and count as wrong: {names}',
+           folder, todo)
+
 # %% ../../nbs/4_training/49_quantise.ipynb #e9367ed9
 def _measure(folder: Path, precision: str, model: bytes, judged: pd.DataFrame) -> QuantisationCost:
     "Compare a smaller model with the float32 model of its bundle."
     description, session = open_bundle(folder)
+    _check_labels(judged.label, description.classes, folder)
     pixels = [np.asarray(open_for_network(o, description.transforms.size)) for o in judged.path]
     before, after = (_scores(o, pixels, description) for o in (session, load_session(model)))
     classes, labels = np.array(description.classes), judged.label.to_numpy(str)
