@@ -68,7 +68,8 @@ def group_totals(
     a burst has no stratum or no score."""
     need_columns(sample, ('group', 'stratum', 'p', 'called', 'seen'), 'sample')
     lost = int(sample.loc[sample.group.notna(), ['stratum', 'p']].isna().any(axis=1).sum())
-    if lost: raise SurveyError(f'{lost} bursts have no stratum or no score', 'sample', 'Draw it again: answers are kept')
+    if lost:
+        raise SurveyError(f'{lost} bursts have no stratum or no score', 'sample', 'Draw it again: answers are kept')
     rows = []
     for group, mine in sample[sample.group.notna()].groupby('group'):
         total, variance = _total(mine, scores)

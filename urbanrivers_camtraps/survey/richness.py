@@ -17,7 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..foundations.names import label_meaning
 from ..foundations.plotting import COLORS, plot_style
-from .effort import CameraOperation, SurveyError, calendar_edges, days_between, union_of_periods
+from .effort import (
+    CameraOperation, SurveyError, calendar_edges, days_between, union_of_periods)
 from .rates import events_with_effort, with_date
 
 # %% ../../nbs/8_survey/85_richness.ipynb #ffa7803c

@@ -132,7 +132,8 @@ def _check_labels(labels: pd.Series, classes: list[str], folder: Path) -> None:
     if foreign.empty: return
     names = ', '.join(foreign.value_counts().index[:5])
     todo = f'Labels are written as the bundle writes its classes, such as {classes[0]}'
-    if len(foreign) == len(labels): raise CamtrapsError(f'no photograph has a class of the bundle: {names}', folder, todo)
+    if len(foreign) == len(labels):
+        raise CamtrapsError(f'no photograph has a class of the bundle: {names}', folder, todo)
     notice(f'{len(foreign)} of {len(labels)} photographs have no class of the bundle and count as wrong: {names}',
            folder, todo)
 
