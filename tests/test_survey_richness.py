@@ -56,7 +56,7 @@ def test_chao2_is_the_one_of_estimates():
 def test_one_event_is_one_species_and_no_sign_of_others():
     found = accumulation(events_of(('a', 'Anas', '2024-05-02')), WATCHED)
     assert found.species == 1 and found.chao1[0] == found.chao2[0] == 1
-    assert str(found).endswith('Whether there are others cannot be said from so few days: it may be up to 3.1.')
+    assert str(found).endswith('Whether there are others cannot be said from so few days: it may be up to 3.')
     often = accumulation(events_of(*(('a', 'Anas', f'2024-05-0{o}') for o in range(2, 9))), WATCHED)
     assert str(often).endswith('does not suggest that there are others.')
     assert found.curve.species.iloc[-1] == 1 and found.curve.low.iloc[0] == 0

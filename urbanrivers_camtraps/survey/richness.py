@@ -35,12 +35,12 @@ class Accumulation:
         if not self.species: return 'No animal was met.'
         met = f'{species_met(self.species)} met'
         least, low, high = self.chao2
-        if least < self.species + .05 and high < self.species + .5:
+        if least < self.species + .5 and high < self.species + .5:
             return f'{met}. The number of days on which each was met does not suggest that there are others.'
-        if least < self.species + .05:
-            return f'{met}. Whether there are others cannot be said from so few days: it may be up to {high:.1f}.'
-        return (f'{met}. Some of them were met on one or two days only, which suggests that at least {least:.1f} are '
-                f'there (95 % interval {low:.1f} to {high:.1f}).')
+        if least < self.species + .5:
+            return f'{met}. Whether there are others cannot be said from so few days: it may be up to {high:.0f}.'
+        return (f'{met}. Some of them were met on one or two days only, which suggests that at least {least:.0f} are '
+                f'there (95 % interval {low:.0f} to {high:.0f}).')
 
 # %% ../../nbs/8_survey/85_richness.ipynb #1fb74c6d
 def accumulation(
