@@ -68,6 +68,9 @@ def test_predictions_by_boxes_name_the_bundle_and_its_commit(tmp_path, bundle_fo
     assert f'urban-rivers/who@{commit}' in written['info']['classifier']
     records = json.loads(write_speciesnet(predictions, tmp_path/'speciesnet.json').read_text())['predictions']
     assert {o['model_version'] for o in records} == {written['info']['classifier']} and len(records) == 4
+    for write, name in ((write_megadetector, 'written.json'), (write_speciesnet, 'speciesnet.json')):  # known as ours, so it may be replaced
+        before = (tmp_path/name).read_bytes()
+        assert write(predictions, tmp_path/name).read_bytes() == before
     assert json.loads(write_megadetector(predictions, tmp_path/'mine.json', model_version='mine').read_text())['info']['classifier'] == 'mine'
 
 

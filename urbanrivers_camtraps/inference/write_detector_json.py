@@ -66,8 +66,9 @@ def write_speciesnet(
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #9b588cf3
 def _model_of(predictions: Predictions) -> str:
-    "Return which model made predictions; the name of this package if they do not say."
-    return predictions.attrs.get('model', {}).get('origin') or 'urbanrivers_camtraps'
+    "Return which model made predictions, behind the name of this package: by it a file is known as ours."
+    origin = predictions.attrs.get('model', {}).get('origin')
+    return f'urbanrivers_camtraps: {origin}' if origin else 'urbanrivers_camtraps'
 
 # %% ../../nbs/6_inference/64_write_detector_json.ipynb #1ab42858
 def _speciesnet_label(name: str) -> str:
