@@ -92,7 +92,7 @@ def test_a_card_becomes_a_data_package(survey, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, reason', [
-    ((), 'there is no such table'), (('--season', 'season.parquet'), 'Add --deployments'),
+    ((), 'there is no such table'), (('--season', 'season.parquet'), 'name such a table with --deployments'),
     (('--events', 'season.parquet'), 'Add --deployments'),
                                                (('--season', 'season.parquet', '--deployments', 'elsewhere.csv'), 'wolf-point, bubbly-creek'),
                                                (('--season', 'seasn.parquet', '--deployments', 'deployments.csv'), 'is not a season'),

@@ -227,6 +227,11 @@ _SKIPPED = {'video': 'is a video ({}), which is not read. Save frames of it as J
             'unread': 'is {}, which is not read{}'}
 _LEFT_OUT = {'thumbnail': 'is a small copy', 'archive': 'is an archive. Unpack it to have its photographs read',
              'system': _SYSTEM, 'other': 'is not a photograph'}
+#: The same of several files.
+_SEVERAL = {_LEFT_OUT['thumbnail']: 'are small copies', _SYSTEM: 'were made by the system or a program',
+            _LEFT_OUT['archive']: 'are archives. Unpack them to have their photographs read',
+            _LEFT_OUT['other']: 'are not photographs', 'is not a file': 'are not files',
+            'is a link to what was found already': 'are links to what was found already'}
 
 
 def skip_reason(
@@ -319,7 +324,7 @@ def _left_out_notes(left_out: pd.DataFrame) -> list[str]:
     names = left_out.id.map(lambda o: PurePath(o).name)
     by_reason = left_out.assign(name=names).groupby('reason', sort=False)
     counts = by_reason.agg(files=('files', 'sum'), names=('name', 'unique'))
-    parts = (f'{o.files:,} {"is" if o.files == 1 else "are"} {o.Index.split(" ", 1)[1]} ({_some(o.names)})'
+    parts = (f'{o.files:,} {o.Index if o.files == 1 else _SEVERAL[o.Index]} ({_some(o.names)})'
              for o in counts.itertuples())
     return ['left out: ' + '; '.join(parts)]
 
