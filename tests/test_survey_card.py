@@ -8,6 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from urbanrivers_camtraps.apps.cli.options import SOME_SKIPPED
+from urbanrivers_camtraps.apps.cli.survey import _of_several
 from urbanrivers_camtraps.apps.main import run
 from urbanrivers_camtraps.foundations.core import plain_path
 from urbanrivers_camtraps.survey.camtrap_dp.reading import read_camtrap_dp
@@ -105,6 +106,13 @@ def test_what_is_missing_is_said_in_one_line(survey, capsys, arguments, reason):
     assert called('survey', *told, '--data', survey/'nothing', '--out', survey/'none.html') == 1
     said = [o for o in capsys.readouterr().err.splitlines() if not o.startswith('note: ')]
     assert len(said) == 1 and reason in said[0] and not (survey/'none.html').exists()
+
+
+@pytest.mark.parametrize('reason, several', [
+    ('is not a photograph (JPEG)', 'are not photographs (JPEG)'), ('was taken before its deployment', 'were taken before its deployment'),
+    ('has no time', 'have no time')])
+def test_a_reason_is_said_of_one_photograph_and_of_several(reason, several):
+    assert _of_several(reason, 1) == reason and _of_several(reason, 2) == several
 
 
 def test_a_name_in_latin_1_keeps_its_backslash():

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -456,7 +455,7 @@ def _of_several(reason: str, number: int) -> str:
     verb, _, rest = reason.partition(' ')
     plural = {'is': 'are', 'was': 'were', 'has': 'have', 'lies': 'lie', 'shows': 'show'}.get(verb, verb)
     if number == 1: return reason
-    return f"{plural} {re.sub('^no photograph$', 'no photographs', rest)}".strip()
+    return f"{plural} {rest.replace('not a photograph', 'not photographs')}".strip()
 
 # %% ../../../nbs/9_apps/97_cli/978_survey.ipynb #02c8481d
 def _model_warnings(season: list[Path], placed: pd.DataFrame) -> tuple[str, ...]:
